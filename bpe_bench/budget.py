@@ -1,0 +1,277 @@
+"""Budgets: everything that fixes how cheaply a network is trained.
+
+A `Budget` is one setting of a budgeted performance estimation (BPE); a
+`BudgetSpace` is the candidate values of each of its hyper-parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InvalidBudgetError, SelectionError, unknown_name
+
+Schedule = Literal["cosine", "linear"]
+Precision = Literal["fp16", "bf16", "fp32"]
+Value = int | float | str
+
+SCHEDULES: tuple[str, ...] = ("cosine", "linear")
+PRECISIONS: tuple[str, ...] = ("fp16", "bf16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How a network is trained: ten hyper-parameters, validated at birth.
+
+    Raises
+    ------
+    InvalidBudgetError
+        If a value is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> Budget(epochs=10, batch_size=128, learning_rate=0.03, layers=6,
+    ...        channels=8, image_size=16) == BPE_1
+    True
+    """
+
+    epochs: int
+    """Passes over the training images."""
+    batch_size: int
+    """Images per step."""
+    learning_rate: float
+    """Learning rate of the first step."""
+    layers: int
+    """Cells stacked in the network."""
+    channels: int
+    """Channels of the first cell."""
+    image_size: int
+    """Height and width of the training images, in pixels."""
+    lr_schedule: Schedule = "cosine"
+    """How the learning rate falls to zero."""
+    precision: Precision = "fp32"
+    """Floating-point format of the forward and backward pass."""
+    cutout: int = 0
+    """Side of the square cut out of each training image, in pixels; 0 for none."""
+    data_fraction: float = 1.0
+    """Share of the training images used, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "layers", "channels", "image_size", "cutout"):
+            value, least = getattr(self, name), 0 if name == "cutout" else 1
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise InvalidBudgetError(
+                    f"{name} must be a whole number of at least {least}, found {value!r}"
+                )
+            object.__setattr__(self, name, int(value))
+        for name, most in (("learning_rate", math.inf), ("data_fraction", 1.0)):
+            value = getattr(self, name)
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or not 0 < value <= most:
+                limit = "" if most == math.inf else f" and at most {most:g}"
+                raise InvalidBudgetError(f"{name} must be above 0{limit}, found {value!r}")
+            object.__setattr__(self, name, float(value))
+        for name, known in (("lr_schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidBudgetError(
+                    f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}"
+                )
+        if self.cutout >= self.image_size:
+            raise InvalidBudgetError(
+                f"cutout ({self.cutout} pixels) must be smaller than image_size "
+                f"({self.image_size} pixels)"
+            )
+
+    def replace(self, **values: Value) -> Budget:
+        """Return a copy with some hyper-parameters changed."""
+        for name in values:
+            check_hyper_parameter(name)
+        changed: dict[str, Any] = dict(values)
+        return dataclasses.replace(self, **changed)
+
+    def to_dict(self) -> dict[str, Value]:
+        """Return the hyper-parameters by name, in the order of `HYPER_PARAMETERS`."""
+        return {name: getattr(self, name) for name in HYPER_PARAMETERS}
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self.to_dict().items())
+
+
+HYPER_PARAMETERS: tuple[str, ...] = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "lr_schedule",
+    "layers",
+    "channels",
+    "image_size",
+    "precision",
+    "cutout",
+    "data_fraction",
+)
+"""Names of the fields of `Budget`, in the order in which they are always listed."""
+
+_CATEGORIES: Mapping[str, tuple[str, ...]] = {"lr_schedule": SCHEDULES, "precision": PRECISIONS}
+
+BPE_1 = Budget(
+    epochs=10, batch_size=128, learning_rate=0.03, layers=6, channels=8, image_size=16
+)
+"""The cheaper of the two budgets of Zheng et al., CVPR 2020."""
+
+BPE_2 = Budget(
+    epochs=30, batch_size=128, learning_rate=0.03, layers=16, channels=16, image_size=16
+)
+"""The dearer of the two budgets of Zheng et al., CVPR 2020."""
+
+DARTS_FULL = Budget(
+    epochs=600,
+    batch_size=96,
+    learning_rate=0.025,
+    layers=20,
+    channels=36,
+    image_size=32,
+    cutout=16,
+)
+"""Full training of a DARTS cell on CIFAR-10 (Liu et al., ICLR 2019)."""
+
+NAMED_BUDGETS: Mapping[str, Budget] = MappingProxyType({"BPE-1": BPE_1, "BPE-2": BPE_2})
+"""Budgets that have a name in the literature; a table answers to the name if it has them."""
+
+
+def check_hyper_parameter(name: str) -> str:
+    """Return ``name`` if it is a hyper-parameter of `Budget`.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is not; the message lists those that are.
+    """
+    if name not in HYPER_PARAMETERS:
+        raise unknown_name("hyper-parameter", name, HYPER_PARAMETERS)
+    return name
+
+
+def encode_value(name: str, value: Value) -> float:
+    """Return the number that stands for a value: itself, or its place in its ordered category."""
+    category = _CATEGORIES.get(name)
+    return float(value) if category is None else float(category.index(str(value)))
+
+
+@dataclass(frozen=True)
+class BudgetSpace:
+    """Candidate values for each hyper-parameter of a budget.
+
+    Parameters
+    ----------
+    values
+        For each of `HYPER_PARAMETERS` the candidates, without repeats, in
+        ascending order (categories in their own order).
+
+    Examples
+    --------
+    >>> space = BudgetSpace.of([BPE_1, BPE_2])
+    >>> space.free
+    ('epochs', 'layers', 'channels')
+    >>> space.pin("layers", 6).size
+    4
+    """
+
+    values: Mapping[str, tuple[Value, ...]]
+
+    def __post_init__(self) -> None:
+        for name in self.values:
+            check_hyper_parameter(name)
+        ordered: dict[str, tuple[Value, ...]] = {}
+        for name in HYPER_PARAMETERS:
+            candidates = self.values.get(name, ())
+            if not candidates:
+                raise InvalidBudgetError(
+                    f"a budget space needs at least one value of {name}, found none"
+                )
+            ordered[name] = tuple(sorted(set(candidates), key=lambda v, n=name: encode_value(n, v)))
+        object.__setattr__(self, "values", MappingProxyType(ordered))
+
+    @classmethod
+    def of(cls, budgets: Iterable[Budget]) -> BudgetSpace:
+        """Return the smallest space that holds all of ``budgets``."""
+        found = list(budgets)
+        if not found:
+            raise SelectionError("a budget space needs at least one budget, found none")
+        return cls({n: tuple({getattr(b, n) for b in found}) for n in HYPER_PARAMETERS})
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Hyper-parameters with more than one candidate left."""
+        return tuple(name for name, values in self.values.items() if len(values) > 1)
+
+    @property
+    def size(self) -> int:
+        """Number of budgets in the space."""
+        return math.prod(len(values) for values in self.values.values())
+
+    def pin(self, name: str, value: Value) -> BudgetSpace:
+        """Return the space with one hyper-parameter fixed at one of its candidates.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such hyper-parameter.
+        InvalidBudgetError
+            If the value is not among the candidates.
+        """
+        check_hyper_parameter(name)
+        if value not in self.values[name]:
+            exist = ", ".join(map(str, self.values[name]))
+            raise InvalidBudgetError(
+                f"cannot pin {name} at {value!r}: its candidates are {exist}"
+            )
+        return BudgetSpace({**self.values, name: (value,)})
+
+    def __contains__(self, budget: object) -> bool:
+        return isinstance(budget, Budget) and all(
+            getattr(budget, name) in values for name, values in self.values.items()
+        )
+
+    def __iter__(self) -> Iterator[Budget]:
+        """Iterate over all budgets of the space that are valid, the last name varying fastest."""
+        for combination in itertools.product(*self.values.values()):
+            arguments: dict[str, Any] = dict(zip(self.values, combination, strict=True))
+            if arguments["cutout"] < arguments["image_size"]:
+                yield Budget(**arguments)
+
+    def sample(self, rng: np.random.Generator) -> Budget:
+        """Draw one budget, each hyper-parameter independently and uniformly."""
+        arguments: dict[str, Any] = {
+            name: values[int(rng.integers(len(values)))] for name, values in self.values.items()
+        }
+        return Budget(**arguments)
+
+
+def encode(
+    budgets: Sequence[Budget], names: Sequence[str] = HYPER_PARAMETERS
+) -> npt.NDArray[np.float64]:
+    """Return budgets as a matrix of numbers.
+
+    Parameters
+    ----------
+    budgets
+        B budgets.
+    names
+        The d hyper-parameters wanted, as columns.
+
+    Returns
+    -------
+    array of shape (B, d)
+        Numbers as they are; ``lr_schedule`` and ``precision`` as their place in
+        `SCHEDULES` and `PRECISIONS`.
+    """
+    rows = [[encode_value(name, getattr(b, name)) for name in names] for b in budgets]
+    return np.array(rows, dtype=np.float64).reshape(len(budgets), len(names))

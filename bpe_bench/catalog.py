@@ -1,0 +1,117 @@
+"""Which tables exist, and how to open one by name or path."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+
+from .errors import TableFileError, unknown_name
+from .storage import read_table
+from .table import Table
+
+SHIPPED_PACKAGE = "bpe_bench_tables"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A published file that a table is built from."""
+
+    name: str
+    """File name."""
+    url: str
+    """Where it is published."""
+    sha256: str
+    """Its checksum."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered table."""
+
+    name: str
+    """The name under which `open_table` finds it."""
+    file: str
+    """File name of the table."""
+    space: str
+    """Its search space."""
+    summary: str
+    """What it holds, in one line."""
+    content_sha256: str
+    """SHA-256 of its content (`bpe_bench.storage.content_hash`)."""
+    licence: str
+    """Terms of the figures."""
+    sources: tuple[SourceFile, ...]
+    """What it is built from."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where the table lies on this machine, or None if it is not here."""
+        shipped = Path(str(resources.files(SHIPPED_PACKAGE))) / self.file
+        return shipped if shipped.is_file() else None
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """Return the registered tables by name, as listed in ``tables/registry.toml``."""
+    text = (resources.files(SHIPPED_PACKAGE) / "registry.toml").read_text(encoding="utf-8")
+    found = {}
+    for name, fields in tomllib.loads(text)["table"].items():
+        sources = tuple(SourceFile(**source) for source in fields["sources"])
+        found[name] = Entry(
+            name=name,
+            file=fields["file"],
+            space=fields["space"],
+            summary=fields["summary"],
+            content_sha256=fields["content_sha256"],
+            licence=fields["licence"],
+            sources=sources,
+        )
+    return MappingProxyType(found)
+
+
+def table_path(name: str | os.PathLike[str]) -> Path:
+    """Return the file of a table given by name or path.
+
+    What looks like a path (has a separator or ends in ``.h5``) is taken as one.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no table of that name.
+    TableFileError
+        If the file is not there.
+    """
+    text = os.fspath(name)
+    entry = entries().get(text)
+    if entry is not None:
+        if entry.path is None:
+            raise TableFileError(f"table {text!r} is registered but its file is not on this machine")
+        return entry.path
+    path = Path(text)
+    if path.is_file():
+        return path
+    if path.suffix in (".h5", ".hdf5") or path.name != text:
+        raise TableFileError(
+            f"no table file at {path}; give a path that exists or one of the registered tables: "
+            f"{', '.join(entries())}"
+        )
+    raise unknown_name("table", text, entries(), hint="or give the path of a table file")
+
+
+def open_table(name: str | os.PathLike[str]) -> Table:
+    """Open a table by its registered name or its path.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no table of that name.
+    TableFileError
+        If the file is not a readable table.
+    """
+    return read_table(table_path(name))

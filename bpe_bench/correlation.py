@@ -1,0 +1,391 @@
+"""Every budget of a table against its reference: does the cheap ranking hold?"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .budget import Budget
+from .errors import BpeBenchWarning, SelectionError, unknown_name
+from .inference import (
+    Comparison,
+    Estimate,
+    FloatArray,
+    IntervalMethod,
+    check_confidence,
+    compare,
+    estimate,
+    noise_ceiling,
+)
+from .ranking import STATISTICS, best_rank_at_k, precision_at_k, regret_at_k
+from .table import Setting, Split, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """What a table says of one budget."""
+
+    label: str
+    """The setting's label in the table."""
+    budget: Budget
+    epoch: int
+    """The recorded epoch that was ranked by."""
+    correlation: float
+    low: float
+    high: float
+    """Bounds of the interval at the report's confidence."""
+    p_value: float
+    """Two-sided, of no relation to the reference."""
+    precision_at_k: float
+    regret_at_k: float
+    """As a fraction (0.01 is one point of accuracy)."""
+    best_rank_at_k: float
+    cost_seconds: float
+    """Device seconds per network; NaN if unknown."""
+    device: str
+    """The device that the seconds were measured on."""
+    pareto: bool
+    """Whether no budget is both at least as cheap and better correlated."""
+    share_of_ceiling: float = math.nan
+    """The correlation divided by the noise ceiling; NaN if that is unknown."""
+    not_separable_from: str | None = None
+    """On the front: the next cheaper budget of the front, if the data do not separate the two."""
+    estimate: Estimate | None = field(default=None, repr=False, compare=False)
+    """The estimate behind the row, with its influence."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values; what is unknown is None."""
+        row = {k: _known(v) for k, v in vars(self).items() if k not in ("budget", "estimate")}
+        return {"label": row.pop("label"), "budget": self.budget.to_dict(), **row}
+
+
+@dataclass(frozen=True)
+class CorrelationReport:
+    """All budgets of a table against its reference."""
+
+    table: str
+    space: str
+    dataset: str
+    reference: str
+    split: str
+    statistic: str
+    confidence: float
+    interval: str
+    """How the intervals were made."""
+    top_k: int
+    n_architectures: int
+    """Architectures in the table; a row may rest on fewer, where some are missing."""
+    noise_ceiling: float
+    """The reference against itself across seeds; NaN if it has one seed."""
+    rows: tuple[BudgetRow, ...]
+    """In the table's order."""
+    comparisons: tuple[Comparison, ...] = ()
+    warnings: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of published budgets (BPE-1) by label, for those that the table holds."""
+
+    def row(self, name: str) -> BudgetRow:
+        """Return the row of a budget by its label or published name."""
+        for row in self.rows:
+            if name in (row.label, self.names.get(row.label)):
+                return row
+        raise unknown_name("budget", name, [r.label for r in self.rows])
+
+    def front(self) -> list[BudgetRow]:
+        """Return the Pareto front, cheapest first."""
+        return sorted((r for r in self.rows if r.pareto), key=lambda r: r.cost_seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        plain = (
+            "table", "space", "dataset", "reference", "split", "statistic", "confidence",
+            "interval", "top_k", "n_architectures", "noise_ceiling",
+        )  # fmt: skip
+        return {
+            **{name: _known(getattr(self, name)) for name in plain},
+            "warnings": list(self.warnings),
+            "rows": [row.to_json() for row in self.rows],
+            "comparisons": [
+                {k: _known(v) for k, v in asdict(c).items()} | {"separable": c.separable}
+                for c in self.comparisons
+            ],
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line per budget, hyper-parameters as columns."""
+        import pandas as pd
+
+        rows = [row.to_json() for row in self.rows]
+        return pd.DataFrame([{**row.pop("budget"), **row} for row in rows]).set_index("label")
+
+
+def correlate(
+    table: Table,
+    *,
+    name: str = "",
+    statistic: str = "spearman",
+    split: Split | None = None,
+    dataset: str | None = None,
+    labels: Sequence[str] | None = None,
+    device: str | None = None,
+    top_k: int = 10,
+    confidence: float = 0.95,
+    interval: IntervalMethod = "influence",
+    comparing: Sequence[tuple[str, str]] = (),
+    device_factors: Mapping[str, float] | None = None,
+    rng: np.random.Generator | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> CorrelationReport:
+    """Correlate every budget of a table with its reference.
+
+    Parameters
+    ----------
+    table
+        The finished trainings.
+    name
+        What to call the table in the report.
+    statistic
+        A key of `bpe_bench.ranking.STATISTICS`.
+    split
+        Where accuracy is taken; validation if the table has it, else test.
+    dataset
+        Whose settings and reference to use; the table's own by default.
+    labels
+        Budgets to keep; all by default.
+    device
+        Keep only budgets whose cost was measured on this device.
+    top_k
+        How many of the best count for precision, regret and best rank.
+    confidence
+        Nominal coverage of the intervals.
+    interval, rng
+        How intervals are made; the bootstrap needs a generator.
+    comparing
+        Pairs of budgets to compare over the same architectures.
+    device_factors
+        Multiplies the seconds of each device, to compare costs across devices.
+    progress
+        Called with the share that is done.
+
+    Raises
+    ------
+    UnknownNameError
+        For a statistic, budget, device or split that does not exist.
+    MissingReferenceError
+        If the table does not name its full training.
+    SelectionError
+        If nothing is left to correlate.
+    RankingError
+        For k larger than the number of architectures, and other impossible asks.
+    """
+    check_confidence(confidence)
+    if statistic not in STATISTICS:
+        raise unknown_name("statistic", statistic, STATISTICS)
+    reference = table.reference(dataset)
+    settings = _select(table, reference, labels, device)
+    ranked_by = split or table.ranking_split(reference.label, *(s.label for s in settings))
+    truth = table.accuracy(reference.label, ranked_by)
+    notes = list(table.caveats)
+    costs = _costs(settings, device_factors, notes)
+    ceiling = noise_ceiling(table.curves_of(reference.label, ranked_by).accuracy(), statistic)
+
+    rows: list[BudgetRow] = []
+    for done, setting in enumerate(settings):
+        accuracy = table.accuracy(setting.label, ranked_by)
+        both = np.isfinite(accuracy) & np.isfinite(truth)
+        x, y = accuracy[both], truth[both]
+        if x.size < accuracy.size:
+            notes.append(f"{setting.label}: {accuracy.size - x.size} architectures are missing")
+        if x.size < 3:
+            raise SelectionError(
+                f"budget {setting.label!r} shares {x.size} architectures with the reference "
+                f"{reference.label!r}; at least 3 are needed"
+            )
+        found = _estimate(setting.label, x, y, statistic, confidence, interval, rng, notes)
+        rows.append(
+            BudgetRow(
+                label=setting.label,
+                budget=setting.budget,
+                epoch=int(table.curves_of(setting.label, ranked_by).epochs[-1]),
+                correlation=found.correlation,
+                low=found.low,
+                high=found.high,
+                p_value=found.p_value,
+                precision_at_k=precision_at_k(x, y, top_k),
+                regret_at_k=regret_at_k(x, y, top_k),
+                best_rank_at_k=best_rank_at_k(x, y, top_k),
+                cost_seconds=costs[setting.label],
+                device=setting.device,
+                pareto=False,
+                share_of_ceiling=found.correlation / ceiling,
+                estimate=found,
+            )
+        )
+        if progress is not None:
+            progress((done + 1) / len(settings))
+    rows = _with_front(rows, confidence, notes, normalised=bool(device_factors))
+    return CorrelationReport(
+        table=name,
+        space=table.space,
+        dataset=reference.dataset,
+        reference=reference.label,
+        split=str(ranked_by),
+        statistic=statistic,
+        confidence=confidence,
+        interval=interval,
+        top_k=top_k,
+        n_architectures=len(table.architectures),
+        noise_ceiling=ceiling,
+        rows=tuple(rows),
+        comparisons=tuple(_compare(table, rows, comparing, confidence)),
+        warnings=tuple(notes),
+        names=table.published_names(),
+    )
+
+
+def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[bool]:
+    """Return which budgets no other beats in both cost and correlation.
+
+    A budget is beaten if another costs no more and correlates no less, and is
+    strictly better in one. Unknown costs and correlations are never on the front.
+
+    Examples
+    --------
+    >>> pareto_front([1.0, 2.0, 3.0], [0.5, 0.4, 0.6])
+    [True, False, True]
+    """
+    points = list(zip(costs, correlations, strict=True))
+    known = [(c, r) for c, r in points if math.isfinite(c) and math.isfinite(r)]
+    return [
+        (c, r) in known and not any(a <= c and b >= r and (a, b) != (c, r) for a, b in known)
+        for c, r in points
+    ]
+
+
+def _select(
+    table: Table, reference: Setting, labels: Sequence[str] | None, device: str | None
+) -> list[Setting]:
+    settings = [
+        s
+        for s in table.settings
+        if s.dataset == reference.dataset and s.label not in table.references
+    ]
+    if labels is not None:
+        wanted = {table.setting(label).label for label in labels}
+        settings = [s for s in settings if s.label in wanted]
+    if device is not None:
+        if device not in table.devices():
+            raise unknown_name("device", device, table.devices())
+        settings = [s for s in settings if s.device == device]
+    if not settings:
+        raise SelectionError(
+            f"no budget is left to correlate with the reference {reference.label!r}; the table has "
+            f"{len(table.settings)} settings, so widen the selection"
+        )
+    return settings
+
+
+def _costs(
+    settings: Sequence[Setting], factors: Mapping[str, float] | None, notes: list[str]
+) -> dict[str, float]:
+    if not factors:
+        return {s.label: s.seconds for s in settings}
+    devices = sorted({s.device for s in settings if s.device})
+    for name, factor in factors.items():
+        if name not in devices:
+            raise unknown_name("device", name, devices)
+        if not 0 < factor < math.inf:
+            raise SelectionError(f"the factor of device {name!r} must be above 0, found {factor}")
+    said = ", ".join(f"{name} x {factors.get(name, 1.0):g}" for name in devices)
+    notes.append(f"costs are normalised across devices by the factors given: {said}")
+    return {s.label: s.seconds * factors.get(s.device, 1.0) for s in settings}
+
+
+def _estimate(
+    label: str,
+    x: FloatArray,
+    y: FloatArray,
+    statistic: str,
+    confidence: float,
+    interval: IntervalMethod,
+    rng: np.random.Generator | None,
+    notes: list[str],
+) -> Estimate:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BpeBenchWarning)
+        found = estimate(
+            x, y, statistic=statistic, confidence=confidence, method=interval, rng=rng
+        )
+    notes.extend(f"{label}: {w.message}" for w in caught)
+    return found
+
+
+def _with_front(
+    rows: Sequence[BudgetRow], confidence: float, notes: list[str], *, normalised: bool
+) -> list[BudgetRow]:
+    """Mark the Pareto front, and each of its budgets that a cheaper one is not separable from."""
+    on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
+    front = sorted(
+        (r for r, on in zip(rows, on_front, strict=True) if on), key=lambda r: r.cost_seconds
+    )
+    devices = sorted({r.device for r in front if r.device})
+    if len(devices) > 1 and not normalised:
+        notes.append(
+            f"the Pareto front mixes costs measured on different devices ({', '.join(devices)}); "
+            "they are compared as recorded"
+        )
+    twins: dict[str, str] = {}
+    for cheaper, row in zip(front, front[1:], strict=False):
+        if cheaper.estimate and row.estimate and cheaper.estimate.n == row.estimate.n:
+            found = compare(
+                (cheaper.label, row.label),
+                (cheaper.estimate, row.estimate),
+                confidence=confidence,
+            )[0]
+            if not found.low > 0:
+                twins[row.label] = cheaper.label
+    return [
+        BudgetRow(
+            **{**vars(row), "pareto": on, "not_separable_from": twins.get(row.label)},
+        )
+        for row, on in zip(rows, on_front, strict=True)
+    ]
+
+
+def _compare(
+    table: Table,
+    rows: Sequence[BudgetRow],
+    comparing: Sequence[tuple[str, str]],
+    confidence: float,
+) -> list[Comparison]:
+    if not comparing:
+        return []
+    place = {row.label: i for i, row in enumerate(rows)}
+    pairs = []
+    for first, second in comparing:
+        labels = [table.setting(name).label for name in (first, second)]
+        for name, label in zip((first, second), labels, strict=True):
+            if label not in place:
+                raise SelectionError(
+                    f"cannot compare {name!r}: it is not among the budgets correlated here "
+                    f"({', '.join(place)})"
+                )
+        pairs.append((place[labels[0]], place[labels[1]]))
+    estimates = [row.estimate for row in rows if row.estimate is not None]
+    names = [row.label for row in rows]
+    for (i, j), (first, second) in zip(pairs, comparing, strict=True):
+        names[i], names[j] = first, second
+    return compare(names, estimates, confidence=confidence, pairs=pairs)
+
+
+def _known(value: Any) -> Any:
+    """Return a JSON value: NaN, which JSON lacks, as None."""
+    return None if isinstance(value, float) and math.isnan(value) else value

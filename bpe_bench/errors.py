@@ -1,0 +1,93 @@
+"""Every way in which bpe-bench refuses, one class per kind of failure.
+
+Messages are one line and say what was wanted, what was found, what exists and
+what to do. The command line prints them as they are and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BpeBenchError(Exception):
+    """Base of all errors that bpe-bench raises on purpose."""
+
+
+class UnknownNameError(BpeBenchError, LookupError):
+    """A name (of a table, a budget, a hyper-parameter, ...) that does not exist."""
+
+
+class InvalidBudgetError(BpeBenchError, ValueError):
+    """A budget whose values no training can have."""
+
+
+class GenotypeError(BpeBenchError, ValueError):
+    """Text that is not an architecture of the space, with the position of the fault."""
+
+
+class InvalidTableError(BpeBenchError, ValueError):
+    """Figures that do not form a table."""
+
+
+class TableFileError(BpeBenchError, ValueError):
+    """A file that is not a table, or not one that this version can read."""
+
+
+class MissingReferenceError(BpeBenchError, ValueError):
+    """A table that does not say which budget is full training."""
+
+
+class SelectionError(BpeBenchError, ValueError):
+    """A selection that leaves nothing, or too little, to compute with."""
+
+
+class RankingError(BpeBenchError, ValueError):
+    """Numbers that cannot be ranked."""
+
+
+class LeakError(BpeBenchError, ValueError):
+    """Test accuracy asked for where only validation accuracy may steer."""
+
+
+class SourceFileError(BpeBenchError, ValueError):
+    """A published file that is missing or is not the one expected."""
+
+
+class OptionalDependencyError(BpeBenchError, ImportError):
+    """A library that an optional feature needs and that is not installed."""
+
+
+class BpeBenchWarning(UserWarning):
+    """Base of the warnings that bpe-bench gives."""
+
+
+class ConstantInputWarning(BpeBenchWarning):
+    """A rank statistic of constant input, which is not defined (NaN)."""
+
+
+def unknown_name(kind: str, found: str, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
+    """Return the error for a name that does not exist, naming what does.
+
+    Parameters
+    ----------
+    kind
+        What the name should be a name of, for instance ``"table"``.
+    found
+        The name as given.
+    known
+        The names that exist.
+    hint
+        What else to do, appended to the message.
+
+    Examples
+    --------
+    >>> print(unknown_name("table", "darts-bqe", ["darts-bpe"]))
+    unknown table 'darts-bqe' (did you mean 'darts-bpe'?); there are: darts-bpe
+    """
+    names = list(known)
+    close = difflib.get_close_matches(found, names, n=1)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    exist = ", ".join(names) if names else "none"
+    end = f"; {hint}" if hint else ""
+    return UnknownNameError(f"unknown {kind} {found!r}{guess}; there are: {exist}{end}")

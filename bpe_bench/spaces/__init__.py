@@ -1,0 +1,28 @@
+"""Search spaces: cells, their text, sampling and mutation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..errors import unknown_name
+from .base import Architecture, SearchSpace
+from .darts import DartsSpace
+
+__all__ = ["SPACES", "Architecture", "DartsSpace", "SearchSpace", "get_space"]
+
+SPACES: Mapping[str, SearchSpace] = MappingProxyType({"darts": DartsSpace()})
+"""All search spaces by name."""
+
+
+def get_space(name: str) -> SearchSpace:
+    """Return a search space by name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name; the message lists those that exist.
+    """
+    if name not in SPACES:
+        raise unknown_name("search space", name, SPACES)
+    return SPACES[name]

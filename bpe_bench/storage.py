@@ -1,0 +1,345 @@
+"""Tables in HDF5 files; the only module that imports h5py.
+
+The layout is specified in ``docs/table-format.md``. A file is written beside
+its target and renamed into place, so a reader never sees half a table. Opening
+checks everything that would otherwise fail later with a stranger's message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .budget import HYPER_PARAMETERS, Budget
+from .errors import BpeBenchError, TableFileError
+from .spaces import get_space
+from .table import Curves, Provenance, Setting, Split, Table
+
+Attributes = dict[str, str | list[str] | int]
+"""By name; ``group@name`` is an attribute of a group, a bare name one of the file."""
+
+if TYPE_CHECKING:
+    import h5py
+
+MAGIC = "bpe-bench-table"
+FORMAT_VERSION = 1
+
+_MOST_CELLS = 2**31
+"""More values in one array than this is taken for a damaged or hostile file."""
+_WORTH_COMPRESSING = 4096
+"""Bytes below which the bookkeeping of a compressed array is larger than what it saves."""
+_TEXT_ATTRIBUTES = ("source", "licence", "citation")
+_UNHASHED_ATTRIBUTES = ("builder", "builder_version", "created")
+
+Array = npt.NDArray[Any]
+
+
+def write_table(table: Table, path: str | os.PathLike[str]) -> str:
+    """Write a table, or leave the target as it was.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the content.
+
+    Raises
+    ------
+    TableFileError
+        If the file cannot be written.
+    """
+    import h5py
+
+    attributes, arrays = _flatten(table)
+    digest = _digest(attributes, arrays)
+    target = Path(path)
+    try:
+        with _replacing(target) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+            file.attrs["format"] = MAGIC
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["content_sha256"] = digest
+            for name in _UNHASHED_ATTRIBUTES:
+                file.attrs[name] = getattr(table.provenance, name)
+            for name, array in arrays.items():
+                _write_array(file, name, array)
+            for key, value in attributes.items():
+                group, _, name = key.rpartition("@")
+                kind = "<i8" if isinstance(value, int) else h5py.string_dtype()
+                file[group or "/"].attrs.create(name, value, dtype=kind)
+    except OSError as error:
+        raise TableFileError(f"cannot write table {target}: {_reason(error)}") from error
+    return digest
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a table.
+
+    Raises
+    ------
+    TableFileError
+        If the file is missing, truncated, no table, of a newer format version,
+        or inconsistent.
+    """
+    table, _ = _read(Path(path))
+    return table
+
+
+def verify_table(path: str | os.PathLike[str]) -> str:
+    """Read a table and check its content against the hash it carries.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the content.
+
+    Raises
+    ------
+    TableFileError
+        If the file cannot be read or its content has another hash.
+    """
+    table, recorded = _read(Path(path))
+    found = content_hash(table)
+    if found != recorded:
+        raise TableFileError(
+            f"table {path} is damaged: its content should have SHA-256 {recorded} and has {found}; "
+            "fetch or build it again"
+        )
+    return found
+
+
+def content_hash(table: Table) -> str:
+    """Return the SHA-256 of a table's figures and description.
+
+    It covers arrays and attributes in a fixed order and leaves out when and by
+    which version of which program the file was made, so that the same content
+    always has the same hash.
+    """
+    return _digest(*_flatten(table))
+
+
+def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
+    space = get_space(table.space)
+    attributes: Attributes = {
+        "space": table.space,
+        "dataset": table.dataset,
+        "references": list(table.references),
+        "caveats": list(table.caveats),
+        **{name: getattr(table.provenance, name) for name in _TEXT_ATTRIBUTES},
+    }
+    arrays: dict[str, Array] = {
+        "architectures/text": _text_column([space.format(a) for a in table.architectures]),
+        "settings/label": _text_column([s.label for s in table.settings]),
+        "settings/dataset": _text_column([s.dataset for s in table.settings]),
+        "settings/device": _text_column([s.device for s in table.settings]),
+        "settings/seconds": np.array([s.seconds for s in table.settings], dtype="<f8"),
+    }
+    for name in HYPER_PARAMETERS:
+        values = [getattr(s.budget, name) for s in table.settings]
+        if isinstance(values[0], str):
+            arrays[f"settings/{name}"] = _text_column(values)
+        else:
+            kind = "<f8" if isinstance(values[0], float) else "<i4"
+            arrays[f"settings/{name}"] = np.array(values, dtype=kind)
+    for (label, split), curves in sorted(table.curves.items()):
+        group = f"curves/{label}/{split}"
+        arrays[f"{group}/correct"] = curves.counts.astype("<i4", copy=False)
+        arrays[f"{group}/epochs"] = curves.epochs.astype("<i4", copy=False)
+        arrays[f"{group}/seeds"] = curves.seeds.astype("<i4", copy=False)
+        attributes[f"{group}@split_size"] = curves.split_size
+    return attributes, arrays
+
+
+def _digest(attributes: Attributes, arrays: dict[str, Array]) -> str:
+    """Hash names, types, shapes and bytes, each item led by its length."""
+    digest = hashlib.sha256()
+
+    def add(data: bytes) -> None:
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+
+    for name in sorted(attributes):
+        value = attributes[name]
+        add(name.encode())
+        for item in value if isinstance(value, list) else [value]:
+            add(str(item).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        add(name.encode())
+        add(f"{array.dtype.str} {array.shape}".encode())
+        add(array.tobytes())
+    return digest.hexdigest()
+
+
+def _text_column(values: list[str]) -> Array:
+    """Return UTF-8 text as fixed-width bytes padded with NUL, which any HDF5 reader can read."""
+    encoded = [value.encode() for value in values]
+    return np.array(encoded, dtype=f"S{max(1, *map(len, encoded))}")
+
+
+def _write_array(file: h5py.File, name: str, array: Array) -> None:
+    if array.nbytes < _WORTH_COMPRESSING:
+        file.create_dataset(name, data=array)
+        return
+    # One (seed, epoch) column over all architectures is one chunk: one read.
+    chunks = (1, 1, array.shape[2]) if array.ndim == 3 else True
+    file.create_dataset(name, data=array, chunks=chunks, compression="gzip", shuffle=True)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary file beside the target; flush it to disk and rename it if all went well."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[Table, str]:
+    import h5py
+
+    if not path.is_file():
+        raise TableFileError(f"no table file at {path}; `bpe-bench tables list` shows what there is")
+    try:
+        with h5py.File(path, "r") as file:
+            _check_header(file, path)
+            return _read_content(file, path), str(file.attrs.get("content_sha256", ""))
+    except (OSError, KeyError, RuntimeError) as error:
+        raise TableFileError(
+            f"cannot read {path} as a table: the file is truncated, damaged or not HDF5 "
+            f"({_reason(error)}); fetch or build it again"
+        ) from error
+
+
+def _check_header(file: h5py.File, path: Path) -> None:
+    magic = file.attrs.get("format")
+    if not isinstance(magic, str) or magic != MAGIC:
+        raise TableFileError(
+            f"{path} is an HDF5 file but not a bpe-bench table: its attribute 'format' should be "
+            f"{MAGIC!r}, found {magic!r}"
+        )
+    version = file.attrs.get("format_version")
+    if not isinstance(version, int | np.integer) or version < 1:
+        raise TableFileError(f"{path} has no valid format_version, found {version!r}")
+    if version > FORMAT_VERSION:
+        raise TableFileError(
+            f"{path} has format version {version}, this bpe-bench reads up to {FORMAT_VERSION}; "
+            "upgrade with: pip install --upgrade bpe-bench"
+        )
+
+
+def _read_content(file: h5py.File, path: Path) -> Table:
+    try:
+        budgets = _read_budgets(file, path)
+        labels = _texts(file, "settings/label", path)
+        datasets = _texts(file, "settings/dataset", path)
+        devices = _texts(file, "settings/device", path)
+        seconds = _array(file, "settings/seconds", path, "f", 1)
+        settings = [
+            Setting(label, budget, dataset, float(cost), device)
+            for label, budget, dataset, cost, device in zip(
+                labels, budgets, datasets, seconds, devices, strict=True
+            )
+        ]
+        space = get_space(_text(file, "space", path))
+        architectures = tuple(map(space.parse, _texts(file, "architectures/text", path)))
+        curves: dict[tuple[str, Split], Curves] = {}
+        for label in file["curves"]:
+            for split in file[f"curves/{label}"]:
+                curves[label, Split(split)] = _read_curves(file, f"curves/{label}/{split}", path)
+        return Table(
+            space=space.name,
+            dataset=_text(file, "dataset", path),
+            architectures=architectures,
+            settings=tuple(settings),
+            curves=curves,
+            references=tuple(_text_list(file, "references", path)),
+            provenance=Provenance(
+                **{name: _text(file, name, path) for name in _TEXT_ATTRIBUTES},
+                **{name: _text(file, name, path) for name in _UNHASHED_ATTRIBUTES},
+            ),
+            caveats=tuple(_text_list(file, "caveats", path)),
+        )
+    except TableFileError:
+        raise
+    except (BpeBenchError, ValueError) as error:
+        raise TableFileError(f"{path} is not a valid table: {error}") from error
+
+
+def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
+    columns: dict[str, list[Any]] = {}
+    for name in HYPER_PARAMETERS:
+        key = f"settings/{name}"
+        if name in ("lr_schedule", "precision"):
+            columns[name] = _texts(file, key, path)
+        elif name in ("learning_rate", "data_fraction"):
+            columns[name] = _array(file, key, path, "f", 1).tolist()
+        else:
+            columns[name] = _array(file, key, path, "i", 1).tolist()
+    rows = zip(*columns.values(), strict=True)
+    return [Budget(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+def _read_curves(file: h5py.File, group: str, path: Path) -> Curves:
+    return Curves(
+        counts=_array(file, f"{group}/correct", path, "i", 3),
+        split_size=int(file[group].attrs["split_size"]),
+        epochs=_array(file, f"{group}/epochs", path, "i", 1),
+        seeds=_array(file, f"{group}/seeds", path, "i", 1),
+    )
+
+
+def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> Array:
+    import h5py
+
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise TableFileError(f"{path} is not a valid table: it lacks the array {name!r}")
+    if found.dtype.kind != kind or found.ndim != dimensions:
+        raise TableFileError(
+            f"{path} is not a valid table: {name!r} should have {dimensions} dimension(s) of kind "
+            f"{kind!r}, found {found.ndim} of {found.dtype}"
+        )
+    if found.size > _MOST_CELLS:
+        raise TableFileError(
+            f"{path} is not a valid table: {name!r} claims the shape {found.shape}, more than "
+            f"{_MOST_CELLS} values"
+        )
+    return np.asarray(found[()])
+
+
+def _texts(file: h5py.File, name: str, path: Path) -> list[str]:
+    return [value.decode() for value in _array(file, name, path, "S", 1).tolist()]
+
+
+def _text(file: h5py.File, name: str, path: Path) -> str:
+    value = file.attrs.get(name)
+    if not isinstance(value, str):
+        raise TableFileError(f"{path} is not a valid table: it lacks the text attribute {name!r}")
+    return value
+
+
+def _text_list(file: h5py.File, name: str, path: Path) -> list[str]:
+    value = file.attrs.get(name)
+    if value is None:
+        raise TableFileError(f"{path} is not a valid table: it lacks the attribute {name!r}")
+    return [str(item) for item in np.atleast_1d(value)]
+
+
+def _reason(error: Exception) -> str:
+    """Return a system error's reason on one line."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())

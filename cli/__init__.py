@@ -1,0 +1,1 @@
+"""The command line: commands parse, make one library call, and render."""

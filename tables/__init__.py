@@ -1,0 +1,1 @@
+"""The tables that ship with bpe-bench, their registry and the code that builds them."""

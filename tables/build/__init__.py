@@ -1,0 +1,1 @@
+"""One module per shipped table; each makes it again from the published files."""
