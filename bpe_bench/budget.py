@@ -121,14 +121,10 @@ HYPER_PARAMETERS: tuple[str, ...] = (
 
 _CATEGORIES: Mapping[str, tuple[str, ...]] = {"lr_schedule": SCHEDULES, "precision": PRECISIONS}
 
-BPE_1 = Budget(
-    epochs=10, batch_size=128, learning_rate=0.03, layers=6, channels=8, image_size=16
-)
+BPE_1 = Budget(epochs=10, batch_size=128, learning_rate=0.03, layers=6, channels=8, image_size=16)
 """The cheaper of the two budgets of Zheng et al., CVPR 2020."""
 
-BPE_2 = Budget(
-    epochs=30, batch_size=128, learning_rate=0.03, layers=16, channels=16, image_size=16
-)
+BPE_2 = Budget(epochs=30, batch_size=128, learning_rate=0.03, layers=16, channels=16, image_size=16)
 """The dearer of the two budgets of Zheng et al., CVPR 2020."""
 
 DARTS_FULL = Budget(
@@ -162,7 +158,11 @@ def check_hyper_parameter(name: str) -> str:
 def encode_value(name: str, value: Value) -> float:
     """Return the number that stands for a value: itself, or its place in its ordered category."""
     category = _CATEGORIES.get(name)
-    return float(value) if category is None else float(category.index(str(value)))
+    if category is None:
+        return float(value)
+    if value not in category:
+        raise InvalidBudgetError(f"{name} must be one of {', '.join(category)}, found {value!r}")
+    return float(category.index(str(value)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,8 @@ class BudgetSpace:
                 raise InvalidBudgetError(
                     f"a budget space needs at least one value of {name}, found none"
                 )
-            ordered[name] = tuple(sorted(set(candidates), key=lambda v, n=name: encode_value(n, v)))
+            codes = {encode_value(name, value): value for value in candidates}
+            ordered[name] = tuple(codes[code] for code in sorted(codes))
         object.__setattr__(self, "values", MappingProxyType(ordered))
 
     @classmethod
@@ -214,8 +215,9 @@ class BudgetSpace:
 
     @property
     def size(self) -> int:
-        """Number of budgets in the space."""
-        return math.prod(len(values) for values in self.values.values())
+        """Number of budgets in the space, without those whose cutout covers the image."""
+        rest = (v for name, v in self.values.items() if name not in ("cutout", "image_size"))
+        return math.prod(map(len, rest)) * len(self._cutouts())
 
     def pin(self, name: str, value: Value) -> BudgetSpace:
         """Return the space with one hyper-parameter fixed at one of its candidates.
@@ -230,9 +232,7 @@ class BudgetSpace:
         check_hyper_parameter(name)
         if value not in self.values[name]:
             exist = ", ".join(map(str, self.values[name]))
-            raise InvalidBudgetError(
-                f"cannot pin {name} at {value!r}: its candidates are {exist}"
-            )
+            raise InvalidBudgetError(f"cannot pin {name} at {value!r}: its candidates are {exist}")
         return BudgetSpace({**self.values, name: (value,)})
 
     def __contains__(self, budget: object) -> bool:
@@ -248,11 +248,29 @@ class BudgetSpace:
                 yield Budget(**arguments)
 
     def sample(self, rng: np.random.Generator) -> Budget:
-        """Draw one budget, each hyper-parameter independently and uniformly."""
+        """Draw one of the valid budgets uniformly.
+
+        Raises
+        ------
+        InvalidBudgetError
+            If the space has none.
+        """
+        pairs = self._cutouts()
+        if not pairs:
+            raise InvalidBudgetError(
+                "the budget space has no valid budget: every cutout is at least as large as every "
+                "image_size"
+            )
         arguments: dict[str, Any] = {
             name: values[int(rng.integers(len(values)))] for name, values in self.values.items()
         }
+        arguments["cutout"], arguments["image_size"] = pairs[int(rng.integers(len(pairs)))]
         return Budget(**arguments)
+
+    def _cutouts(self) -> list[tuple[Value, Value]]:
+        """Return the pairs of cutout and image size that go together."""
+        pairs = itertools.product(self.values["cutout"], self.values["image_size"])
+        return [(cutout, size) for cutout, size in pairs if float(cutout) < float(size)]
 
 
 def encode(

@@ -91,7 +91,9 @@ def table_path(name: str | os.PathLike[str]) -> Path:
     entry = entries().get(text)
     if entry is not None:
         if entry.path is None:
-            raise TableFileError(f"table {text!r} is registered but its file is not on this machine")
+            raise TableFileError(
+                f"table {text!r} is registered but its file is not on this machine"
+            )
         return entry.path
     path = Path(text)
     if path.is_file():

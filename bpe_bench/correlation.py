@@ -1,7 +1,8 @@
-"""Every budget of a table against its reference: does the cheap ranking hold?"""
+"""Every budget of a table against its reference, to see whether the cheap ranking holds."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -321,9 +322,7 @@ def _estimate(
 ) -> Estimate:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BpeBenchWarning)
-        found = estimate(
-            x, y, statistic=statistic, confidence=confidence, method=interval, rng=rng
-        )
+        found = estimate(x, y, statistic=statistic, confidence=confidence, method=interval, rng=rng)
     notes.extend(f"{label}: {w.message}" for w in caught)
     return found
 
@@ -343,7 +342,7 @@ def _with_front(
             "they are compared as recorded"
         )
     twins: dict[str, str] = {}
-    for cheaper, row in zip(front, front[1:], strict=False):
+    for cheaper, row in itertools.pairwise(front):
         if cheaper.estimate and row.estimate and cheaper.estimate.n == row.estimate.n:
             found = compare(
                 (cheaper.label, row.label),

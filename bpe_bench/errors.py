@@ -66,7 +66,9 @@ class ConstantInputWarning(BpeBenchWarning):
     """A rank statistic of constant input, which is not defined (NaN)."""
 
 
-def unknown_name(kind: str, found: str, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
+def unknown_name(
+    kind: str, found: str, known: Iterable[str], *, hint: str = ""
+) -> UnknownNameError:
     """Return the error for a name that does not exist, naming what does.
 
     Parameters

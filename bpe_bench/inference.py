@@ -131,7 +131,9 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, statistic: str) -> RankCorre
 def check_confidence(confidence: float) -> None:
     """Raise `RankingError` unless the confidence lies between 0 and 1."""
     if not 0 < confidence < 1:
-        raise RankingError(f"confidence must be between 0 and 1, for instance 0.95; found {confidence}")
+        raise RankingError(
+            f"confidence must be between 0 and 1, for instance 0.95; found {confidence}"
+        )
 
 
 def independence_p_value(

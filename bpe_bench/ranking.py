@@ -184,8 +184,9 @@ def best_rank_at_k(x: npt.ArrayLike, y: npt.ArrayLike, k: int) -> float:
     """
     x, y = _pair(x, y)
     ordered = np.sort(y)
-    better = y.size - np.searchsorted(ordered, y, side="right")
-    return -_expected_best(x, -(better + 1.0), k) / y.size
+    better: IntArray = y.size - np.searchsorted(ordered, y, side="right")
+    ranks = (better + 1).astype(np.float64)
+    return -_expected_best(x, -ranks, k) / y.size
 
 
 def _pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

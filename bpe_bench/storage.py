@@ -212,7 +212,9 @@ def _read(path: Path) -> tuple[Table, str]:
     import h5py
 
     if not path.is_file():
-        raise TableFileError(f"no table file at {path}; `bpe-bench tables list` shows what there is")
+        raise TableFileError(
+            f"no table file at {path}; `bpe-bench tables list` shows what there is"
+        )
     try:
         with h5py.File(path, "r") as file:
             _check_header(file, path)

@@ -188,14 +188,17 @@ class DartsSpace:
                 for index, node in enumerate(cell):
                     for operation, source in node:
                         table[row, which, edge_index(index, source), operation] = 1.0
-        return table.reshape(len(architectures), -1)
+        return table.reshape(len(architectures), len(CELLS) * EDGES * len(OPERATIONS))
 
 
 def _read_cell(genes: Iterator[int]) -> Cell:
     nodes: list[Node] = []
     for index in range(NODES):
         inputs = next(genes)
-        node = tuple((next(genes), next(genes)) for _ in range(inputs))
+        edges: list[Edge] = []
+        for _ in range(inputs):  # no generator: it would turn StopIteration into RuntimeError
+            edges.append((next(genes), next(genes)))
+        node = tuple(edges)
         sources = [source for _, source in node]
         good = all(0 <= op < len(OPERATIONS) and 0 <= s < index + 2 for op, s in node)
         if not node or not good or len(set(sources)) < len(sources):
@@ -222,7 +225,9 @@ def _changed_nodes(index: int, node: Node) -> Iterator[Node]:
             yield tuple(sorted((*rest, edge), key=lambda e: e[1]))
 
 
-_TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z_]\w*)|(?P<number>\d+)|'(?P<text>[^'\n]*)'|(?P<sign>\S))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<word>[A-Za-z_]\w*)|(?P<number>[0-9]{1,9})|'(?P<text>[^'\n]*)'|(?P<sign>\S))"
+)
 
 
 class _Parser:
@@ -309,7 +314,7 @@ class _Parser:
     def _concat(self) -> None:
         wanted = list(range(2, 2 + NODES))
         start = self.start
-        if self.token == "range":
+        if self.kind == "word" and self.token == "range":
             self._advance()
             self._sign("(")
             first = self._number()
@@ -326,7 +331,7 @@ class _Parser:
         if found != wanted:
             raise GenotypeError(
                 f"malformed DARTS genotype at position {start}: expected range(2, {2 + NODES}), "
-                f"found nodes {found}"
+                f"found nodes {found[:8]}"
             )
 
     def _number(self) -> int:

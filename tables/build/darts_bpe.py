@@ -42,7 +42,16 @@ TEST_IMAGES = 10_000
 CELLS = 100
 BUDGETS = 37
 
-_ROWS = ("epoch", "batchsize", "learning rate", "n_layers", "fp", "channels", "cutout_len", "image_size")
+_ROWS = (
+    "epoch",
+    "batchsize",
+    "learning rate",
+    "n_layers",
+    "fp",
+    "channels",
+    "cutout_len",
+    "image_size",
+)
 _DEVICES = {"v100": "V100", "2080ti": "RTX 2080 Ti"}
 
 _CAVEATS = (
@@ -156,10 +165,12 @@ def _row(sheet: list[tuple[Any, ...]], name: str) -> tuple[Any, ...]:
 
 
 def _agree(sheet: list[tuple[Any, ...]], settings: list[Setting], counts: Any) -> None:
-    """Check the first 32 settings against the other workbook, which holds them as Task1 to Task32."""
+    """Check the first 32 settings against the other workbook, where they are Task1 to Task32."""
     for task in range(1, 33):
         column = [s.label for s in settings].index(f"test{task}")
-        same = np.array_equal(_counts([row[task] for row in sheet[10 : 10 + CELLS]]), counts[:, column])
+        same = np.array_equal(
+            _counts([row[task] for row in sheet[10 : 10 + CELLS]]), counts[:, column]
+        )
         budget = settings[column].budget
         theirs = tuple(sheet[r][task] for r in range(1, 9))
         ours = (

@@ -1,0 +1,111 @@
+"""Regressions from hyper-parameters to correlation that importances are read off.
+
+The only importers of scikit-learn and xgboost. Data here are tens of settings
+with a handful of hyper-parameters, fitted hundreds of times: what counts is the
+cost of one small fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..randomness import integer_seed
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Model(Protocol):
+    """A fitted regression."""
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Return predictions of shape (S,) for settings of shape (S, d)."""
+
+    def importances(self) -> FloatArray:
+        """Return how much each of the d columns lowered the training error, shape (d,), ≥ 0."""
+
+
+Fit = Callable[[FloatArray, FloatArray, np.random.Generator], Model]
+"""Fits settings (S, d) and correlations (S,)."""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Bagged scikit-learn regression trees (Breiman, 2001), all columns tried at every split."""
+
+    trees: tuple[Any, ...]
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Return the mean over trees."""
+        single = np.ascontiguousarray(x, dtype=np.float32)
+        total = np.zeros(len(x))
+        for tree in self.trees:
+            total += tree.predict(single, check_input=False)
+        return total / len(self.trees)
+
+    def importances(self) -> FloatArray:
+        """Return the mean decrease of impurity."""
+        decreases = [t.tree_.compute_feature_importances(normalize=False) for t in self.trees]
+        mean: FloatArray = np.mean(decreases, axis=0)
+        return mean
+
+
+def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 30) -> Forest:
+    """Fit a forest.
+
+    The trees are grown one by one: for tens of settings, the checks around
+    scikit-learn's own forest take longer than the trees.
+    """
+    from sklearn.tree import DecisionTreeRegressor
+
+    single = np.ascontiguousarray(x, dtype=np.float32)
+    target = np.ascontiguousarray(y, dtype=np.float64).reshape(-1, 1)
+    grown = []
+    for _ in range(trees):
+        drawn = rng.integers(len(x), size=len(x))
+        tree = DecisionTreeRegressor(random_state=integer_seed(rng))
+        grown.append(tree.fit(single[drawn], target[drawn], check_input=False))
+    return Forest(tuple(grown))
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Gradient-boosted trees by XGBoost (Chen & Guestrin, KDD 2016)."""
+
+    booster: Any
+    columns: int
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Return the booster's predictions."""
+        import xgboost
+
+        predicted: FloatArray = self.booster.predict(xgboost.DMatrix(x, nthread=1)).astype(float)
+        return predicted
+
+    def importances(self) -> FloatArray:
+        """Return the total gain of each column."""
+        gains = self.booster.get_score(importance_type="total_gain")
+        return np.array([gains.get(f"f{column}", 0.0) for column in range(self.columns)])
+
+
+def fit_boosted(
+    x: FloatArray, y: FloatArray, rng: np.random.Generator, rounds: int = 100
+) -> Boosted:
+    """Fit shallow boosted trees: depth 3, step 0.1, each on 80 % of the settings."""
+    import xgboost
+
+    parameters = {
+        "max_depth": 3,
+        "eta": 0.1,
+        "subsample": 0.8,
+        "nthread": 1,
+        "seed": integer_seed(rng),
+        "tree_method": "exact",
+        "verbosity": 0,
+    }
+    data = xgboost.DMatrix(x, label=y, nthread=1)
+    return Boosted(xgboost.train(parameters, data, rounds), x.shape[1])
