@@ -155,6 +155,37 @@ def check_hyper_parameter(name: str) -> str:
     return name
 
 
+def parse_values(text: str) -> dict[str, Value]:
+    """Read ``name=value,name=value`` as values of hyper-parameters.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is no hyper-parameter.
+    InvalidBudgetError
+        For a value that the hyper-parameter cannot have.
+
+    Examples
+    --------
+    >>> parse_values("epochs=10,learning_rate=0.03,precision=fp16")
+    {'epochs': 10, 'learning_rate': 0.03, 'precision': 'fp16'}
+    """
+    values: dict[str, Value] = {}
+    for part in text.split(","):
+        name, sign, value = (piece.strip() for piece in part.partition("="))
+        if not sign or not value:
+            raise InvalidBudgetError(f"expected name=value, found {part.strip()!r} in {text!r}")
+        check_hyper_parameter(name)
+        try:
+            kind = type(getattr(BPE_1, name))
+            values[name] = kind(value)
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise InvalidBudgetError(f"{name} must be {wanted}, found {value!r}") from None
+    BPE_2.replace(**{"image_size": 2**20, **values})  # refuses what no budget can have
+    return values
+
+
 def encode_value(name: str, value: Value) -> float:
     """Return the number that stands for a value: itself, or its place in its ordered category."""
     category = _CATEGORIES.get(name)

@@ -11,8 +11,9 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
-from .errors import TableFileError, unknown_name
-from .storage import read_table
+from .errors import SelectionError, TableFileError, unknown_name
+from .spaces import get_space
+from .storage import read_table, verify_table
 from .table import Table
 
 SHIPPED_PACKAGE = "bpe_bench_tables"
@@ -117,3 +118,58 @@ def open_table(name: str | os.PathLike[str]) -> Table:
         If the file is not a readable table.
     """
     return read_table(table_path(name))
+
+
+def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
+    """Open a table of a search space: the one named, or the first one registered for it.
+
+    Returns
+    -------
+    str, Table
+        The table's name, and the table.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such space or table.
+    SelectionError
+        If the table is of another space, or none is registered for this one.
+    """
+    get_space(space)
+    if name is None:
+        names = [entry.name for entry in entries().values() if entry.space == space]
+        if not names:
+            raise SelectionError(
+                f"no table is registered for space {space!r}; name one by its path"
+            )
+        name = names[0]
+    table = open_table(name)
+    if table.space != space:
+        raise SelectionError(
+            f"table {name!r} is of space {table.space!r}, not of {space!r}; choose another table "
+            f"or use --space {table.space}"
+        )
+    return name, table
+
+
+def verify_registered(name: str | os.PathLike[str]) -> str:
+    """Verify a table's content against its own hash and, if it is registered, the registry's.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the content.
+
+    Raises
+    ------
+    TableFileError
+        If the file is damaged, or is not the table that the registry means.
+    """
+    found = verify_table(table_path(name))
+    entry = entries().get(os.fspath(name))
+    if entry is not None and found != entry.content_sha256:
+        raise TableFileError(
+            f"table {entry.name!r} is not the registered one: its content should have SHA-256 "
+            f"{entry.content_sha256}, found {found}; install bpe-bench again"
+        )
+    return found

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .budget import Budget
-from .errors import BpeBenchWarning, SelectionError, unknown_name
+from .budget import Budget, Value, check_hyper_parameter
+from .errors import BpeBenchWarning, RankingError, SelectionError, unknown_name
 from .inference import (
     Comparison,
     Estimate,
@@ -115,7 +115,8 @@ class CorrelationReport:
             "warnings": list(self.warnings),
             "rows": [row.to_json() for row in self.rows],
             "comparisons": [
-                {k: _known(v) for k, v in asdict(c).items()} | {"separable": c.separable}
+                {k: _known(v) for k, v in asdict(c).items()}
+                | {"separable": c.separable, "verdict": c.verdict}
                 for c in self.comparisons
             ],
         }
@@ -136,6 +137,7 @@ def correlate(
     split: Split | None = None,
     dataset: str | None = None,
     labels: Sequence[str] | None = None,
+    where: Mapping[str, Value] | None = None,
     device: str | None = None,
     top_k: int = 10,
     confidence: float = 0.95,
@@ -161,6 +163,8 @@ def correlate(
         Whose settings and reference to use; the table's own by default.
     labels
         Budgets to keep; all by default.
+    where
+        Keep only budgets with these values of hyper-parameters.
     device
         Keep only budgets whose cost was measured on this device.
     top_k
@@ -185,13 +189,14 @@ def correlate(
     SelectionError
         If nothing is left to correlate.
     RankingError
-        For k larger than the number of architectures, and other impossible asks.
+        For k larger than the number of architectures, and if no budget at all can
+        be ranked, as its accuracies or those of the reference are all equal.
     """
     check_confidence(confidence)
     if statistic not in STATISTICS:
         raise unknown_name("statistic", statistic, STATISTICS)
     reference = table.reference(dataset)
-    settings = _select(table, reference, labels, device)
+    settings = _select(table, reference, labels, where or {}, device)
     ranked_by = split or table.ranking_split(reference.label, *(s.label for s in settings))
     truth = table.accuracy(reference.label, ranked_by)
     notes = list(table.caveats)
@@ -232,6 +237,11 @@ def correlate(
         )
         if progress is not None:
             progress((done + 1) / len(settings))
+    if all(math.isnan(row.correlation) for row in rows):
+        raise RankingError(
+            f"nothing can be ranked: all accuracies of the reference {reference.label!r} or of "
+            "every budget are equal"
+        )
     rows = _with_front(rows, confidence, notes, normalised=bool(device_factors))
     return CorrelationReport(
         table=name,
@@ -272,13 +282,20 @@ def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[
 
 
 def _select(
-    table: Table, reference: Setting, labels: Sequence[str] | None, device: str | None
+    table: Table,
+    reference: Setting,
+    labels: Sequence[str] | None,
+    where: Mapping[str, Value],
+    device: str | None,
 ) -> list[Setting]:
     settings = [
         s
         for s in table.settings
         if s.dataset == reference.dataset and s.label not in table.references
     ]
+    for name, value in where.items():
+        check_hyper_parameter(name)
+        settings = [s for s in settings if getattr(s.budget, name) == value]
     if labels is not None:
         wanted = {table.setting(label).label for label in labels}
         settings = [s for s in settings if s.label in wanted]

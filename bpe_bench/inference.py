@@ -69,6 +69,23 @@ class Comparison:
         """Whether the corrected test separates the two at this confidence."""
         return bool(self.p_adjusted < 1 - self.confidence)
 
+    @property
+    def verdict(self) -> str:
+        """The comparison in a sentence."""
+        if math.isnan(self.difference):
+            return f"{self.first} and {self.second} cannot be compared: one ranks nothing"
+        higher, lower = (self.second, self.first)
+        if self.difference < 0:
+            higher, lower = lower, higher
+        does = "separate" if self.separable else "do not separate"
+        corrected = "" if self.p_adjusted == self.p_value else ", after Holm's correction"
+        return (
+            f"{higher} correlates higher than {lower} by {abs(self.difference):.3f} "
+            f"({self.confidence:.0%} interval of {self.second} - {self.first}: "
+            f"{self.low:+.3f} to {self.high:+.3f}), p = {self.p_adjusted:.2g}{corrected}: "
+            f"{self.n} architectures {does} them"
+        )
+
 
 def estimate(
     x: npt.ArrayLike,

@@ -155,6 +155,7 @@ def minimum_importance_pruning(
     statistic: str = "spearman",
     split: Split | None = None,
     labels: Sequence[str] | None = None,
+    where: Mapping[str, Value] | None = None,
     max_cost_hours: Sequence[float] = (),
     keep: int = 2,
     initial: int = 12,
@@ -182,7 +183,7 @@ def minimum_importance_pruning(
         for (backward elimination). ``"sequential"``: it looks only at settings
         sampled so far, a cheap covering design first, and asks a surrogate
         fitted to the table where the table has no setting left.
-    statistic, split, labels, top_k, confidence
+    statistic, split, labels, where, top_k, confidence
         As for `bpe_bench.correlation.correlate`.
     max_cost_hours
         Allowances, in device hours per network, for which to name the best budget.
@@ -209,7 +210,8 @@ def minimum_importance_pruning(
     get_estimator(importance)
     _check_counts(keep=keep, initial=initial, per_round=per_round, resamples=resamples)
     report = correlate(
-        table, name=name, statistic=statistic, split=split, labels=labels, top_k=top_k,
+        table, name=name, statistic=statistic, split=split, labels=labels,
+        where=where, top_k=top_k,
         confidence=confidence,
     )  # fmt: skip
     rows = tuple(
@@ -311,8 +313,8 @@ class _Run:
             eligible = [g for g in groups if all(map(self.evidence.eligible, g))]
             if len(self._open_groups()) <= self.keep:
                 self.stop_reason = (
-                    f"{len(self._open_groups())} groups of hyper-parameters are left "
-                    f"(keep = {self.keep})"
+                    f"{len(self._open_groups())} groups of hyper-parameters are left, as many as "
+                    f"are to be kept"
                 )
                 return
             done = self._round(groups, eligible, [row.label for row in added])

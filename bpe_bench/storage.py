@@ -67,6 +67,7 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> str:
             file.attrs["content_sha256"] = digest
             for name in _UNHASHED_ATTRIBUTES:
                 file.attrs[name] = getattr(table.provenance, name)
+            file.create_group("curves")  # there even if no setting was measured
             for name, array in arrays.items():
                 _write_array(file, name, array)
             for key, value in attributes.items():

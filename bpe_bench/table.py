@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,10 @@ from .errors import (
     SelectionError,
     unknown_name,
 )
-from .spaces import Architecture
+from .spaces import Architecture, get_space
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = npt.NDArray[np.float64]
 CountArray = npt.NDArray[np.int32]
@@ -92,7 +95,7 @@ class Curves:
     """The R seeds."""
 
     def __post_init__(self) -> None:
-        counts = np.ascontiguousarray(self.counts, dtype=np.int32)
+        counts = np.asarray(self.counts)  # turned into 32 bits only once known to fit
         epochs = np.ascontiguousarray(self.epochs, dtype=np.int32)
         seeds = np.ascontiguousarray(self.seeds, dtype=np.int32)
         if counts.ndim != 3 or counts.shape[:2] != (seeds.size, epochs.size):
@@ -102,6 +105,8 @@ class Curves:
             )
         if self.split_size < 1 or counts.size == 0:
             raise InvalidTableError("curves need at least one image, seed, epoch and architecture")
+        if counts.dtype.kind not in "iu":
+            raise InvalidTableError(f"counts must be whole numbers, found {counts.dtype}")
         if counts.min() < MISSING or counts.max() > self.split_size:
             raise InvalidTableError(
                 f"counts must lie between 0 and the split's {self.split_size} images, or be "
@@ -109,6 +114,7 @@ class Curves:
             )
         if epochs[0] < 1 or np.any(np.diff(epochs) <= 0):
             raise InvalidTableError("recorded epochs must count from 1 and ascend")
+        counts = np.ascontiguousarray(counts, dtype=np.int32)
         for name, array in (("counts", counts), ("epochs", epochs), ("seeds", seeds)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -275,7 +281,7 @@ class Table:
             If it was not measured there.
         """
         if (label, split) not in self.curves:
-            raise unknown_name(f"split of setting {label!r}", split, self.splits(label))
+            raise unknown_name(f"split of setting {label!r}", str(split), self.splits(label))
         return self.curves[label, split]
 
     def ranking_split(self, *labels: str) -> Split:
@@ -344,6 +350,103 @@ class Table:
                 f"{', '.join(s for s in self.splits(label) if s.may_steer) or 'none recorded'}"
             )
         return self.accuracy(label, split, **options)
+
+    def index(self, architecture: Architecture) -> int:
+        """Return the place of an architecture, however its text orders what has no order.
+
+        Raises
+        ------
+        SelectionError
+            If the table does not hold it.
+        """
+        space = get_space(self.space)
+        wanted = space.canonical(architecture)
+        for place, other in enumerate(self.architectures):
+            if other.genes == architecture.genes or space.canonical(other) == wanted:
+                return place
+        raise SelectionError(
+            f"the table does not hold the architecture {space.format(architecture)}; it holds "
+            f"{len(self.architectures)} architectures of {self.space}"
+        )
+
+    def results_of(self, architecture: Architecture) -> list[dict[str, Any]]:
+        """Return what the table says of one architecture, a row per setting and split.
+
+        Each row has ``setting``, ``split``, ``accuracy`` (mean over seeds, a fraction;
+        None if missing) and ``rank`` (1 plus the number of better ones).
+
+        Raises
+        ------
+        SelectionError
+            If the table does not hold the architecture.
+        """
+        place = self.index(architecture)
+        rows: list[dict[str, Any]] = []
+        for setting in self.settings:
+            for split in self.splits(setting.label):
+                values = self.accuracy(setting.label, split)
+                found = not math.isnan(values[place])
+                rows.append(
+                    {
+                        "setting": setting.label,
+                        "split": str(split),
+                        "accuracy": float(values[place]) if found else None,
+                        "rank": 1 + int(np.sum(values > values[place])) if found else None,
+                    }
+                )
+        return rows
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the table holds and where it comes from, as JSON values."""
+        settings = [
+            {
+                "label": s.label,
+                "dataset": s.dataset,
+                **s.budget.to_dict(),
+                "seconds": None if math.isnan(s.seconds) else s.seconds,
+                "device": s.device,
+            }
+            for s in self.settings
+        ]
+        return {
+            "space": self.space,
+            "dataset": self.dataset,
+            "architectures": len(self.architectures),
+            "references": list(self.references),
+            "splits": sorted({str(split) for _, split in self.curves}),
+            **vars(self.provenance),
+            "caveats": list(self.caveats),
+            "settings": settings,
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line per training and recorded epoch, without what is missing."""
+        import pandas as pd
+
+        space = get_space(self.space)
+        texts = np.array([space.format(a) for a in self.architectures], dtype=object)
+        parts = []
+        for setting in self.settings:
+            for split in self.splits(setting.label):
+                curves = self.curves[setting.label, split]
+                r, e, a = np.nonzero(curves.counts != MISSING)
+                correct = curves.counts[r, e, a]
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "setting": setting.label,
+                            "dataset": setting.dataset,
+                            "split": str(split),
+                            "seed": curves.seeds[r],
+                            "epoch": curves.epochs[e],
+                            "architecture": texts[a],
+                            "correct": correct,
+                            "split_size": curves.split_size,
+                            "accuracy": correct / curves.split_size,
+                        }
+                    )
+                )
+        return pd.concat(parts, ignore_index=True)
 
     def seconds(self) -> Mapping[str, float]:
         """Return mean device seconds per network by setting label."""

@@ -1,0 +1,219 @@
+"""Figures for people who would rather look than read; the only importer of matplotlib."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..correlation import BudgetRow, CorrelationReport
+from ..errors import BpeBenchError, OptionalDependencyError, UnknownNameError
+from ..pruning import PruningReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _MUTED, _ACCENT, _SECOND = "#1a1a2e", "#8d99ae", "#c8553d", "#2a6f97"
+_SUFFIXES = (".png", ".svg", ".pdf")
+_STYLE = {
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "svg.hashsalt": "bpe-bench",
+}
+
+
+def correlation_figure(report: CorrelationReport) -> Figure:
+    """Draw correlation against cost with intervals and the Pareto front.
+
+    Raises
+    ------
+    OptionalDependencyError
+        If matplotlib is not installed.
+    """
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(7.2, 4.6)
+        axes = figure.add_subplot()
+        names = {row.label: report.names.get(row.label, row.label) for row in report.rows}
+        _draw_budgets(axes, report.rows, names)
+        axes.set_ylabel(_statistic(report.statistic, report.confidence))
+        axes.set_title(
+            f"{report.table or report.space}: {report.n_architectures} architectures, "
+            f"reference {report.reference!r}",
+            loc="left",
+        )
+    return figure
+
+
+def pruning_figure(report: PruningReport) -> Figure:
+    """Draw the budgets with what is recommended, and the importances round by round.
+
+    Raises
+    ------
+    OptionalDependencyError
+        If matplotlib is not installed.
+    """
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(11.0, 4.8)
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _draw_budgets(left, report.rows, {row.label: row.label for row in report.rows})
+        predicted = [r.row for r in report.recommended if not r.observed]
+        if predicted:
+            _draw_points(left, predicted, _SECOND, "predicted, never trained", "D", filled=False)
+        left.set_ylabel(_statistic(report.statistic, report.confidence))
+        left.set_title(f"{report.table or report.space}: correlation against cost", loc="left")
+        left.legend(loc="lower right", frameon=False)
+        _draw_rounds(right, report)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, SVG or PDF, by suffix, or leave the target as it was.
+
+    Raises
+    ------
+    UnknownNameError
+        For another suffix.
+    BpeBenchError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    check_figure_path(target)
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix)
+    with _matplotlib().rc_context(_STYLE):
+        try:
+            handle, name = tempfile.mkstemp(suffix=target.suffix, dir=target.parent)
+            os.close(handle)
+            temporary = Path(name)
+            try:
+                figure.savefig(temporary, dpi=160, metadata=metadata)
+                temporary.chmod(0o644)
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise BpeBenchError(f"cannot write figure {target}: {error.strerror}") from error
+
+
+def check_figure_path(path: str | os.PathLike[str]) -> None:
+    """Raise `UnknownNameError` unless the suffix names a format that figures are written in."""
+    target = Path(path)
+    if target.suffix not in _SUFFIXES:
+        raise UnknownNameError(
+            f"a figure's file must end in {', '.join(_SUFFIXES)}, found {target.name!r}"
+        )
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise OptionalDependencyError(
+            "figures need matplotlib, which is not installed; install it with: "
+            'pip install "bpe-bench[plot]"'
+        ) from error
+    return matplotlib
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _draw_budgets(axes: Any, rows: Sequence[BudgetRow], names: dict[str, str]) -> None:
+    known = [r for r in rows if np.isfinite(r.cost_seconds) and np.isfinite(r.correlation)]
+    rest = [r for r in known if not r.pareto]
+    front = sorted((r for r in known if r.pareto), key=lambda r: r.cost_seconds)
+    _draw_points(axes, rest, _MUTED, "other budgets", "o")
+    _draw_points(axes, front, _ACCENT, "Pareto front (observed)", "o")
+    if front:
+        hours = [r.cost_seconds / 3600 for r in front]
+        axes.step(hours, [r.correlation for r in front], where="post", color=_ACCENT, lw=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("cost per network, device hours (log scale)")
+    axes.set_ylim(min(0.0, *axes.get_ylim()), 1.0)
+    axes.grid(axis="y", color="#e6e6ec", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_formatter("{x:g}")
+    for place, row in enumerate(front):
+        # Neighbours closer than a label is wide: the right one's label goes above the left one's.
+        near = place > 0 and row.cost_seconds < 1.12 * front[place - 1].cost_seconds
+        axes.annotate(
+            names[row.label],
+            (row.cost_seconds / 3600, row.high if np.isfinite(row.high) else row.correlation),
+            xytext=(0, 4 + (20 if near else 0)),
+            textcoords="offset points",
+            ha="center",
+            rotation=90,
+            fontsize=7.5,
+            color=_INK,
+        )
+    axes.legend(loc="lower right", frameon=False)
+
+
+def _draw_points(
+    axes: Any,
+    rows: Sequence[BudgetRow],
+    colour: str,
+    label: str,
+    marker: str,
+    *,
+    filled: bool = True,
+) -> None:
+    if not rows:
+        return
+    middle = np.array([r.correlation for r in rows])
+    error = np.array(
+        [[r.correlation - r.low for r in rows], [r.high - r.correlation for r in rows]]
+    )
+    axes.errorbar(
+        [r.cost_seconds / 3600 for r in rows],
+        middle,
+        yerr=np.nan_to_num(error),
+        fmt=marker,
+        ms=4.5,
+        lw=0.9,
+        color=colour,
+        mfc=colour if filled else "white",
+        alpha=0.9 if colour != _MUTED else 0.55,
+        label=label,
+    )
+
+
+def _draw_rounds(axes: Any, report: PruningReport) -> None:
+    """Draw one row of bars per hyper-parameter, one bar per round, in the order of pruning."""
+    names = [*report.pruning_order, *reversed(report.kept)]
+    others = {n for r in report.rounds for n in r.importances if n not in names}
+    names = [*sorted(others), *names]
+    count = max(1, len(report.rounds))
+    height = 0.8 / count
+    for index, done in enumerate(report.rounds):
+        shade = 0.35 + 0.65 * (index + 1) / count
+        for name, value in done.importances.items():
+            place = names.index(name) + 0.4 - height * (index + 0.5)
+            gone = name in done.pruned
+            axes.barh(place, value.mean, height, color=_ACCENT if gone else _SECOND, alpha=shade)
+            axes.plot([value.low, value.high], [place, place], color=_INK, lw=0.7)
+            if gone:
+                text = f"pruned in round {index + 1}"
+                axes.text(value.high + 0.01, place, text, va="center", fontsize=7, color=_ACCENT)
+    axes.set_yticks(range(len(names)), [n.replace("_", " ") for n in names])
+    for tick, name in zip(axes.get_yticklabels(), names, strict=True):
+        tick.set_color(_MUTED if name in others else _INK)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"share of importance ({report.confidence:.0%} interval), one bar per round")
+    axes.set_title(f"importance by round: {report.importance_estimator}", loc="left")
+
+
+def _statistic(name: str, confidence: float) -> str:
+    title = {"spearman": "Spearman", "kendall": "Kendall", "sparse-kendall": "sparse Kendall"}
+    return f"{title[name]} correlation with full training ({confidence:.0%} interval)"

@@ -1,0 +1,87 @@
+"""Options that every command has, and the types that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def common(function: Command) -> Command:
+    """Add the options of every command."""
+    options = [
+        click.option(
+            "--format",
+            "format_",
+            type=click.Choice(["table", "json", "csv"]),
+            default="table",
+            show_default=True,
+            help="How results are written.",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Write results to this file instead of standard output.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Seed of everything that is drawn at random; the same seed gives the same bytes.",
+        ),
+        click.option("--quiet", is_flag=True, help="No progress and no warnings."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def ranking(function: Command) -> Command:
+    """Add the options that say what is ranked and how sure one wants to be."""
+    options = [
+        click.option(
+            "--statistic",
+            type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
+            default="spearman",
+            show_default=True,
+            help="Rank correlation; sparse-kendall rounds accuracies to 0.1 % first.",
+        ),
+        click.option(
+            "--split",
+            type=click.Choice(["train", "validation", "test"]),
+            help="Accuracies to rank by.  [default: validation if recorded, else test]",
+        ),
+        click.option(
+            "--where",
+            metavar="NAME=VALUE[,...]",
+            help="Only budgets with these hyper-parameters, e.g. lr_schedule=cosine.",
+        ),
+        click.option(
+            "--top-k",
+            type=int,
+            default=10,
+            show_default=True,
+            help="How many of the best count for precision, regret and best rank.",
+        ),
+        click.option(
+            "--confidence",
+            type=float,
+            default=0.95,
+            show_default=True,
+            help="Nominal coverage of intervals.",
+        ),
+        click.option(
+            "--plot",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Write a figure (.png, .svg or .pdf).",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function

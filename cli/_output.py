@@ -1,0 +1,127 @@
+"""Where results, warnings and progress go: standard output, and standard error for the rest."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+_WIDTH = 118
+"""Columns of a table that is not written to a terminal."""
+
+
+class Output:
+    """One command's output, as its common options ask for it."""
+
+    def __init__(self, format_: str, output: Path | None, quiet: bool) -> None:
+        self.format, self.output, self.quiet = format_, output, quiet
+
+    def emit(
+        self,
+        json_value: Callable[[], Any],
+        frame: Callable[[], pd.DataFrame],
+        table: Callable[[], Sequence[RenderableType]],
+    ) -> None:
+        """Write the results in the chosen format; only that one is made."""
+        if self.format == "json":
+            text = json.dumps(json_value(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        elif self.format == "csv":
+            text = frame().to_csv()
+        else:
+            text = _render(table(), to_terminal=self.output is None)
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Write text to standard output, or whole to the file that was asked for."""
+        if self.output is None:
+            click.echo(text, nl=False)
+            return
+        try:
+            handle, name = tempfile.mkstemp(prefix=".bpe-bench-", dir=self.output.parent)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(self.output)
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot write {self.output}: {error.strerror}; give another file with -o"
+            ) from error
+
+    def warn(self, messages: Sequence[str]) -> None:
+        """Write warnings to standard error, a line each."""
+        if not self.quiet:
+            for message in messages:
+                click.echo(f"warning: {message}", err=True)
+
+    def note(self, message: str) -> None:
+        """Say on standard error what was done."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[float], None]]:
+        """Show a bar with the time left on standard error while a long step runs."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda share: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=1.0)
+            yield lambda share: bar.update(task, completed=share)
+
+
+def number(value: float | None, pattern: str = "{:.3f}") -> str:
+    """Return a number for a table, or a dash where it is unknown."""
+    return "–" if value is None or math.isnan(value) else pattern.format(value)
+
+
+def duration(seconds: float) -> str:
+    """Return device time in the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(90.0), duration(5400.0)
+    ('1.5 min', '1.5 h')
+    """
+    if math.isnan(seconds):
+        return "–"
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
+    from rich.console import Console
+
+    terminal = Console() if to_terminal else None
+    styled = terminal is not None and terminal.is_terminal
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        force_terminal=styled,
+        color_system="auto" if styled else None,
+        width=max(terminal.width, 80) if styled and terminal else _WIDTH,
+        highlight=False,
+    )
+    for part in parts:
+        console.print(part)
+    lines = (line.rstrip() for line in buffer.getvalue().splitlines())
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,188 @@
+"""``bpe-bench correlate``: every budget of a table against full training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._options import common, ranking
+from ._output import Output, duration, number
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from bpe_bench.correlation import BudgetRow, CorrelationReport
+
+DEFAULT_TABLE = "darts-bpe"
+
+
+@click.command()
+@click.argument("table", default=DEFAULT_TABLE)
+@click.option(
+    "--compare",
+    "comparing",
+    nargs=2,
+    multiple=True,
+    metavar="A B",
+    help="Compare two budgets over the same architectures; several pairs are Holm-corrected.",
+)
+@click.option("--dataset", help="Data set of budgets and reference.  [default: the table's own]")
+@click.option("--device", help="Only budgets whose cost was measured on this device.")
+@click.option(
+    "--normalise-devices",
+    "factors",
+    metavar="DEVICE=FACTOR[,...]",
+    help="Multiply the cost measured on a device, to compare costs across devices.",
+)
+@click.option(
+    "--interval",
+    type=click.Choice(["influence", "bootstrap"]),
+    default="influence",
+    show_default=True,
+    help="How intervals are made; docs/intervals.md has their coverage.",
+)
+@ranking
+@common
+def correlate(
+    table: str,
+    comparing: tuple[tuple[str, str], ...],
+    dataset: str | None,
+    device: str | None,
+    factors: str | None,
+    interval: str,
+    statistic: str,
+    split: str | None,
+    where: str | None,
+    top_k: int,
+    confidence: float,
+    plot: Path | None,
+    format_: str,
+    output: Path | None,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Correlate every budget of TABLE with full training.
+
+    TABLE is a registered name or a path (default: darts-bpe). Correlations come
+    with intervals over architectures, top-of-ranking metrics, cost and the
+    Pareto front.
+
+    \b
+    Example:
+      bpe-bench correlate darts-bpe --compare BPE-1 BPE-2
+    """
+    from bpe_bench.budget import parse_values
+    from bpe_bench.catalog import open_table
+    from bpe_bench.correlation import correlate as correlate_table
+    from bpe_bench.randomness import as_generator
+    from bpe_bench.table import Split
+
+    from ._plot import figure_saver
+
+    out = Output(format_, output, quiet)
+    save = figure_saver(plot)
+    with out.progress("correlating") as progress:
+        report = correlate_table(
+            open_table(table),
+            name=table,
+            statistic=statistic,
+            split=Split(split) if split else None,
+            dataset=dataset,
+            where=parse_values(where) if where else None,
+            device=device,
+            top_k=top_k,
+            confidence=confidence,
+            interval="bootstrap" if interval == "bootstrap" else "influence",
+            comparing=comparing,
+            device_factors=_factors(factors),
+            rng=as_generator(seed),
+            progress=progress,
+        )
+    out.emit(report.to_json, report.to_frame, lambda: _tables(report))
+    if save is not None:
+        from bpe_bench.report.figures import correlation_figure
+
+        save(correlation_figure(report))
+    out.warn(report.warnings)
+
+
+def _factors(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    factors = {}
+    for part in text.split(","):
+        name, sign, value = part.rpartition("=")
+        try:
+            factors[name.strip()] = float(value)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise click.UsageError(
+                f"--normalise-devices wants DEVICE=FACTOR, found {part.strip()!r}"
+            )
+    return factors
+
+
+def _tables(report: CorrelationReport) -> list[RenderableType]:
+    from rich.text import Text
+
+    ceiling = number(report.noise_ceiling)
+    if ceiling == "–":
+        ceiling = "unknown (one seed)"
+    title = Text.assemble(
+        (f"{report.table or report.space}", "bold"),
+        f": {report.n_architectures} {report.space} architectures on {report.dataset}, "
+        f"{report.split} accuracy against {report.reference!r}; noise ceiling: {ceiling}",
+    )
+    rows = sorted(report.rows, key=lambda row: (row.cost_seconds, row.label))
+    parts: list[RenderableType] = [title, budget_table(report, rows)]
+    parts.append(
+        "training: epochs x layers x channels, pixels; ● on the Pareto front; ○ on it, but not "
+        "separable from the next cheaper budget on it"
+    )
+    parts += [Text(comparison.verdict) for comparison in report.comparisons]
+    return parts
+
+
+def budget_table(report: CorrelationReport, rows: list[BudgetRow]) -> Table:
+    """Return the rows as a table for the terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("budget")
+    k = report.top_k
+    for column in (
+        report.statistic.capitalize(),
+        f"{report.confidence:.0%} interval",
+        f"P@{k}",
+        f"regret@{k}",
+        f"BR@{k}",
+        "cost",
+    ):
+        table.add_column(column, justify="right")
+    for column in ("device", "", "training"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*_cells(report, row))
+    return table
+
+
+def _cells(report: CorrelationReport, row: BudgetRow) -> list[Any]:
+    published = report.names.get(row.label)
+    mark = "" if not row.pareto else "○" if row.not_separable_from else "●"
+    budget = row.budget
+    return [
+        f"{row.label} ({published})" if published else row.label,
+        number(row.correlation),
+        f"[{number(row.low, '{:.2f}')}, {number(row.high, '{:.2f}')}]".replace("[", r"\["),
+        number(row.precision_at_k, "{:.2f}"),
+        number(100 * row.regret_at_k, "{:.2f} %"),
+        number(row.best_rank_at_k, "{:.3f}"),
+        duration(row.cost_seconds),
+        row.device or "–",
+        mark,
+        f"{budget.epochs} x {budget.layers} x {budget.channels}, {budget.image_size}",
+    ]
