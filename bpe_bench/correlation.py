@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -201,11 +202,13 @@ def correlate(
     truth = table.accuracy(reference.label, ranked_by)
     notes = list(table.caveats)
     costs = _costs(settings, device_factors, notes)
-    ceiling = noise_ceiling(table.curves_of(reference.label, ranked_by).accuracy(), statistic)
+    with _noting(reference.label, notes):
+        ceiling = noise_ceiling(table.curves_of(reference.label, ranked_by).accuracy(), statistic)
 
     rows: list[BudgetRow] = []
+    evidence = _Evidence(statistic, truth, {})
     for done, setting in enumerate(settings):
-        accuracy = table.accuracy(setting.label, ranked_by)
+        accuracy = evidence.budgets[setting.label] = table.accuracy(setting.label, ranked_by)
         both = np.isfinite(accuracy) & np.isfinite(truth)
         x, y = accuracy[both], truth[both]
         if x.size < accuracy.size:
@@ -215,7 +218,10 @@ def correlate(
                 f"budget {setting.label!r} shares {x.size} architectures with the reference "
                 f"{reference.label!r}; at least 3 are needed"
             )
-        found = _estimate(setting.label, x, y, statistic, confidence, interval, rng, notes)
+        with _noting(setting.label, notes):
+            found = estimate(
+                x, y, statistic=statistic, confidence=confidence, method=interval, rng=rng
+            )
         rows.append(
             BudgetRow(
                 label=setting.label,
@@ -231,7 +237,7 @@ def correlate(
                 cost_seconds=costs[setting.label],
                 device=setting.device,
                 pareto=False,
-                share_of_ceiling=found.correlation / ceiling,
+                share_of_ceiling=found.correlation / ceiling if ceiling > 0 else math.nan,
                 estimate=found,
             )
         )
@@ -242,7 +248,7 @@ def correlate(
             f"nothing can be ranked: all accuracies of the reference {reference.label!r} or of "
             "every budget are equal"
         )
-    rows = _with_front(rows, confidence, notes, normalised=bool(device_factors))
+    rows = _with_front(rows, evidence, confidence, notes, normalised=bool(device_factors))
     return CorrelationReport(
         table=name,
         space=table.space,
@@ -256,7 +262,7 @@ def correlate(
         n_architectures=len(table.architectures),
         noise_ceiling=ceiling,
         rows=tuple(rows),
-        comparisons=tuple(_compare(table, rows, comparing, confidence)),
+        comparisons=tuple(_compare(table, rows, evidence, comparing, confidence)),
         warnings=tuple(notes),
         names=table.published_names(),
     )
@@ -327,25 +333,48 @@ def _costs(
     return {s.label: s.seconds * factors.get(s.device, 1.0) for s in settings}
 
 
-def _estimate(
-    label: str,
-    x: FloatArray,
-    y: FloatArray,
-    statistic: str,
-    confidence: float,
-    interval: IntervalMethod,
-    rng: np.random.Generator | None,
-    notes: list[str],
-) -> Estimate:
+@contextmanager
+def _noting(label: str, notes: list[str]) -> Iterator[None]:
+    """Turn warnings into notes, each once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BpeBenchWarning)
-        found = estimate(x, y, statistic=statistic, confidence=confidence, method=interval, rng=rng)
-    notes.extend(f"{label}: {w.message}" for w in caught)
-    return found
+        yield
+    notes.extend(dict.fromkeys(f"{label}: {w.message}" for w in caught))
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The accuracies behind the rows: shape (A,) each, NaN where missing."""
+
+    statistic: str
+    truth: FloatArray
+    budgets: dict[str, FloatArray]
+
+    def pair(self, first: BudgetRow, second: BudgetRow) -> tuple[Estimate, Estimate] | None:
+        """Return two budgets' estimates over the architectures that both have, if there are 3."""
+        accuracies = [self.budgets[row.label] for row in (first, second)]
+        shared = np.isfinite([*accuracies, self.truth]).all(axis=0)
+        n = int(shared.sum())
+        if n < 3:
+            return None
+        a, b = first.estimate, second.estimate
+        if a is not None and b is not None and a.n == b.n == n:
+            return a, b
+        with _noting("", []):  # an undefined correlation shows as NaN
+            a, b = (
+                estimate(x[shared], self.truth[shared], statistic=self.statistic)
+                for x in accuracies
+            )
+        return a, b
 
 
 def _with_front(
-    rows: Sequence[BudgetRow], confidence: float, notes: list[str], *, normalised: bool
+    rows: Sequence[BudgetRow],
+    evidence: _Evidence,
+    confidence: float,
+    notes: list[str],
+    *,
+    normalised: bool,
 ) -> list[BudgetRow]:
     """Mark the Pareto front, and each of its budgets that a cheaper one is not separable from."""
     on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
@@ -360,14 +389,10 @@ def _with_front(
         )
     twins: dict[str, str] = {}
     for cheaper, row in itertools.pairwise(front):
-        if cheaper.estimate and row.estimate and cheaper.estimate.n == row.estimate.n:
-            found = compare(
-                (cheaper.label, row.label),
-                (cheaper.estimate, row.estimate),
-                confidence=confidence,
-            )[0]
-            if not found.low > 0:
-                twins[row.label] = cheaper.label
+        pair = evidence.pair(cheaper, row)
+        names = (cheaper.label, row.label)
+        if pair is None or not compare(names, pair, confidence=confidence)[0].low > 0:
+            twins[row.label] = cheaper.label
     return [
         BudgetRow(
             **{**vars(row), "pareto": on, "not_separable_from": twins.get(row.label)},
@@ -379,27 +404,30 @@ def _with_front(
 def _compare(
     table: Table,
     rows: Sequence[BudgetRow],
+    evidence: _Evidence,
     comparing: Sequence[tuple[str, str]],
     confidence: float,
 ) -> list[Comparison]:
-    if not comparing:
-        return []
-    place = {row.label: i for i, row in enumerate(rows)}
-    pairs = []
-    for first, second in comparing:
-        labels = [table.setting(name).label for name in (first, second)]
-        for name, label in zip((first, second), labels, strict=True):
-            if label not in place:
+    by_label = {row.label: row for row in rows}
+    names: list[str] = []
+    estimates: list[Estimate] = []
+    for pair in comparing:
+        labels = [table.setting(name).label for name in pair]
+        for name, label in zip(pair, labels, strict=True):
+            if label not in by_label:
                 raise SelectionError(
                     f"cannot compare {name!r}: it is not among the budgets correlated here "
-                    f"({', '.join(place)})"
+                    f"({', '.join(by_label)})"
                 )
-        pairs.append((place[labels[0]], place[labels[1]]))
-    estimates = [row.estimate for row in rows if row.estimate is not None]
-    names = [row.label for row in rows]
-    for (i, j), (first, second) in zip(pairs, comparing, strict=True):
-        names[i], names[j] = first, second
-    return compare(names, estimates, confidence=confidence, pairs=pairs)
+        found = evidence.pair(by_label[labels[0]], by_label[labels[1]])
+        if found is None:
+            raise SelectionError(
+                f"cannot compare {pair[0]!r} and {pair[1]!r}: they share fewer than 3 architectures"
+            )
+        names.extend(pair)
+        estimates.extend(found)
+    places = [(i, i + 1) for i in range(0, len(names), 2)]
+    return compare(names, estimates, confidence=confidence, pairs=places)
 
 
 def _known(value: Any) -> Any:

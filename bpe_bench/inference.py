@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from .errors import RankingError, SelectionError, unknown_name
-from .ranking import STATISTICS, RankCorrelation, average_ranks
+from .ranking import STATISTICS, RankCorrelation, average_ranks, sparse
 
 FloatArray = npt.NDArray[np.float64]
 IntervalMethod = Literal["influence", "bootstrap"]
@@ -170,7 +170,7 @@ def independence_p_value(
             return 0.0
         return float(2 * stats.t.sf(abs(r) * math.sqrt((n - 2) / (1 - r * r)), n - 2))
     if statistic == "sparse-kendall":
-        x, y = np.round(np.asarray(x) / 0.001), np.round(np.asarray(y) / 0.001)
+        x, y = sparse(x), sparse(y)
     tied = [np.unique(np.asarray(v), return_counts=True)[1].astype(np.float64) for v in (x, y)]
     pairs = [float((t * (t - 1)).sum()) for t in tied]
     triples = [float((t * (t - 1) * (t - 2)).sum()) for t in tied]
@@ -221,11 +221,13 @@ def compare(
             )
         difference = b.correlation - a.correlation
         error = _standard_error(b.influence - a.influence)
-        quantile = float(stats.t.ppf((1 + confidence) / 2, a.n - 2)) if a.n > 2 else math.nan
-        if error > 0:
+        if np.array_equal(a.influence, b.influence):  # the same ranking twice
+            quantile, p = 0.0, 1.0
+        elif _has_error(a) and _has_error(b) and error > 1e-12:
+            quantile = float(stats.t.ppf((1 + confidence) / 2, a.n - 2))
             p = float(2 * stats.t.sf(abs(difference) / error, a.n - 2))
-        else:  # the same ranking twice, or an undefined one
-            p = 1.0 if difference == 0 else math.nan
+        else:
+            quantile = p = math.nan
         rows.append((i, j, difference, quantile * error, p, a.n))
     adjusted = holm([row[4] for row in rows])
     return [
@@ -304,16 +306,27 @@ def resampled_correlations(
     return drawn
 
 
+def _has_error(found: RankCorrelation | Estimate) -> bool:
+    """Return whether a sample shows the variation that an error is estimated from.
+
+    One that is too small, perfectly ordered, or in which every architecture
+    pulls alike does not.
+    """
+    r = found.value if isinstance(found, RankCorrelation) else found.correlation
+    perfect = math.isnan(r) or abs(r) >= 1 - 1e-12
+    return not perfect and found.influence.size >= 4 and _standard_error(found.influence) > 1e-12
+
+
 def _standard_error(influence: FloatArray) -> float:
     return float(np.sqrt(np.mean(influence**2) / influence.size))
 
 
 def _influence_interval(found: RankCorrelation, confidence: float) -> tuple[float, float]:
     n, r = found.influence.size, found.value
-    # A perfectly ordered sample shows no variation to estimate an error from.
-    if math.isnan(r) or n < 4 or abs(r) >= 1 - 1e-12:
+    error = _standard_error(found.influence)
+    if not _has_error(found):
         return math.nan, math.nan
-    half = stats.t.ppf((1 + confidence) / 2, n - 2) * _standard_error(found.influence) / (1 - r * r)
+    half = stats.t.ppf((1 + confidence) / 2, n - 2) * error / (1 - r * r)
     return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
@@ -332,7 +345,9 @@ def _bootstrap_interval(
             f"a bootstrap over {n} architectures is too large (at most {MOST_BOOTSTRAPPED}); use "
             "the interval method 'influence'"
         )
-    if math.isnan(found.value) or n < 4:
+    if resamples < 100:
+        raise RankingError(f"a bootstrap needs at least 100 resamples, found {resamples}")
+    if not _has_error(found):
         return math.nan, math.nan
     weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
     drawn = _weighted_correlations(np.asarray(x), np.asarray(y), weights, statistic)
@@ -349,7 +364,7 @@ def _weighted_correlations(
 ) -> FloatArray:
     """Return the statistic of B resamples, given as (B, n) counts of each architecture."""
     if statistic == "sparse-kendall":
-        x, y = np.round(x / 0.001), np.round(y / 0.001)
+        x, y = sparse(x), sparse(y)
     x, y = average_ranks(x), average_ranks(y)
     of_x, of_y = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
     if statistic == "spearman":

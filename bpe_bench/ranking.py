@@ -24,8 +24,8 @@ from .errors import ConstantInputWarning, RankingError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-SPARSE_STEP = 0.001
-"""Accuracies closer than this (0.1 %) count as equal for the sparse Kendall statistic."""
+SPARSE_STEPS = 1000
+"""The sparse Kendall statistic tells this many accuracies apart: it rounds to 0.1 %."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> RankCorrelation:
     u = (average_ranks(x) - 0.5) / n - 0.5
     v = (average_ranks(y) - 0.5) / n - 0.5
     uv, uu, vv = float(u @ v) / n, float(u @ u) / n, float(v @ v) / n
-    value = uv / math.sqrt(uu * vv)
+    value = float(np.clip(uv / math.sqrt(uu * vv), -1.0, 1.0))
     of_uv = u * v - uv + _shifted(x, v) + _shifted(y, u)
     of_uu = u * u - uu + 2 * _shifted(x, u)
     of_vv = v * v - vv + 2 * _shifted(y, v)
@@ -107,7 +107,7 @@ def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> RankCorrelation:
         return _undefined(n)
     score, untied_x, untied_y = (part / n for part in _pair_counts(x, y))
     s, a, b = score.mean(), untied_x.mean(), untied_y.mean()
-    value = float(s / math.sqrt(a * b))
+    value = float(np.clip(s / math.sqrt(a * b), -1.0, 1.0))
     influence = 2 * (score - s) / math.sqrt(a * b)
     influence -= value * ((untied_x - a) / a + (untied_y - b) / b)
     return RankCorrelation(value, influence)
@@ -122,7 +122,21 @@ def sparse_kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> RankCorrelation:
         Accuracies as fractions in [0, 1], shape (n,).
     """
     x, y = _pair(x, y)
-    return kendall(np.round(x / SPARSE_STEP), np.round(y / SPARSE_STEP))
+    return kendall(sparse(x), sparse(y))
+
+
+def sparse(accuracies: npt.ArrayLike) -> FloatArray:
+    """Round accuracies (fractions) to 0.1 %, halves to even, in tenths of a per cent.
+
+    Examples
+    --------
+    >>> sparse([0.9004, 0.9012, 0.9015]).tolist()
+    [900.0, 901.0, 902.0]
+    """
+    scaled = np.asarray(accuracies, dtype=np.float64) * SPARSE_STEPS
+    # The product of 0.5015 is 501.49999999999994: rounded first, it is the half it should be.
+    rounded: FloatArray = np.rint(np.round(scaled, 6))
+    return rounded
 
 
 STATISTICS: Mapping[str, RankStatistic] = MappingProxyType(

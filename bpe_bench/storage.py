@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 MAGIC = "bpe-bench-table"
 FORMAT_VERSION = 1
 
-_MOST_CELLS = 2**31
-"""More values in one array than this is taken for a damaged or hostile file."""
+_MOST_BYTES = 2**34
+"""An array that claims more bytes than this is taken for a damaged or hostile file."""
+_WIDTHS = {"i": 4, "f": 8}
+_KINDS = {"i": "int32", "f": "float64", "S": "bytes"}
 _WORTH_COMPRESSING = 4096
 """Bytes below which the bookkeeping of a compressed array is larger than what it saves."""
 _TEXT_ATTRIBUTES = ("source", "licence", "citation")
@@ -107,6 +109,11 @@ def verify_table(path: str | os.PathLike[str]) -> str:
     """
     table, recorded = _read(Path(path))
     found = content_hash(table)
+    if not recorded:
+        raise TableFileError(
+            f"table {path} carries no hash of its content (attribute 'content_sha256'), so it "
+            "cannot be verified; write it again"
+        )
     if found != recorded:
         raise TableFileError(
             f"table {path} is damaged: its content should have SHA-256 {recorded} and has {found}; "
@@ -168,6 +175,8 @@ def _digest(attributes: Attributes, arrays: dict[str, Array]) -> str:
     for name in sorted(attributes):
         value = attributes[name]
         add(name.encode())
+        if isinstance(value, list):
+            add(str(len(value)).encode())
         for item in value if isinstance(value, list) else [value]:
             add(str(item).encode())
     for name in sorted(arrays):
@@ -278,8 +287,8 @@ def _read_content(file: h5py.File, path: Path) -> Table:
         )
     except TableFileError:
         raise
-    except (BpeBenchError, ValueError) as error:
-        raise TableFileError(f"{path} is not a valid table: {error}") from error
+    except (BpeBenchError, ValueError, TypeError, AttributeError) as error:
+        raise TableFileError(f"{path} is not a valid table: {_reason(error)}") from error
 
 
 def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
@@ -299,10 +308,20 @@ def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
 def _read_curves(file: h5py.File, group: str, path: Path) -> Curves:
     return Curves(
         counts=_array(file, f"{group}/correct", path, "i", 3),
-        split_size=int(file[group].attrs["split_size"]),
+        split_size=_split_size(file, group, path),
         epochs=_array(file, f"{group}/epochs", path, "i", 1),
         seeds=_array(file, f"{group}/seeds", path, "i", 1),
     )
+
+
+def _split_size(file: h5py.File, group: str, path: Path) -> int:
+    value = file[group].attrs.get("split_size")
+    if not isinstance(value, np.integer):
+        raise TableFileError(
+            f"{path} is not a valid table: attribute 'split_size' of {group!r} should be a whole "
+            f"number, found {value!r}"
+        )
+    return int(value)
 
 
 def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> Array:
@@ -311,15 +330,17 @@ def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
         raise TableFileError(f"{path} is not a valid table: it lacks the array {name!r}")
-    if found.dtype.kind != kind or found.ndim != dimensions:
+    wanted = _WIDTHS.get(kind, found.dtype.itemsize)
+    good = found.dtype.kind == kind and found.dtype.itemsize == wanted
+    if not good or found.ndim != dimensions:
         raise TableFileError(
-            f"{path} is not a valid table: {name!r} should have {dimensions} dimension(s) of kind "
-            f"{kind!r}, found {found.ndim} of {found.dtype}"
+            f"{path} is not a valid table: {name!r} should be {dimensions}-dimensional of "
+            f"{_KINDS[kind]}, found {found.ndim}-dimensional of {found.dtype}"
         )
-    if found.size > _MOST_CELLS:
+    if found.size * found.dtype.itemsize > _MOST_BYTES:
         raise TableFileError(
-            f"{path} is not a valid table: {name!r} claims the shape {found.shape}, more than "
-            f"{_MOST_CELLS} values"
+            f"{path} is not a valid table: {name!r} claims the shape {found.shape} of "
+            f"{found.dtype}, more than {_MOST_BYTES} bytes"
         )
     return np.asarray(found[()])
 
