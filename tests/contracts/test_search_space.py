@@ -1,0 +1,130 @@
+"""What every search space promises; a new space is tested by being registered."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpe_bench.errors import GenotypeError
+from bpe_bench.spaces import SPACES, Architecture
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+pytestmark = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
+
+
+def draw(space, seed):
+    return space.sample(np.random.default_rng(seed))
+
+
+def test_it_is_registered_under_its_own_name(space):
+    assert SPACES[space.name] is space
+    assert draw(space, 0).space == space.name
+
+
+@given(seed=SEEDS)
+def test_the_same_seed_gives_the_same_draws(space, seed):
+    assert draw(space, seed) == draw(space, seed)
+    parent = draw(space, seed)
+    children = [space.mutate(parent, np.random.default_rng(seed)) for _ in range(2)]
+    assert children[0] == children[1]
+
+
+def test_different_seeds_give_different_draws(space):
+    drawn = {draw(space, seed) for seed in range(50)}
+    assert len(drawn) > 45  # a small space may repeat itself now and then
+    children = {space.mutate(draw(space, 0), np.random.default_rng(seed)) for seed in range(50)}
+    assert len(children) > 10
+
+
+def test_drawing_leaves_the_global_generator_alone(space):
+    np.random.seed(3)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    space.mutate(draw(space, 1), np.random.default_rng(2))
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@given(seed=SEEDS)
+def test_mutation_gives_one_of_the_neighbours(space, seed):
+    rng = np.random.default_rng(seed)
+    parent = space.sample(rng)
+    assert space.mutate(parent, rng) in space.neighbours(parent)
+
+
+def test_mutation_reaches_every_neighbour(space):
+    rng = np.random.default_rng(0)
+    parent = space.sample(rng)
+    neighbours = space.neighbours(parent)
+    # A uniform draw misses one of m neighbours in 20 m draws with chance below m e^-20.
+    reached = {space.mutate(parent, rng) for _ in range(20 * len(neighbours))}
+    assert reached == set(neighbours)
+
+
+@given(seed=SEEDS)
+def test_neighbours_are_canonical_unique_and_other(space, seed):
+    architecture = draw(space, seed)
+    neighbours = space.neighbours(architecture)
+    assert len(set(neighbours)) == len(neighbours)
+    assert space.canonical(architecture) not in neighbours
+    assert all(space.canonical(n) == n for n in neighbours)
+
+
+@given(seed=SEEDS)
+def test_being_neighbours_is_mutual(space, seed):
+    rng = np.random.default_rng(seed)
+    architecture = space.sample(rng)
+    assert space.canonical(architecture) in space.neighbours(space.mutate(architecture, rng))
+
+
+@given(seed=SEEDS)
+def test_neighbours_differ_in_one_choice(space, seed):
+    # A choice is one 1 of the encoding moved, or one column changed.
+    architecture = draw(space, seed)
+    own, *others = space.encode([architecture, *space.neighbours(architecture)])
+    assert {int(np.sum(own != other)) for other in others} <= {1, 2}
+
+
+@given(seed=SEEDS)
+def test_the_canonical_spelling_is_its_own(space, seed):
+    once = space.canonical(draw(space, seed))
+    assert space.canonical(once) == once
+    np.testing.assert_array_equal(space.encode([once]), space.encode([draw(space, seed)]))
+
+
+@given(seed=SEEDS)
+def test_text_is_read_back_unchanged(space, seed):
+    architecture = draw(space, seed)
+    text = space.format(architecture)
+    assert space.parse(text) == architecture
+    assert space.format(space.parse(text)) == text
+
+
+def test_the_encoding_has_a_row_per_architecture_and_tells_them_apart(space):
+    architectures = [draw(space, seed) for seed in range(20)]
+    encoded = space.encode(architectures)
+    assert encoded.shape[0] == 20
+    assert encoded.dtype == np.float64
+    assert len(np.unique(encoded, axis=0)) == len({space.canonical(a) for a in architectures})
+    assert space.encode([]).shape == (0, encoded.shape[1])
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "()", "\0", "eval('1')"])
+def test_malformed_text_is_refused(space, text):
+    with pytest.raises(GenotypeError, match=r"position \d+"):
+        space.parse(text)
+
+
+@given(text=st.text(max_size=80))
+def test_any_text_is_read_or_refused_but_never_crashes(space, text):
+    with contextlib.suppress(GenotypeError):
+        space.parse(text)
+
+
+@pytest.mark.parametrize("cut", [0, 1, -1])
+def test_genes_of_the_wrong_number_are_refused(space, cut):
+    genes = draw(space, 0).genes
+    wrong = Architecture(space.name, genes[:cut] if cut else (*genes, 0))
+    with pytest.raises(GenotypeError):
+        space.format(wrong)
