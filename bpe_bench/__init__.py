@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from .budget import BPE_1, BPE_2, Budget, BudgetSpace
     from .catalog import open_table
     from .correlation import correlate
+    from .curves import Curves, Split
     from .errors import BpeBenchError
     from .pruning import minimum_importance_pruning
     from .ranking import kendall, sparse_kendall, spearman
     from .spaces import Architecture, get_space
     from .storage import read_table, write_table
-    from .table import Curves, Setting, Split, Table
+    from .table import Setting, Table
 
 _HOMES = {
     "BPE_1": "budget",
@@ -34,9 +35,9 @@ _HOMES = {
     "BpeBenchError": "errors",
     "Budget": "budget",
     "BudgetSpace": "budget",
-    "Curves": "table",
+    "Curves": "curves",
     "Setting": "table",
-    "Split": "table",
+    "Split": "curves",
     "Table": "table",
     "correlate": "correlation",
     "get_space": "spaces",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .budget import HYPER_PARAMETERS, Budget
-from .errors import BpeBenchError, TableFileError
+from .curves import CountArray, Curves, Split, check_counts
+from .errors import BpeBenchError, InvalidTableError, TableFileError
 from .spaces import get_space
-from .table import Curves, Provenance, Setting, Split, Table
+from .table import ArchitectureTexts, Provenance, Setting, Table
 
 Attributes = dict[str, str | list[str] | int]
 """By name; ``group@name`` is an attribute of a group, a bare name one of the file."""
@@ -36,6 +38,11 @@ _MOST_BYTES = 2**34
 """An array that claims more bytes than this is taken for a damaged or hostile file."""
 _WIDTHS = {"i": 4, "f": 8}
 _KINDS = {"i": "int32", "f": "float64", "S": "bytes"}
+_READ_AT_ONCE = 2**20
+"""Counts of more bytes than this stay in the file until they are asked for."""
+_CACHED_BYTES = 2**26
+_PARSED_AT_ONCE = 1000
+"""More architectures than this are parsed one by one, when asked for."""
 _WORTH_COMPRESSING = 4096
 """Bytes below which the bookkeeping of a compressed array is larger than what it saves."""
 _TEXT_ATTRIBUTES = ("source", "licence", "citation")
@@ -69,7 +76,8 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> str:
             file.attrs["content_sha256"] = digest
             for name in _UNHASHED_ATTRIBUTES:
                 file.attrs[name] = getattr(table.provenance, name)
-            file.create_group("curves")  # there even if no setting was measured
+            for group in ("curves", "measures"):  # there even if they hold nothing
+                file.create_group(group)
             for name, array in arrays.items():
                 _write_array(file, name, array)
             for key, value in attributes.items():
@@ -157,10 +165,14 @@ def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
             arrays[f"settings/{name}"] = np.array(values, dtype=kind)
     for (label, split), curves in sorted(table.curves.items()):
         group = f"curves/{label}/{split}"
-        arrays[f"{group}/correct"] = curves.counts.astype("<i4", copy=False)
+        arrays[f"{group}/correct"] = curves.all_counts().astype("<i4", copy=False)
         arrays[f"{group}/epochs"] = curves.epochs.astype("<i4", copy=False)
         arrays[f"{group}/seeds"] = curves.seeds.astype("<i4", copy=False)
         attributes[f"{group}@split_size"] = curves.split_size
+        attributes[f"{group}@scale"] = curves.scale
+        attributes[f"{group}@sources"] = list(curves.sources)
+    for (label, name), measured in table.measures.items():
+        arrays[f"measures/{label}/{name}"] = measured.astype("<f8", copy=False)
     return attributes, arrays
 
 
@@ -225,15 +237,86 @@ def _read(path: Path) -> tuple[Table, str]:
         raise TableFileError(
             f"no table file at {path}; `bpe-bench tables list` shows what there is"
         )
-    try:
-        with h5py.File(path, "r") as file:
+    with _explaining(path):
+        file = h5py.File(path, "r")
+        try:
             _check_header(file, path)
-            return _read_content(file, path), str(file.attrs.get("content_sha256", ""))
+            table = _read_content(file, path)
+            recorded = str(file.attrs.get("content_sha256", ""))
+        except BaseException:
+            file.close()
+            raise
+        if not any(isinstance(c.counts, _StoredCounts) for c in table.curves.values()):
+            file.close()
+    return table, recorded
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into one line."""
+    try:
+        yield
     except (OSError, KeyError, RuntimeError) as error:
         raise TableFileError(
             f"cannot read {path} as a table: the file is truncated, damaged or not HDF5 "
             f"({_reason(error)}); fetch or build it again"
         ) from error
+
+
+class _StoredCounts:
+    """Counts read from the file column by column; fulfils `CountReader`.
+
+    The file stays open as long as the table lives, so that it goes on reading
+    the same content even if another is renamed into its place. Columns read last
+    are kept, up to `_CACHED_BYTES` over all curves of the file.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, path: Path, most: int, cache: _Cache) -> None:
+        self.shape: tuple[int, ...] = dataset.shape
+        self._dataset, self._path, self._most, self._cache = dataset, path, most, cache
+
+    def column(self, seed: int, epoch: int) -> CountArray:
+        """Return the counts of all architectures, (A,)."""
+        key = (id(self), seed, epoch)
+        found = self._cache.get(key)
+        if found is None:
+            found = self._checked(lambda: self._dataset[seed, epoch])
+            self._cache.put(key, found)
+        return found
+
+    def read(self) -> CountArray:
+        """Return all counts, (R, E, A)."""
+        return self._checked(lambda: self._dataset[()])
+
+    def _checked(self, read: Callable[[], CountArray]) -> CountArray:
+        with _explaining(self._path):
+            counts = np.ascontiguousarray(read(), dtype=np.int32)
+        try:
+            check_counts(counts, self._most)
+        except InvalidTableError as error:
+            raise TableFileError(f"{self._path} is not a valid table: {error}") from error
+        counts.setflags(write=False)
+        return counts
+
+
+class _Cache:
+    """The arrays used last, up to a number of bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._bytes = most, 0
+        self._kept: OrderedDict[tuple[int, int, int], CountArray] = OrderedDict()
+
+    def get(self, key: tuple[int, int, int]) -> CountArray | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: tuple[int, int, int], array: CountArray) -> None:
+        self._kept[key] = array
+        self._bytes += array.nbytes
+        while self._bytes > self._most and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 def _check_header(file: h5py.File, path: Path) -> None:
@@ -267,15 +350,25 @@ def _read_content(file: h5py.File, path: Path) -> Table:
             )
         ]
         space = get_space(_text(file, "space", path))
-        architectures = tuple(map(space.parse, _texts(file, "architectures/text", path)))
+        texts = _texts(file, "architectures/text", path)
+        many = len(texts) > _PARSED_AT_ONCE
+        cache = _Cache(_CACHED_BYTES)
         curves: dict[tuple[str, Split], Curves] = {}
         for label in file["curves"]:
             for split in file[f"curves/{label}"]:
-                curves[label, Split(split)] = _read_curves(file, f"curves/{label}/{split}", path)
+                group = f"curves/{label}/{split}"
+                curves[label, Split(split)] = _read_curves(file, group, path, cache)
+        measures = {
+            (label, name): _array(file, f"measures/{label}/{name}", path, "f", 1)
+            for label in file["measures"]
+            for name in file[f"measures/{label}"]
+        }
         return Table(
             space=space.name,
             dataset=_text(file, "dataset", path),
-            architectures=architectures,
+            architectures=(
+                ArchitectureTexts(space.name, texts) if many else tuple(map(space.parse, texts))
+            ),
             settings=tuple(settings),
             curves=curves,
             references=tuple(_text_list(file, "references", path)),
@@ -284,6 +377,7 @@ def _read_content(file: h5py.File, path: Path) -> Table:
                 **{name: _text(file, name, path) for name in _UNHASHED_ATTRIBUTES},
             ),
             caveats=tuple(_text_list(file, "caveats", path)),
+            measures=measures,
         )
     except TableFileError:
         raise
@@ -305,26 +399,35 @@ def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
     return [Budget(**dict(zip(columns, row, strict=True))) for row in rows]
 
 
-def _read_curves(file: h5py.File, group: str, path: Path) -> Curves:
+def _read_curves(file: h5py.File, group: str, path: Path, cache: _Cache) -> Curves:
+    size, scale = (_whole(file, group, name, path) for name in ("split_size", "scale"))
+    found = _dataset(file, f"{group}/correct", path, "i", 3)
+    large = found.size * found.dtype.itemsize > _READ_AT_ONCE
     return Curves(
-        counts=_array(file, f"{group}/correct", path, "i", 3),
-        split_size=_split_size(file, group, path),
+        counts=_StoredCounts(found, path, size * scale, cache) if large else found[()],
+        split_size=size,
+        scale=scale,
         epochs=_array(file, f"{group}/epochs", path, "i", 1),
         seeds=_array(file, f"{group}/seeds", path, "i", 1),
+        sources=tuple(_text_list(file[group], "sources", path)),
     )
 
 
-def _split_size(file: h5py.File, group: str, path: Path) -> int:
-    value = file[group].attrs.get("split_size")
+def _whole(file: h5py.File, group: str, name: str, path: Path) -> int:
+    value = file[group].attrs.get(name)
     if not isinstance(value, np.integer):
         raise TableFileError(
-            f"{path} is not a valid table: attribute 'split_size' of {group!r} should be a whole "
+            f"{path} is not a valid table: attribute {name!r} of {group!r} should be a whole "
             f"number, found {value!r}"
         )
     return int(value)
 
 
 def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> Array:
+    return np.asarray(_dataset(file, name, path, kind, dimensions)[()])
+
+
+def _dataset(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> h5py.Dataset:
     import h5py
 
     found = file.get(name)
@@ -342,7 +445,7 @@ def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -
             f"{path} is not a valid table: {name!r} claims the shape {found.shape} of "
             f"{found.dtype}, more than {_MOST_BYTES} bytes"
         )
-    return np.asarray(found[()])
+    return found
 
 
 def _texts(file: h5py.File, name: str, path: Path) -> list[str]:

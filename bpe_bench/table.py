@@ -1,4 +1,4 @@
-"""A table of finished trainings: immutable, in memory, knowing nothing of files.
+"""A table of finished trainings: immutable, knowing nothing of files.
 
 A `Table` holds A architectures, a number of `Setting`s (a budget on a data set)
 and, per setting and split, `Curves`: how many images each network got right,
@@ -12,14 +12,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from .budget import NAMED_BUDGETS, Budget
+from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Seed, Split
 from .errors import (
     InvalidTableError,
     LeakError,
@@ -32,26 +32,28 @@ from .spaces import Architecture, get_space
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
-CountArray = npt.NDArray[np.int32]
+__all__ = [
+    "MEAN_OF_SEEDS",
+    "MISSING",
+    "ArchitectureTexts",
+    "Curves",
+    "Provenance",
+    "Setting",
+    "Split",
+    "Table",
+]
 
-MISSING = -1
-"""The count that stands for a training that was not made or not recorded."""
+MEASURES: Mapping[str, str] = MappingProxyType(
+    {
+        "seconds": "device seconds of the whole budget",
+        "parameters": "millions of parameters",
+        "flops": "millions of floating-point operations",
+        "latency": "seconds of inference per batch",
+    }
+)
+"""What a table may hold per architecture beside accuracies, with its unit."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class Split(StrEnum):
-    """The part of a data set on which accuracy was measured."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
-
-    @property
-    def may_steer(self) -> bool:
-        """Whether a search may look at it; test accuracy is for the final report only."""
-        return self is not Split.TEST
 
 
 @dataclass(frozen=True)
@@ -82,72 +84,6 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Correctly classified images per seed, epoch and architecture."""
-
-    counts: CountArray
-    """Shape (R seeds, E recorded epochs, A architectures); `MISSING` where there is none."""
-    split_size: int
-    """Images in the split, the denominator of every accuracy."""
-    epochs: npt.NDArray[np.int32]
-    """The E epochs recorded, counted from 1, ascending."""
-    seeds: npt.NDArray[np.int32]
-    """The R seeds."""
-
-    def __post_init__(self) -> None:
-        counts = np.asarray(self.counts)  # turned into 32 bits only once known to fit
-        epochs = np.ascontiguousarray(self.epochs, dtype=np.int32)
-        seeds = np.ascontiguousarray(self.seeds, dtype=np.int32)
-        if counts.ndim != 3 or counts.shape[:2] != (seeds.size, epochs.size):
-            raise InvalidTableError(
-                f"counts must have the shape (seeds, epochs, architectures) = "
-                f"({seeds.size}, {epochs.size}, A), found {counts.shape}"
-            )
-        if self.split_size < 1 or counts.size == 0:
-            raise InvalidTableError("curves need at least one image, seed, epoch and architecture")
-        if counts.dtype.kind not in "iu":
-            raise InvalidTableError(f"counts must be whole numbers, found {counts.dtype}")
-        if counts.min() < MISSING or counts.max() > self.split_size:
-            raise InvalidTableError(
-                f"counts must lie between 0 and the split's {self.split_size} images, or be "
-                f"{MISSING} where missing; found {counts.min()} to {counts.max()}"
-            )
-        if epochs[0] < 1 or np.any(np.diff(epochs) <= 0):
-            raise InvalidTableError("recorded epochs must count from 1 and ascend")
-        counts = np.ascontiguousarray(counts, dtype=np.int32)
-        for name, array in (("counts", counts), ("epochs", epochs), ("seeds", seeds)):
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
-
-    def accuracy(self, *, epoch: int | None = None) -> FloatArray:
-        """Return the accuracies after an epoch.
-
-        Parameters
-        ----------
-        epoch
-            A recorded epoch, or None for the last one.
-
-        Returns
-        -------
-        array of shape (R, A)
-            Fractions in [0, 1], NaN where missing.
-
-        Raises
-        ------
-        UnknownNameError
-            If that epoch was not recorded.
-        """
-        if epoch is None:
-            column = self.counts[:, -1]
-        else:
-            found = np.flatnonzero(self.epochs == epoch)
-            if found.size == 0:
-                raise unknown_name("epoch", str(epoch), map(str, self.epochs))
-            column = self.counts[:, found[0]]
-        return np.where(column == MISSING, np.nan, column / self.split_size)
-
-
-@dataclass(frozen=True)
 class Provenance:
     """Where a table's figures come from."""
 
@@ -167,6 +103,27 @@ class Provenance:
     """When, in ISO 8601."""
 
 
+class ArchitectureTexts(Sequence[Architecture]):
+    """Architectures kept as text and parsed when asked for, for tables of many."""
+
+    def __init__(self, space: str, texts: Sequence[str]) -> None:
+        self.space, self.texts = space, texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, place: int) -> Architecture: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> ArchitectureTexts: ...
+
+    def __getitem__(self, place: int | slice) -> Architecture | ArchitectureTexts:
+        if isinstance(place, slice):
+            return ArchitectureTexts(self.space, self.texts[place])
+        return get_space(self.space).parse(self.texts[place])
+
+
 @dataclass(frozen=True)
 class Table:
     """Finished trainings of A architectures under a number of settings.
@@ -181,7 +138,7 @@ class Table:
     """Name of the search space."""
     dataset: str
     """The data set that is meant when none is named."""
-    architectures: tuple[Architecture, ...]
+    architectures: Sequence[Architecture]
     """The A architectures, in the order of every array's last axis."""
     settings: tuple[Setting, ...]
     """The settings, in order."""
@@ -193,21 +150,19 @@ class Table:
     """Source, licence and citation."""
     caveats: tuple[str, ...] = ()
     """What a user of the figures must know, a sentence each."""
+    measures: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
+    """By setting label and name (a key of `MEASURES`): shape (A,), NaN where unknown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
         labels = [s.label for s in self.settings]
-        if not self.architectures or not labels:
+        if not len(self.architectures) or not labels:
             raise InvalidTableError("a table needs at least one architecture and one setting")
         if len(set(labels)) < len(labels):
             twice = sorted({name for name in labels if labels.count(name) > 1})
             raise InvalidTableError(f"labels of settings must differ, found twice: {twice}")
-        for architecture in self.architectures:
-            if architecture.space != self.space:
-                raise InvalidTableError(
-                    f"a table of space {self.space!r} cannot hold an architecture of "
-                    f"{architecture.space!r}"
-                )
+        self._check_architectures()
+        self._check_measures(labels)
         for (label, split), curves in self.curves.items():
             if label not in labels:
                 raise InvalidTableError(f"curves of setting {label!r}, which the table lacks")
@@ -225,6 +180,35 @@ class Table:
         if self.dataset not in {s.dataset for s in self.settings}:
             raise InvalidTableError(f"no setting of the table is on its data set {self.dataset!r}")
 
+    def _check_architectures(self) -> None:
+        if isinstance(self.architectures, ArchitectureTexts):
+            spaces = {self.architectures.space}
+        else:
+            object.__setattr__(self, "architectures", tuple(self.architectures))
+            spaces = {architecture.space for architecture in self.architectures}
+        if spaces != {self.space}:
+            other = sorted(spaces - {self.space})[0]
+            raise InvalidTableError(
+                f"a table of space {self.space!r} cannot hold an architecture of {other!r}"
+            )
+
+    def _check_measures(self, labels: list[str]) -> None:
+        frozen = {}
+        for (label, name), values in self.measures.items():
+            if label not in labels:
+                raise InvalidTableError(f"{name} of setting {label!r}, which the table lacks")
+            if name not in MEASURES:
+                raise unknown_name("measure", name, MEASURES)
+            array = np.array(values, dtype=np.float64)
+            if array.shape != (len(self.architectures),):
+                raise InvalidTableError(
+                    f"{name} of {label!r} must have the shape ({len(self.architectures)},), "
+                    f"found {array.shape}"
+                )
+            array.setflags(write=False)
+            frozen[label, name] = array
+        object.__setattr__(self, "measures", MappingProxyType(frozen))
+
     def setting(self, name: str) -> Setting:
         """Return a setting by its label, or by the name of a published budget (``BPE-1``).
 
@@ -233,12 +217,16 @@ class Table:
         UnknownNameError
             If the table has no such setting.
         """
-        published = self.published_names()
-        for setting in self.settings:
-            if name in (setting.label, published.get(setting.label)):
-                return setting
-        known = [*(s.label for s in self.settings), *published.values()]
-        raise unknown_name("budget", name, known)
+        if name not in self._settings:
+            raise unknown_name("budget", name, self._settings)
+        return self._settings[name]
+
+    @cached_property
+    def _settings(self) -> dict[str, Setting]:
+        """Settings by label, and by published name where no label is the same."""
+        named = {name: label for label, name in self.published_names().items()}
+        by_label = {s.label: s for s in self.settings}
+        return by_label | {n: by_label[label] for n, label in named.items() if n not in by_label}
 
     def published_names(self) -> Mapping[str, str]:
         """Return the names of published budgets (BPE-1) by the label of the setting they name."""
@@ -258,6 +246,9 @@ class Table:
             If the table names none.
         """
         wanted = dataset or self.dataset
+        known = sorted({s.dataset for s in self.settings})
+        if wanted not in known:
+            raise unknown_name("data set", wanted, known)
         for label in self.references:
             if self.setting(label).dataset == wanted:
                 return self.setting(label)
@@ -305,7 +296,7 @@ class Table:
         split: Split,
         *,
         epoch: int | None = None,
-        seed: int | Literal["mean"] = "mean",
+        seed: Seed = "mean",
     ) -> FloatArray:
         """Return the accuracy of every architecture.
 
@@ -323,18 +314,65 @@ class Table:
         array of shape (A,)
             Fractions in [0, 1], NaN where missing.
         """
-        curves = self.curves_of(label, split)
-        values = curves.accuracy(epoch=epoch)
-        if seed == "mean":
-            present = ~np.isnan(values)
-            total = np.where(present, values, 0.0).sum(axis=0)
-            count = present.sum(axis=0)
-            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        found = np.flatnonzero(curves.seeds == seed)
-        if found.size == 0:
-            raise unknown_name("seed", str(seed), map(str, curves.seeds))
-        chosen: FloatArray = values[found[0]]
-        return chosen
+        return self.curves_of(label, split).seed_accuracy(seed, epoch=epoch)
+
+    def query(
+        self,
+        architecture: Architecture,
+        budget: str,
+        *,
+        split: Split | str,
+        seed: Seed,
+        epoch: int | None = None,
+    ) -> float:
+        """Return one accuracy.
+
+        Parameters
+        ----------
+        architecture
+            One that the table holds.
+        budget
+            A setting's label, or the name of a published budget.
+        split
+            Where accuracy was measured.
+        seed
+            A recorded seed, or ``"mean"`` over those that this architecture has. It has
+            no default: a question without a seed has several answers.
+        epoch
+            A recorded epoch, or None for the last.
+
+        Returns
+        -------
+        float
+            A fraction in [0, 1]; NaN if this training is missing.
+
+        Raises
+        ------
+        UnknownNameError
+            For a budget, split, seed or epoch that the table does not have.
+        SelectionError
+            For an architecture that it does not hold.
+        """
+        if not isinstance(split, Split):
+            if split not in list(Split):
+                raise unknown_name("split", str(split), list(Split))
+            split = Split(split)
+        curves = self.curves_of(self.setting(budget).label, split)
+        return curves.value(self.index(architecture), seed, epoch)
+
+    def measure(self, label: str, name: str) -> FloatArray:
+        """Return what a setting's networks measure beside accuracy, shape (A,).
+
+        Raises
+        ------
+        UnknownNameError
+            If the table does not hold it for this setting.
+        """
+        label = self.setting(label).label
+        if (label, name) not in self.measures:
+            known = [n for other, n in self.measures if other == label]
+            raise unknown_name(f"measure of setting {label!r}", name, known)
+        return self.measures[label, name]
 
     def steering_accuracy(self, label: str, split: Split, **options: Any) -> FloatArray:
         """Return accuracies that a search may look at; otherwise as `accuracy`.
@@ -359,15 +397,28 @@ class Table:
         SelectionError
             If the table does not hold it.
         """
-        space = get_space(self.space)
-        wanted = space.canonical(architecture)
-        for place, other in enumerate(self.architectures):
-            if other.genes == architecture.genes or space.canonical(other) == wanted:
-                return place
-        raise SelectionError(
-            f"the table does not hold the architecture {space.format(architecture)}; it holds "
-            f"{len(self.architectures)} architectures of {self.space}"
-        )
+        place = self._places.get(architecture)
+        if place is None:
+            place = self._canonical_places.get(get_space(self.space).canonical(architecture))
+        if place is None:
+            text = get_space(self.space).format(architecture)
+            raise SelectionError(
+                f"the table does not hold the architecture {text}; it holds "
+                f"{len(self.architectures)} architectures of {self.space}"
+            )
+        return place
+
+    @cached_property
+    def _places(self) -> dict[Architecture, int]:
+        return {architecture: place for place, architecture in enumerate(self.architectures)}
+
+    @cached_property
+    def _canonical_places(self) -> dict[Architecture, int]:
+        canonical = get_space(self.space).canonical
+        places: dict[Architecture, int] = {}
+        for place, architecture in enumerate(self.architectures):
+            places.setdefault(canonical(architecture), place)
+        return places
 
     def results_of(self, architecture: Architecture) -> list[dict[str, Any]]:
         """Return what the table says of one architecture, a row per setting and split.
@@ -429,8 +480,10 @@ class Table:
         for setting in self.settings:
             for split in self.splits(setting.label):
                 curves = self.curves[setting.label, split]
-                r, e, a = np.nonzero(curves.counts != MISSING)
-                correct = curves.counts[r, e, a]
+                counts = curves.all_counts()
+                r, e, a = np.nonzero(counts != MISSING)
+                found = counts[r, e, a]
+                correct = found if curves.scale == 1 else found / curves.scale
                 parts.append(
                     pd.DataFrame(
                         {

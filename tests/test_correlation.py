@@ -12,7 +12,6 @@ from scipy import stats
 
 from bpe_bench.correlation import correlate, pareto_front
 from bpe_bench.errors import (
-    MissingReferenceError,
     RankingError,
     SelectionError,
     UnknownNameError,
@@ -339,7 +338,7 @@ def test_what_cannot_be_compared(darts_bpe):
         ({"device": "A100"}, UnknownNameError, "unknown device 'A100'"),
         ({"device_factors": {"A100": 2.0}}, UnknownNameError, "unknown device 'A100'"),
         ({"split": Split.VALIDATION}, UnknownNameError, "unknown split of setting 'full'"),
-        ({"dataset": "mnist"}, MissingReferenceError, "the table has no reference"),
+        ({"dataset": "mnist"}, UnknownNameError, "unknown data set 'mnist'"),
         ({"confidence": 95}, RankingError, "confidence must be between 0 and 1"),
         ({"top_k": 101}, RankingError, "k must be between 1 and the number of architectures, 100"),
         ({"top_k": 0}, RankingError, "k must be between 1 and the number of architectures, 100"),

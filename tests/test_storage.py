@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from bpe_bench import storage
 from bpe_bench.budget import HYPER_PARAMETERS, Budget
+from bpe_bench.curves import CountReader
 from bpe_bench.errors import TableFileError
 from bpe_bench.spaces import get_space
 from bpe_bench.storage import content_hash, read_table, verify_table, write_table
@@ -71,17 +72,24 @@ def tables(draw):
 
 def assert_same(a, b):
     """Every field is equal, every count too."""
-    for name in ("space", "dataset", "architectures", "references", "provenance", "caveats"):
+    for name in ("space", "dataset", "references", "provenance", "caveats"):
         assert getattr(a, name) == getattr(b, name)
+    assert list(a.architectures) == list(b.architectures)
+    assert dict(a.measures).keys() == dict(b.measures).keys()
+    for key, values in a.measures.items():
+        np.testing.assert_array_equal(values, b.measures[key])
     # NaN is not equal to itself, but its text is.
     assert list(map(repr, a.settings)) == list(map(repr, b.settings))
     assert dict(a.curves).keys() == dict(b.curves).keys()
     for key, curves in a.curves.items():
         other = b.curves[key]
-        assert curves.split_size == other.split_size
-        for name in ("counts", "epochs", "seeds"):
+        assert (curves.split_size, curves.scale) == (other.split_size, other.scale)
+        assert curves.sources == other.sources
+        for name in ("epochs", "seeds"):
             assert getattr(curves, name).dtype == getattr(other, name).dtype == np.int32
             np.testing.assert_array_equal(getattr(curves, name), getattr(other, name))
+        assert curves.all_counts().dtype == other.all_counts().dtype == np.int32
+        np.testing.assert_array_equal(curves.all_counts(), other.all_counts())
 
 
 @settings(max_examples=50)
@@ -94,12 +102,23 @@ def test_a_table_survives_its_file_to_the_count(tmp_path_factory, table):
 
 
 def test_a_large_array_survives_compression(tmp_path, golden):
-    cells = golden.architectures * 500
-    counts = np.random.default_rng(0).integers(-1, 1001, (2, 3, len(cells)), dtype=np.int32)
-    curves = {("full", Split.TEST): Curves(counts, 1000, np.array([1, 5, 10]), np.array([0, 1]))}
-    table = dataclasses.replace(golden, architectures=cells, curves=curves)
+    """Many architectures are parsed, and large counts read, only when asked for."""
+    cells = golden.architectures * 10_000
+    counts = np.random.default_rng(0).integers(-1, 6001, (2, 3, len(cells)), dtype=np.int32)
+    curves = Curves(
+        counts, 1000, np.array([1, 5, 10]), np.array([-1, 1]), scale=6, sources=("somewhere",)
+    )
+    table = dataclasses.replace(
+        golden,
+        architectures=cells,
+        curves={("full", Split.TEST): curves},
+        measures={("full", "flops"): np.random.default_rng(1).random(len(cells))},
+    )
     write_table(table, tmp_path / "t.h5")
-    assert_same(read_table(tmp_path / "t.h5"), table)
+    opened = read_table(tmp_path / "t.h5")
+    assert isinstance(opened.curves["full", Split.TEST].counts, CountReader)
+    np.testing.assert_array_equal(opened.curves["full", Split.TEST].column(1, 2), counts[1, 2])
+    assert_same(opened, table)
     with h5py.File(tmp_path / "t.h5") as file:
         # One column of a seed and an epoch is one contiguous read.
         assert file["curves/full/test/correct"].chunks == (1, 1, len(cells))

@@ -96,7 +96,7 @@ def test_a_table_without_a_reference_says_so(golden):
         "without one there is nothing to correlate with, so build the table with a setting named "
         "as its reference"
     )
-    with pytest.raises(MissingReferenceError, match=r"data set 'mnist'; references: full;"):
+    with pytest.raises(UnknownNameError, match=r"unknown data set 'mnist'; there are: cifar10"):
         golden.reference("mnist")
 
 
