@@ -8,10 +8,20 @@ from types import MappingProxyType
 from ..errors import unknown_name
 from .base import Architecture, SearchSpace
 from .darts import DartsSpace
+from .nas_bench_201 import NasBench201Space
 
-__all__ = ["SPACES", "Architecture", "DartsSpace", "SearchSpace", "get_space"]
+__all__ = [
+    "SPACES",
+    "Architecture",
+    "DartsSpace",
+    "NasBench201Space",
+    "SearchSpace",
+    "get_space",
+]
 
-SPACES: Mapping[str, SearchSpace] = MappingProxyType({"darts": DartsSpace()})
+SPACES: Mapping[str, SearchSpace] = MappingProxyType(
+    {"darts": DartsSpace(), "nas-bench-201": NasBench201Space()}
+)
 """All search spaces by name."""
 
 

@@ -44,7 +44,11 @@ class SearchSpace(Protocol):
         """Return all architectures that differ in exactly one choice."""
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """Return the one spelling shared by all spellings of the same network."""
+        """Return the one spelling shared by all spellings of the same network.
+
+        Where a benchmark trained such spellings apart, they stay different
+        architectures in `neighbours` and `encode`.
+        """
 
     def parse(self, text: str) -> Architecture:
         """Read an architecture from its published text.

@@ -63,19 +63,22 @@ def test_mutation_reaches_every_neighbour(space):
 
 
 @given(seed=SEEDS)
-def test_neighbours_are_canonical_unique_and_other(space, seed):
+def test_neighbours_are_unique_and_other(space, seed):
     architecture = draw(space, seed)
     neighbours = space.neighbours(architecture)
-    assert len(set(neighbours)) == len(neighbours)
-    assert space.canonical(architecture) not in neighbours
-    assert all(space.canonical(n) == n for n in neighbours)
+    assert architecture not in neighbours
+    # Two spellings of one network, trained as one, have one encoding.
+    assert len(np.unique(space.encode(neighbours), axis=0)) == len(neighbours)
 
 
 @given(seed=SEEDS)
 def test_being_neighbours_is_mutual(space, seed):
+    # By the encoding, which does not care for the order of what has none.
     rng = np.random.default_rng(seed)
     architecture = space.sample(rng)
-    assert space.canonical(architecture) in space.neighbours(space.mutate(architecture, rng))
+    child = space.mutate(architecture, rng)
+    own, *others = space.encode([architecture, *space.neighbours(child)])
+    assert any(np.array_equal(own, other) for other in others)
 
 
 @given(seed=SEEDS)
@@ -90,7 +93,6 @@ def test_neighbours_differ_in_one_choice(space, seed):
 def test_the_canonical_spelling_is_its_own(space, seed):
     once = space.canonical(draw(space, seed))
     assert space.canonical(once) == once
-    np.testing.assert_array_equal(space.encode([once]), space.encode([draw(space, seed)]))
 
 
 @given(seed=SEEDS)
@@ -106,7 +108,9 @@ def test_the_encoding_has_a_row_per_architecture_and_tells_them_apart(space):
     encoded = space.encode(architectures)
     assert encoded.shape[0] == 20
     assert encoded.dtype == np.float64
-    assert len(np.unique(encoded, axis=0)) == len({space.canonical(a) for a in architectures})
+    # Different networks differ; so may spellings of one network that were trained apart.
+    different = len(np.unique(encoded, axis=0))
+    assert len({space.canonical(a) for a in architectures}) <= different <= len(set(architectures))
     assert space.encode([]).shape == (0, encoded.shape[1])
 
 
