@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .budget import Budget, Value, check_hyper_parameter
+from .curves import ranges
 from .errors import BpeBenchWarning, RankingError, SelectionError, unknown_name
 from .inference import (
     Comparison,
@@ -36,7 +37,7 @@ class BudgetRow:
     """What a table says of one budget."""
 
     label: str
-    """The setting's label in the table."""
+    """The setting's label in the table; ``LABEL@EPOCH`` for an epoch before the last."""
     budget: Budget
     epoch: int
     """The recorded epoch that was ranked by."""
@@ -60,6 +61,10 @@ class BudgetRow:
     """The correlation divided by the noise ceiling; NaN if that is unknown."""
     not_separable_from: str | None = None
     """On the front: the next cheaper budget of the front, if the data do not separate the two."""
+    setting: str = ""
+    """The setting's label without an epoch."""
+    n_architectures: int = 0
+    """Architectures that the row rests on."""
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     """The estimate behind the row, with its influence."""
 
@@ -76,6 +81,7 @@ class CorrelationReport:
     table: str
     space: str
     dataset: str
+    reference_dataset: str
     reference: str
     split: str
     statistic: str
@@ -108,8 +114,8 @@ class CorrelationReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         plain = (
-            "table", "space", "dataset", "reference", "split", "statistic", "confidence",
-            "interval", "top_k", "n_architectures", "noise_ceiling",
+            "table", "space", "dataset", "reference_dataset", "reference", "split", "statistic",
+            "confidence", "interval", "top_k", "n_architectures", "noise_ceiling",
         )  # fmt: skip
         return {
             **{name: _known(getattr(self, name)) for name in plain},
@@ -137,6 +143,8 @@ def correlate(
     statistic: str = "spearman",
     split: Split | None = None,
     dataset: str | None = None,
+    reference_dataset: str | None = None,
+    epochs: Sequence[int] | Literal["all", "last"] = "all",
     labels: Sequence[str] | None = None,
     where: Mapping[str, Value] | None = None,
     device: str | None = None,
@@ -161,7 +169,12 @@ def correlate(
     split
         Where accuracy is taken; validation if the table has it, else test.
     dataset
-        Whose settings and reference to use; the table's own by default.
+        Whose settings to use; the table's own by default.
+    reference_dataset
+        Whose full training to correlate with, if not the same data set's.
+    epochs
+        Which recorded epochs of each setting count as budgets: all of them, only the
+        last, or those listed.
     labels
         Budgets to keep; all by default.
     where
@@ -196,37 +209,38 @@ def correlate(
     check_confidence(confidence)
     if statistic not in STATISTICS:
         raise unknown_name("statistic", statistic, STATISTICS)
-    reference = table.reference(dataset)
-    settings = _select(table, reference, labels, where or {}, device)
-    ranked_by = split or table.ranking_split(reference.label, *(s.label for s in settings))
-    truth = table.accuracy(reference.label, ranked_by)
+    reference = table.reference(reference_dataset or dataset)
+    settings = _select(table, dataset or table.dataset, labels, where or {}, device)
     notes = list(table.caveats)
+    proxies, truth_split = _proxies(table, reference, settings, split, epochs, notes)
+    truth = table.accuracy(reference.label, truth_split)
     costs = _costs(settings, device_factors, notes)
     with _noting(reference.label, notes):
-        ceiling = noise_ceiling(table.curves_of(reference.label, ranked_by).accuracy(), statistic)
+        seeds = table.curves_of(reference.label, truth_split).accuracy()
+        ceiling = noise_ceiling(seeds, statistic)
 
     rows: list[BudgetRow] = []
     evidence = _Evidence(statistic, truth, {})
-    for done, setting in enumerate(settings):
-        accuracy = evidence.budgets[setting.label] = table.accuracy(setting.label, ranked_by)
+    for done, proxy in enumerate(proxies):
+        accuracy = table.accuracy(proxy.setting.label, proxy.split, epoch=proxy.epoch)
+        evidence.budgets[proxy.label] = accuracy
         both = np.isfinite(accuracy) & np.isfinite(truth)
         x, y = accuracy[both], truth[both]
-        if x.size < accuracy.size:
-            notes.append(f"{setting.label}: {accuracy.size - x.size} architectures are missing")
         if x.size < 3:
             raise SelectionError(
-                f"budget {setting.label!r} shares {x.size} architectures with the reference "
+                f"budget {proxy.label!r} shares {x.size} architectures with the reference "
                 f"{reference.label!r}; at least 3 are needed"
             )
-        with _noting(setting.label, notes):
+        with _noting(proxy.label, notes):
             found = estimate(
                 x, y, statistic=statistic, confidence=confidence, method=interval, rng=rng
             )
+        share = proxy.epoch / proxy.setting.budget.epochs
         rows.append(
             BudgetRow(
-                label=setting.label,
-                budget=setting.budget,
-                epoch=int(table.curves_of(setting.label, ranked_by).epochs[-1]),
+                label=proxy.label,
+                budget=proxy.setting.budget,
+                epoch=proxy.epoch,
                 correlation=found.correlation,
                 low=found.low,
                 high=found.high,
@@ -234,27 +248,32 @@ def correlate(
                 precision_at_k=precision_at_k(x, y, top_k),
                 regret_at_k=regret_at_k(x, y, top_k),
                 best_rank_at_k=best_rank_at_k(x, y, top_k),
-                cost_seconds=costs[setting.label],
-                device=setting.device,
+                cost_seconds=costs[proxy.setting.label] * share,
+                device=proxy.setting.device,
                 pareto=False,
                 share_of_ceiling=found.correlation / ceiling if ceiling > 0 else math.nan,
+                setting=proxy.setting.label,
+                n_architectures=x.size,
                 estimate=found,
             )
         )
         if progress is not None:
-            progress((done + 1) / len(settings))
+            progress((done + 1) / len(proxies))
     if all(math.isnan(row.correlation) for row in rows):
         raise RankingError(
             f"nothing can be ranked: all accuracies of the reference {reference.label!r} or of "
             "every budget are equal"
         )
+    _note_missing(rows, len(table.architectures), notes)
     rows = _with_front(rows, evidence, confidence, notes, normalised=bool(device_factors))
+    names = table.published_names()
     return CorrelationReport(
         table=name,
         space=table.space,
-        dataset=reference.dataset,
+        dataset=dataset or table.dataset,
+        reference_dataset=reference.dataset,
         reference=reference.label,
-        split=str(ranked_by),
+        split=str(truth_split),
         statistic=statistic,
         confidence=confidence,
         interval=interval,
@@ -262,9 +281,9 @@ def correlate(
         n_architectures=len(table.architectures),
         noise_ceiling=ceiling,
         rows=tuple(rows),
-        comparisons=tuple(_compare(table, rows, evidence, comparing, confidence)),
+        comparisons=tuple(_compare(rows, names, evidence, comparing, confidence)),
         warnings=tuple(notes),
-        names=table.published_names(),
+        names=names,
     )
 
 
@@ -287,18 +306,31 @@ def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[
     ]
 
 
+@dataclass(frozen=True)
+class _Proxy:
+    """What stands in for full training: a setting after a recorded epoch."""
+
+    setting: Setting
+    split: Split
+    epoch: int
+
+    @property
+    def label(self) -> str:
+        whole = self.epoch == self.setting.budget.epochs
+        return self.setting.label if whole else f"{self.setting.label}@{self.epoch}"
+
+
 def _select(
     table: Table,
-    reference: Setting,
+    dataset: str,
     labels: Sequence[str] | None,
     where: Mapping[str, Value],
     device: str | None,
 ) -> list[Setting]:
-    settings = [
-        s
-        for s in table.settings
-        if s.dataset == reference.dataset and s.label not in table.references
-    ]
+    known = sorted({s.dataset for s in table.settings})
+    if dataset not in known:
+        raise unknown_name("data set", dataset, known)
+    settings = [s for s in table.settings if s.dataset == dataset]
     for name, value in where.items():
         check_hyper_parameter(name)
         settings = [s for s in settings if getattr(s.budget, name) == value]
@@ -309,12 +341,56 @@ def _select(
         if device not in table.devices():
             raise unknown_name("device", device, table.devices())
         settings = [s for s in settings if s.device == device]
-    if not settings:
+    return settings
+
+
+def _proxies(
+    table: Table,
+    reference: Setting,
+    settings: Sequence[Setting],
+    split: Split | None,
+    epochs: Sequence[int] | Literal["all", "last"],
+    notes: list[str],
+) -> tuple[list[_Proxy], Split]:
+    """Return what to rank by, in the table's order, and the split of the reference.
+
+    The reference itself is left out; its earlier epochs are budgets like others.
+    """
+    ranked_by = split or table.ranking_split(reference.label)
+    table.curves_of(reference.label, ranked_by)  # refuses a split that does not exist
+    recorded: set[int] = set()
+    proxies = []
+    for setting in settings:
+        if (setting.label, ranked_by) not in table.curves:
+            if setting.label not in table.references:
+                notes.append(f"{setting.label} has no {ranked_by} accuracies and is left out")
+            continue
+        known = table.curves_of(setting.label, ranked_by).epochs.tolist()
+        recorded.update(known)
+        chosen = known if epochs == "all" else known[-1:] if epochs == "last" else epochs
+        proxies += [_Proxy(setting, ranked_by, epoch) for epoch in chosen if epoch in known]
+    if not isinstance(epochs, str):
+        for epoch in epochs:
+            if epoch not in recorded:
+                raise unknown_name("epoch", str(epoch), ranges(sorted(recorded)))
+    last = table.curves_of(reference.label, ranked_by).epochs[-1]
+    proxies = [p for p in proxies if not (p.setting is reference and p.epoch == last)]
+    if not proxies:
         raise SelectionError(
             f"no budget is left to correlate with the reference {reference.label!r}; the table has "
             f"{len(table.settings)} settings, so widen the selection"
         )
-    return settings
+    return proxies, ranked_by
+
+
+def _note_missing(rows: Sequence[BudgetRow], whole: int, notes: list[str]) -> None:
+    """Say which rows rest on fewer architectures than the table has, a line per setting."""
+    for label in dict.fromkeys(row.setting for row in rows):
+        fewer = [r for r in rows if r.setting == label and r.n_architectures < whole]
+        if fewer:
+            least = min(r.n_architectures for r in fewer)
+            where = "" if len(fewer) == 1 else f" at {len(fewer)} epochs"
+            notes.append(f"{label}: {whole - least} architectures are missing{where}")
 
 
 def _costs(
@@ -402,24 +478,21 @@ def _with_front(
 
 
 def _compare(
-    table: Table,
     rows: Sequence[BudgetRow],
+    published: Mapping[str, str],
     evidence: _Evidence,
     comparing: Sequence[tuple[str, str]],
     confidence: float,
 ) -> list[Comparison]:
-    by_label = {row.label: row for row in rows}
+    by_name = {row.label: row for row in rows}
+    by_name |= {name: by_name[label] for label, name in published.items() if label in by_name}
     names: list[str] = []
     estimates: list[Estimate] = []
     for pair in comparing:
-        labels = [table.setting(name).label for name in pair]
-        for name, label in zip(pair, labels, strict=True):
-            if label not in by_label:
-                raise SelectionError(
-                    f"cannot compare {name!r}: it is not among the budgets correlated here "
-                    f"({', '.join(by_label)})"
-                )
-        found = evidence.pair(by_label[labels[0]], by_label[labels[1]])
+        for name in pair:
+            if name not in by_name:
+                raise unknown_name("budget", name, by_name)
+        found = evidence.pair(by_name[pair[0]], by_name[pair[1]])
         if found is None:
             raise SelectionError(
                 f"cannot compare {pair[0]!r} and {pair[1]!r}: they share fewer than 3 architectures"

@@ -141,7 +141,7 @@ class Curves:
         if epoch is None:
             return self.epochs.size - 1
         if epoch not in self._epoch_places:
-            raise unknown_name("epoch", str(epoch), _ranges(self.epochs.tolist()))
+            raise unknown_name("epoch", str(epoch), ranges(self.epochs.tolist()))
         return self._epoch_places[epoch]
 
     def seed_place(self, seed: int) -> int:
@@ -234,8 +234,14 @@ def check_counts(counts: npt.NDArray[np.generic], most: int) -> None:
         )
 
 
-def _ranges(epochs: list[int]) -> list[str]:
-    """Return epochs as short text: runs as ``first-last``."""
+def ranges(epochs: list[int]) -> list[str]:
+    """Return ascending epochs as short text, runs as ``first-last``.
+
+    Examples
+    --------
+    >>> ranges([1, 2, 3, 12])
+    ['1-3', '12']
+    """
     runs: list[list[int]] = []
     for epoch in epochs:
         if runs and epoch == runs[-1][-1] + 1:

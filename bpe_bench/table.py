@@ -397,11 +397,18 @@ class Table:
         SelectionError
             If the table does not hold it.
         """
+        space = get_space(self.space)
         place = self._places.get(architecture)
         if place is None:
-            place = self._canonical_places.get(get_space(self.space).canonical(architecture))
+            place = self._canonical_places.get(space.canonical(architecture))
+            # Another spelling of the same choices will do. An isomorphic cell of other choices
+            # was trained on its own, and its figures are not this one's.
+            if place is not None and not np.array_equal(
+                *space.encode([architecture, self.architectures[place]])
+            ):
+                place = None
         if place is None:
-            text = get_space(self.space).format(architecture)
+            text = space.format(architecture)
             raise SelectionError(
                 f"the table does not hold the architecture {text}; it holds "
                 f"{len(self.architectures)} architectures of {self.space}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from bpe_bench.correlation import BudgetRow, CorrelationReport
 
 DEFAULT_TABLE = "darts-bpe"
+_MOST_ROWS = 60
+"""More rows than this are thinned out for the terminal."""
 
 
 @click.command()
@@ -29,7 +32,17 @@ DEFAULT_TABLE = "darts-bpe"
     metavar="A B",
     help="Compare two budgets over the same architectures; several pairs are Holm-corrected.",
 )
-@click.option("--dataset", help="Data set of budgets and reference.  [default: the table's own]")
+@click.option("--dataset", help="Data set of the budgets.  [default: the table's own]")
+@click.option(
+    "--reference-dataset", help="Data set of the full training.  [default: that of the budgets]"
+)
+@click.option(
+    "--epochs",
+    default="all",
+    show_default=True,
+    metavar="all|last|N[,N...]",
+    help="Which recorded epochs of a learning curve count as budgets.",
+)
 @click.option("--device", help="Only budgets whose cost was measured on this device.")
 @click.option(
     "--normalise-devices",
@@ -50,6 +63,8 @@ def correlate(
     table: str,
     comparing: tuple[tuple[str, str], ...],
     dataset: str | None,
+    reference_dataset: str | None,
+    epochs: str,
     device: str | None,
     factors: str | None,
     interval: str,
@@ -91,6 +106,8 @@ def correlate(
             statistic=statistic,
             split=Split(split) if split else None,
             dataset=dataset,
+            reference_dataset=reference_dataset,
+            epochs=_epochs(epochs),
             where=parse_values(where) if where else None,
             device=device,
             top_k=top_k,
@@ -107,6 +124,17 @@ def correlate(
 
         save(correlation_figure(report))
     out.warn(report.warnings)
+
+
+def _epochs(text: str) -> list[int] | Literal["all", "last"]:
+    if text == "all":
+        return "all"
+    if text == "last":
+        return "last"
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--epochs wants all, last or N[,N...], found {text!r}") from None
 
 
 def _factors(text: str | None) -> dict[str, float] | None:
@@ -137,14 +165,32 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
         f": {report.n_architectures} {report.space} architectures on {report.dataset}, "
         f"{report.split} accuracy against {report.reference!r}; noise ceiling: {ceiling}",
     )
-    rows = sorted(report.rows, key=lambda row: (row.cost_seconds, row.label))
+    rows = _worth_showing(report)
     parts: list[RenderableType] = [title, budget_table(report, rows)]
+    if len(rows) < len(report.rows):
+        parts.append(
+            f"{len(rows)} of {len(report.rows)} rows; --epochs chooses, --format csv has them all"
+        )
     parts.append(
         "training: epochs x layers x channels, pixels; ● on the Pareto front; ○ on it, but not "
         "separable from the next cheaper budget on it"
     )
     parts += [Text(comparison.verdict) for comparison in report.comparisons]
     return parts
+
+
+def _worth_showing(report: CorrelationReport) -> list[BudgetRow]:
+    """Return the rows by cost; of long learning curves about a dozen epochs, evenly in the log."""
+    rows = sorted(report.rows, key=lambda row: (row.cost_seconds, row.label))
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    chosen: list[BudgetRow] = []
+    shown: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: row.epoch):
+        if row.epoch >= 1.45 * shown.get(row.setting, 0) or row.label == row.setting:
+            shown[row.setting] = row.epoch
+            chosen.append(row)
+    return sorted(chosen, key=lambda row: (row.cost_seconds, row.label))
 
 
 def budget_table(report: CorrelationReport, rows: list[BudgetRow]) -> Table:
@@ -163,6 +209,8 @@ def budget_table(report: CorrelationReport, rows: list[BudgetRow]) -> Table:
         "cost",
     ):
         table.add_column(column, justify="right")
+    if not math.isnan(report.noise_ceiling):
+        table.add_column("of ceiling", justify="right")
     for column in ("device", "", "training"):
         table.add_column(column)
     for row in rows:
@@ -174,6 +222,7 @@ def _cells(report: CorrelationReport, row: BudgetRow) -> list[Any]:
     published = report.names.get(row.label)
     mark = "" if not row.pareto else "○" if row.not_separable_from else "●"
     budget = row.budget
+    share = [] if math.isnan(report.noise_ceiling) else [number(row.share_of_ceiling, "{:.0%}")]
     return [
         f"{row.label} ({published})" if published else row.label,
         number(row.correlation),
@@ -182,6 +231,7 @@ def _cells(report: CorrelationReport, row: BudgetRow) -> list[Any]:
         number(100 * row.regret_at_k, "{:.2f} %"),
         number(row.best_rank_at_k, "{:.3f}"),
         duration(row.cost_seconds),
+        *share,
         row.device or "–",
         mark,
         f"{budget.epochs} x {budget.layers} x {budget.channels}, {budget.image_size}",

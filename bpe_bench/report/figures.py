@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _MUTED, _ACCENT, _SECOND = "#1a1a2e", "#8d99ae", "#c8553d", "#2a6f97"
+_COLOURS = (_ACCENT, _SECOND, "#5b8e55", "#7b5ea7", "#b8860b", "#444b5a")
+_NAMED_EPOCHS = (1, 4, 12, 50, 200)
 _SUFFIXES = (".png", ".svg", ".pdf")
 _STYLE = {
     "font.size": 9.5,
@@ -42,7 +44,10 @@ def correlation_figure(report: CorrelationReport) -> Figure:
         figure = _figure(7.2, 4.6)
         axes = figure.add_subplot()
         names = {row.label: report.names.get(row.label, row.label) for row in report.rows}
-        _draw_budgets(axes, report.rows, names)
+        if len({row.setting for row in report.rows}) < len(report.rows):
+            _draw_curves(axes, report)
+        else:
+            _draw_budgets(axes, report.rows, names)
         axes.set_ylabel(_statistic(report.statistic, report.confidence))
         axes.set_title(
             f"{report.table or report.space}: {report.n_architectures} architectures, "
@@ -104,12 +109,21 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:
-    """Raise `UnknownNameError` unless the suffix names a format that figures are written in."""
+    """Check that a figure could be written, before what it shows is computed.
+
+    Raises
+    ------
+    UnknownNameError
+        If the suffix names no format that figures are written in.
+    OptionalDependencyError
+        If matplotlib is not installed.
+    """
     target = Path(path)
     if target.suffix not in _SUFFIXES:
         raise UnknownNameError(
             f"a figure's file must end in {', '.join(_SUFFIXES)}, found {target.name!r}"
         )
+    _matplotlib()
 
 
 def _matplotlib() -> Any:
@@ -157,6 +171,48 @@ def _draw_budgets(axes: Any, rows: Sequence[BudgetRow], names: dict[str, str]) -
             fontsize=7.5,
             color=_INK,
         )
+    axes.legend(loc="lower right", frameon=False)
+
+
+def _draw_curves(axes: Any, report: CorrelationReport) -> None:
+    """Draw correlation against cost along each setting's learning curve, with its band."""
+    settings = list(dict.fromkeys(row.setting for row in report.rows))
+    costs = any(np.isfinite(row.cost_seconds) for row in report.rows)
+    for place, setting in enumerate(settings):
+        rows = sorted((r for r in report.rows if r.setting == setting), key=lambda r: r.epoch)
+        x = [r.cost_seconds / 3600 if costs else r.epoch for r in rows]
+        middle, low, high = (
+            [getattr(r, name) for r in rows] for name in ("correlation", "low", "high")
+        )
+        colour = _COLOURS[place % len(_COLOURS)]
+        if len(rows) == 1:
+            _draw_points(axes, rows, colour, setting, "D")
+            continue
+        axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+        axes.plot(x, middle, color=colour, lw=1.4, marker="o", ms=2.5, label=setting)
+        for row, at in zip(rows, x, strict=True):
+            if row.epoch in _NAMED_EPOCHS:
+                axes.annotate(
+                    f"epoch {row.epoch}",
+                    (at, row.low),
+                    xytext=(0, -10),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
+                    color=colour,
+                )
+    if np.isfinite(report.noise_ceiling):
+        axes.axhline(report.noise_ceiling, color=_MUTED, lw=1, ls="--")
+        axes.text(
+            0.01, report.noise_ceiling, "noise ceiling", va="bottom", fontsize=7.5, color=_MUTED,
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("cost per network, device hours (log scale)" if costs else "epoch (log scale)")
+    axes.set_ylim(min(0.0, *axes.get_ylim()), 1.0)
+    axes.grid(axis="y", color="#e6e6ec", lw=0.6)
+    axes.set_axisbelow(True)
     axes.legend(loc="lower right", frameon=False)
 
 
