@@ -76,13 +76,15 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> RankCorrelation:
     n = x.size
     if _constant(x, y):
         return _undefined(n)
-    u = (average_ranks(x) - 0.5) / n - 0.5
-    v = (average_ranks(y) - 0.5) / n - 0.5
-    uv, uu, vv = float(u @ v) / n, float(u @ u) / n, float(v @ v) / n
+    of_x, of_y = _Order.of(x), _Order.of(y)
+    u = (of_x.ranks() - 0.5) / n - 0.5
+    v = (of_y.ranks() - 0.5) / n - 0.5
+    # Means, not dot products: BLAS wakes its threads for vectors of this length, and waits.
+    uv, uu, vv = (float(np.mean(product)) for product in (u * v, u * u, v * v))
     value = float(np.clip(uv / math.sqrt(uu * vv), -1.0, 1.0))
-    of_uv = u * v - uv + _shifted(x, v) + _shifted(y, u)
-    of_uu = u * u - uu + 2 * _shifted(x, u)
-    of_vv = v * v - vv + 2 * _shifted(y, v)
+    of_uv = u * v - uv + of_x.shifted(v) + of_y.shifted(u)
+    of_uu = u * u - uu + 2 * of_x.shifted(u)
+    of_vv = v * v - vv + 2 * of_y.shifted(v)
     influence = of_uv / math.sqrt(uu * vv) - value / 2 * (of_uu / uu + of_vv / vv)
     return RankCorrelation(value, influence - influence.mean())
 
@@ -153,10 +155,7 @@ def average_ranks(values: npt.ArrayLike) -> FloatArray:
     >>> average_ranks([10, 20, 20, 5]).tolist()
     [2.0, 3.5, 3.5, 1.0]
     """
-    _, group, size = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    last = np.cumsum(size)
-    ranks: FloatArray = (last - (size - 1) / 2)[group]
-    return ranks
+    return _Order.of(np.asarray(values)).ranks()
 
 
 def precision_at_k(x: npt.ArrayLike, y: npt.ArrayLike, k: int) -> float:
@@ -177,7 +176,7 @@ def precision_at_k(x: npt.ArrayLike, y: npt.ArrayLike, k: int) -> float:
     0.5
     """
     x, y = _pair(x, y)
-    return float(_chance_of_top(x, k) @ _chance_of_top(y, k)) / k
+    return float(np.sum(_chance_of_top(x, k) * _chance_of_top(y, k))) / k
 
 
 def regret_at_k(x: npt.ArrayLike, y: npt.ArrayLike, k: int) -> float:
@@ -229,13 +228,31 @@ def _undefined(n: int) -> RankCorrelation:
     return RankCorrelation(math.nan, np.full(n, math.nan))
 
 
-def _shifted(x: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return, for each k, the mean over i of weight_i · ([x_k < x_i] + ½ [x_k = x_i])."""
-    _, group = np.unique(x, return_inverse=True)
-    sums = np.bincount(group, weights=weight)
-    above = sums.sum() - np.cumsum(sums)
-    shifted: FloatArray = (above + sums / 2)[group] / x.size
-    return shifted
+@dataclass(frozen=True)
+class _Order:
+    """A vector's distinct values in ascending order, as groups."""
+
+    group: IntArray
+    """Shape (n,): which distinct value each place has."""
+    size: IntArray
+    """How often each distinct value occurs."""
+
+    @classmethod
+    def of(cls, values: npt.NDArray[Any]) -> _Order:
+        _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+        return cls(group, size)
+
+    def ranks(self) -> FloatArray:
+        """Return ranks from 1, ties sharing the average of theirs."""
+        ranks: FloatArray = (np.cumsum(self.size) - (self.size - 1) / 2)[self.group]
+        return ranks
+
+    def shifted(self, weight: FloatArray) -> FloatArray:
+        """Return, for each k, the mean over i of weight_i · ([x_k < x_i] + ½ [x_k = x_i])."""
+        sums = np.bincount(self.group, weights=weight)
+        above = sums.sum() - np.cumsum(sums)
+        shifted: FloatArray = (above + sums / 2)[self.group] / self.group.size
+        return shifted
 
 
 def _pair_counts(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
