@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from .errors import SelectionError, TableFileError, unknown_name
 from .spaces import get_space
@@ -32,6 +33,26 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """A figure that a registered table promises; `bpe_bench.regression` recomputes it."""
+
+    figure: str
+    """What is promised, a key of `bpe_bench.regression.FIGURES`."""
+    expected: float
+    tolerance: float
+    source: str
+    """Where the expected figure was published."""
+    arguments: Mapping[str, Any]
+    """Of what: statistic, budget, data set, ..."""
+
+    @property
+    def title(self) -> str:
+        """The figure and what it is of, in one line."""
+        said = (f"{name} {value}" for name, value in self.arguments.items())
+        return ", ".join([self.figure, *said])
+
+
+@dataclass(frozen=True)
 class Entry:
     """A registered table."""
 
@@ -49,6 +70,23 @@ class Entry:
     """Terms of the figures."""
     sources: tuple[SourceFile, ...]
     """What it is built from."""
+    promises: tuple[Promise, ...] = ()
+    """Figures that it is known to have."""
+
+    def require_path(self) -> Path:
+        """Return where the table lies.
+
+        Raises
+        ------
+        TableFileError
+            If it is not on this machine.
+        """
+        if self.path is None:
+            raise TableFileError(
+                f"table {self.name!r} is registered but not on this machine; get it with: "
+                f"bpe-bench tables fetch {self.name}"
+            )
+        return self.path
 
     @property
     def path(self) -> Path | None:
@@ -72,8 +110,15 @@ def entries() -> Mapping[str, Entry]:
             content_sha256=fields["content_sha256"],
             licence=fields["licence"],
             sources=sources,
+            promises=tuple(map(_promise, fields.get("promises", ()))),
         )
     return MappingProxyType(found)
+
+
+def _promise(fields: Mapping[str, Any]) -> Promise:
+    fixed = ("figure", "expected", "tolerance", "source")
+    arguments = {name: value for name, value in fields.items() if name not in fixed}
+    return Promise(**{name: fields[name] for name in fixed}, arguments=arguments)
 
 
 def table_path(name: str | os.PathLike[str]) -> Path:
@@ -91,11 +136,7 @@ def table_path(name: str | os.PathLike[str]) -> Path:
     text = os.fspath(name)
     entry = entries().get(text)
     if entry is not None:
-        if entry.path is None:
-            raise TableFileError(
-                f"table {text!r} is registered but its file is not on this machine"
-            )
-        return entry.path
+        return entry.require_path()
     path = Path(text)
     if path.is_file():
         return path

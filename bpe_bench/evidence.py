@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,13 +59,14 @@ class Evidence:
         columns = encode(self.budgets, names)
         joined: list[list[int]] = []
         for place in range(len(names)):
-            for group in joined:
-                if any(_move_together(columns[:, place], columns[:, other]) for other in group):
-                    group.append(place)
-                    break
-            else:
-                joined.append([place])
-        return [tuple(names[place] for place in group) for group in joined]
+            near = [
+                group
+                for group in joined
+                if any(_move_together(columns[:, place], columns[:, other]) for other in group)
+            ]
+            joined = [group for group in joined if group not in near]
+            joined.append(sorted([place, *itertools.chain(*near)]))
+        return [tuple(names[place] for place in group) for group in sorted(joined)]
 
     def allows(self, budget: Budget) -> bool:
         """Return whether hyper-parameters that move together have values seen together."""
@@ -83,13 +85,15 @@ class Evidence:
 
     def draw(self, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw the correlations as other architectures might have given them, (B, S)."""
-        known = [row.estimate for row in self.rows if row.estimate is not None]
         drawn = np.empty((resamples, len(self.rows)))
-        observed = np.array([row.estimate is not None for row in self.rows])
-        drawn[:, observed] = resampled_correlations(known, resamples, rng)
-        answered = self.correlations[~observed]
+        sizes = np.array([row.estimate.n if row.estimate else 0 for row in self.rows])
+        # Settings that lack architectures share no resample with those that have them all.
+        for size in sorted(set(sizes[sizes > 0].tolist()), reverse=True):
+            known = [r.estimate for r in self.rows if r.estimate and r.estimate.n == size]
+            drawn[:, sizes == size] = resampled_correlations(known, resamples, rng)
+        answered = self.correlations[sizes == 0]
         noise = rng.normal(0.0, self.surrogate_error, (resamples, answered.size))
-        drawn[:, ~observed] = answered + noise
+        drawn[:, sizes == 0] = answered + noise
         return drawn
 
 
@@ -113,8 +117,10 @@ def covering(pool: Sequence[BudgetRow], known: Sequence[BudgetRow], count: int) 
     left = sorted(pool, key=lambda row: (row.cost_seconds, row.label))
     chosen: list[BudgetRow] = []
     seen = {n: Counter(getattr(row.budget, n) for row in known) for n in HYPER_PARAMETERS}
+    values = {n: {getattr(row.budget, n) for row in left} for n in HYPER_PARAMETERS}
     while left and len(chosen) < count:
-        gains = [sum(_gain(seen[n], getattr(row.budget, n)) for n in seen) for row in left]
+        gain = {n: {v: _gain(seen[n], v) for v in values[n]} for n in seen}
+        gains = [sum(gain[n][getattr(row.budget, n)] for n in gain) for row in left]
         worth = [g / row.cost_seconds for g, row in zip(gains, left, strict=True)]
         best = left.pop(int(np.argmax(worth)) if max(gains) > 0 else 0)
         chosen.append(best)

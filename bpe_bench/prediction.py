@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from .importance import fit_forest
 from .inference import FloatArray
 
 _MOST_PREDICTED = 4096
-"""Settings of a space that are looked at."""
+"""Settings of a space that are looked at; of a larger space, a random sample."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,12 @@ def predict(
     error
         Standard deviation of the out-of-bag residuals.
     """
-    candidates = (b for b in space if b not in known and evidence.allows(b))
-    wanted = list(itertools.islice(candidates, _MOST_PREDICTED))
+    wanted = [b for b in space if b not in known and evidence.allows(b)]
     if not wanted:
         return [], 0.0
+    if len(wanted) > _MOST_PREDICTED:
+        chosen = rng.choice(len(wanted), _MOST_PREDICTED, replace=False)
+        wanted = [wanted[place] for place in sorted(chosen)]
     names = evidence.varied
     x, asked = encode(evidence.budgets, names), encode(wanted, names)
     y = evidence.correlations

@@ -210,9 +210,8 @@ def minimum_importance_pruning(
     get_estimator(importance)
     _check_counts(keep=keep, initial=initial, per_round=per_round, resamples=resamples)
     report = correlate(
-        table, name=name, statistic=statistic, split=split, labels=labels,
-        where=where, top_k=top_k,
-        confidence=confidence,
+        table, name=name, statistic=statistic, split=split, labels=labels, where=where,
+        epochs="last", top_k=top_k, confidence=confidence,
     )  # fmt: skip
     rows = tuple(
         r for r in report.rows if math.isfinite(r.correlation) and math.isfinite(r.cost_seconds)
@@ -242,6 +241,9 @@ def minimum_importance_pruning(
     notes += [
         f"round {i}: the data do not separate {_join(r.pruned)} from {_join(r.next_least)}, the "
         f"next least important (least in {r.stability:.0%} of the resamples)"
+        if r.next_least
+        else f"round {i}: only {_join(r.pruned)} varied enough to be judged, so the data do not "
+        "separate it from anything"
         for i, r in enumerate(run.rounds, 1)
         if r.pruned and not r.separable
     ]
@@ -446,7 +448,7 @@ def _recommend(
     front = [row for row in run.whole.rows if row.pareto]
     best: dict[str, list[float]] = {}
     for hours in max_cost_hours:
-        if not hours > 0:
+        if not 0 < hours < math.inf:
             raise SelectionError(f"an allowance must be above 0 GPU hours, found {hours:g}")
         within = [r for r in run.whole.rows if r.cost_seconds <= hours * 3600]
         if within:
@@ -463,7 +465,9 @@ def _recommend(
         Recommendation(row, True, row.budget in space, tuple(best.get(row.label, ())))
         for row in front
     ]
-    asked, error = predict(run.whole, run.costs, space, set(run.whole.budgets), run.rng)
+    asked: list[BudgetRow] = []
+    if predictions:
+        asked, error = predict(run.whole, run.costs, space, set(run.whole.budgets), run.rng)
     better = _improving(asked, run.whole.rows)[:predictions]
     chosen += [Recommendation(row, False, True) for row in better]
     if better:

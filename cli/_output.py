@@ -50,11 +50,17 @@ class Output:
             click.echo(text, nl=False)
             return
         try:
+            if self.output.exists() and not self.output.is_file():  # a pipe, or /dev/null
+                self.output.write_text(text, encoding="utf-8")
+                return
             handle, name = tempfile.mkstemp(prefix=".bpe-bench-", dir=self.output.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(self.output)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(text)
+                Path(name).chmod(0o644)
+                Path(name).replace(self.output)
+            finally:
+                Path(name).unlink(missing_ok=True)
         except OSError as error:
             raise click.ClickException(
                 f"cannot write {self.output}: {error.strerror}; give another file with -o"

@@ -13,6 +13,7 @@ import click
 COMMANDS: Mapping[str, str] = {
     "correlate": "correlate:correlate",
     "mip": "mip:mip",
+    "regress": "regress:regress",
     "tables": "tables:tables",
 }
 """Where each command lives; it is imported when it is needed."""

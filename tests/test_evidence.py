@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench import correlate
+from bpe_bench import Curves, Split, correlate
 from bpe_bench.budget import BPE_1, HYPER_PARAMETERS
 from bpe_bench.correlation import BudgetRow
 from bpe_bench.evidence import Evidence, covering
-from bpe_bench.table import Curves, Split
 
 
 def row(label, budget, seconds=100.0, correlation=0.5):

@@ -54,7 +54,7 @@ class ModelImportance:
     ) -> FloatArray:
         """Return the share of each group in what the columns account for."""
         by_column = self.fit(x, y, rng).importances()
-        return _shares(np.array([by_column[list(group)].sum() for group in groups]))
+        return _shares(np.array([by_column[list(group)].sum() for group in groups]), y)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class PermutationImportance:
         predicted = model.predict(shuffled.reshape(-1, x.shape[1])).reshape(len(shuffled), -1)
         error = np.mean((predicted - y) ** 2, axis=1).reshape(len(groups), self.repeats)
         base = np.mean((model.predict(x) - y) ** 2)
-        return _shares(np.maximum(error.mean(axis=1) - base, 0.0))
+        return _shares(np.maximum(error.mean(axis=1) - base, 0.0), y)
 
 
 ESTIMATORS: Mapping[str, ImportanceEstimator] = MappingProxyType(
@@ -108,6 +108,8 @@ def get_estimator(name: str) -> ImportanceEstimator:
     return ESTIMATORS[name]
 
 
-def _shares(values: FloatArray) -> FloatArray:
+def _shares(values: FloatArray, y: FloatArray) -> FloatArray:
+    """Return values (G,), which are in squares of y, divided by their sum; rounding is no value."""
+    values = np.where(values > 1e-12 * np.mean(y**2), values, 0.0)
     total = values.sum()
-    return values / total if total > 0 else np.zeros_like(values)
+    return values / total if total > 0 else values

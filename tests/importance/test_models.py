@@ -94,7 +94,7 @@ class Sum:
 
 def test_model_importance_adds_up_the_columns_of_a_group():
     estimator = ModelImportance(lambda x, y, rng: Sum(), "sum")
-    found = estimator.importances(np.zeros((2, 3)), np.zeros(2), [[1, 2], [0]], None)
+    found = estimator.importances(np.zeros((2, 3)), np.arange(2), [[1, 2], [0]], None)
     np.testing.assert_allclose(found, [5 / 8, 3 / 8])
 
 
@@ -104,11 +104,13 @@ def test_permutation_importance_of_a_known_model():
     Two columns that cancel, shuffled together, add nothing; apart they would.
     """
     rng = np.random.default_rng(0)
-    a, b = rng.normal(0, 1, 4000), rng.normal(0, 2, 4000)
+    a, b = rng.normal(3, 1, 4000), rng.normal(0, 2, 4000)
     estimator = PermutationImportance(lambda x, y, rng: Sum(), "sum", repeats=20)
     x = np.column_stack([a, b, rng.normal(0, 9, 4000)])
     found = estimator.importances(x, a + b, [[0], [1], [2]], np.random.default_rng(1))
     np.testing.assert_allclose(found, [1 / 5, 4 / 5, 0], atol=0.02)
-    cancelling = np.column_stack([a, -a, b])
-    together = estimator.importances(cancelling, 0 * a, [[0, 1], [2]], np.random.default_rng(1))
+    cancelling = np.column_stack([a, -a, a])
+    together = estimator.importances(cancelling, b, [[0, 1], [2]], np.random.default_rng(1))
     np.testing.assert_array_equal(together, [0, 0])
+    apart = estimator.importances(cancelling, b, [[0], [1], [2]], np.random.default_rng(1))
+    np.testing.assert_allclose(apart, [1 / 2, 1 / 2, 0], atol=0.05)

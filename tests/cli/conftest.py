@@ -1,0 +1,86 @@
+"""What the tests of several commands need: a command run, and files that are no tables."""
+
+import json
+import math
+import shutil
+import tomllib
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from bpe_bench_cli.main import run
+
+from bpe_bench import Curves, Split, write_table
+from bpe_bench.catalog import table_path
+
+
+@pytest.fixture
+def bpe_bench(capsys):
+    """Return what runs a command line and gives its status, standard output and error."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = run([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def fails(bpe_bench):
+    """Return what runs a command that must be refused, and gives its one line."""
+
+    def call(*arguments):
+        status, out, err = bpe_bench(*arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("bpe-bench: error: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        return err.removeprefix("bpe-bench: error: ").removesuffix("\n")
+
+    return call
+
+
+@pytest.fixture
+def as_json(bpe_bench):
+    """Return what runs a command with ``--format json`` and parses what it says."""
+
+    def call(*arguments):
+        status, out, _ = bpe_bench(*arguments, "--format", "json")
+        assert status == 0
+        return json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def registry(repository):
+    """The registered tables by name, read without the library."""
+    return tomllib.loads((repository / "tables" / "registry.toml").read_text())["table"]
+
+
+@pytest.fixture(scope="session")
+def tables_of(darts_bpe, tmp_path_factory):
+    """A folder of variants of the shipped table and of files that are no tables."""
+    folder = tmp_path_factory.mktemp("tables")
+    shipped = table_path("darts-bpe")
+    (folder / "truncated.h5").write_bytes(shipped.read_bytes()[: shipped.stat().st_size // 2])
+    (folder / "text.h5").write_text("not HDF5 at all\n")
+    with h5py.File(folder / "foreign.h5", "w") as file:
+        file["x"] = [1, 2, 3]
+    for name in ("newer", "flipped"):
+        shutil.copy(shipped, folder / f"{name}.h5")
+    with h5py.File(folder / "newer.h5", "r+") as file:
+        file.attrs["format_version"] = file.attrs["format_version"] + 7
+    with h5py.File(folder / "flipped.h5", "r+") as file:
+        file["curves/test5/test/correct"][0, 0, 0] -= 1
+    write_table(replace(darts_bpe, references=()), folder / "no-reference.h5")
+    key = "full", Split.TEST
+    full = darts_bpe.curves[key]
+    equal = np.full((1, 1, 100), 9000)
+    equal = Curves(equal, full.split_size, full.epochs, full.seeds)
+    write_table(replace(darts_bpe, curves={**darts_bpe.curves, key: equal}), folder / "equal.h5")
+    free = tuple(replace(s, seconds=math.nan) for s in darts_bpe.settings)
+    write_table(replace(darts_bpe, settings=free), folder / "no-costs.h5")
+    return folder
