@@ -57,8 +57,8 @@ SPREAD, NOISE = 0.1, 0.01
 SAMPLE = 200
 """Networks that the official API is asked for a column; the rest is extrapolated."""
 QUERIES = 2_000
-LABEL, OFFICIAL, EPOCH, SEED = "cifar10-valid-200", "cifar10-valid", 12, 777
-"""The column and query that are measured: validation accuracy after this epoch."""
+LABEL, OFFICIAL, EPOCH, SEED = "cifar10-valid-200", "cifar10-valid", 200, 777
+"""The column and query that are measured: validation accuracy after the last epoch."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,7 @@ def ask_table(path: Path, records: int, seed: int) -> dict[str, Any]:
     before = _memory("VmRSS")
     found: list[Any] = []
     opening = _timed(lambda: found.append(read_table(path)))
+    again = statistics.median(_timed(lambda: read_table(path)) for _ in range(7))
     table = found[0]
     curves = table.curves_of(LABEL, Split.VALIDATION)
     column = _timed(lambda: curves.accuracy(epoch=EPOCH))
@@ -237,6 +238,7 @@ def ask_table(path: Path, records: int, seed: int) -> dict[str, Any]:
     )
     return {
         "open": opening,
+        "again": again,
         "column": column,
         "first": first,
         "warm": warm,
@@ -298,7 +300,15 @@ def _rows(
         Row("import, writing the table", imported["write"], None, "s"),
         Row("import, peak memory", imported["peak"], None, "MB", 2_000 if whole else None),
         Row("table file", size / 1e6, None, "MB", 400 if whole else None),
-        Row("open", ours["open"] * 1e3, official["open"] * 1e3, "ms", 50),
+        Row(
+            "open, first in its process",
+            ours["open"] * 1e3,
+            official["open"] * 1e3,
+            "ms",
+            50,
+            "official: the list of architectures, no record",
+        ),
+        Row("open, again", ours["again"] * 1e3, None, "ms", 50),
         Row(
             "one (split, epoch) column, all networks and seeds",
             ours["column"] * 1e3,

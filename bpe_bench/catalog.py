@@ -1,4 +1,8 @@
-"""Which tables exist, and how to open one by name or path."""
+"""Which tables exist, and how to open one by name or path.
+
+Small tables are shipped with the package; others are built on the user's machine
+(`bpe_bench.fetching`) and lie in the cache, ``$BPE_BENCH_CACHE`` or the user's own.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from .errors import SelectionError, TableFileError, unknown_name
 from .spaces import get_space
@@ -18,6 +22,7 @@ from .storage import read_table, verify_table
 from .table import Table
 
 SHIPPED_PACKAGE = "bpe_bench_tables"
+CACHE_VARIABLE = "BPE_BENCH_CACHE"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class SourceFile:
     """Where it is published."""
     sha256: str
     """Its checksum."""
+    path: str = ""
+    """Where it lies under a mirror, if not directly."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,10 @@ class Entry:
     """Terms of the figures."""
     sources: tuple[SourceFile, ...]
     """What it is built from."""
+    build: str = ""
+    """The module of ``bpe_bench_tables.build`` that builds it."""
+    packages: tuple[str, ...] = ()
+    """What has to be installed to build it, as pip names it."""
     promises: tuple[Promise, ...] = ()
     """Figures that it is known to have."""
 
@@ -91,8 +102,29 @@ class Entry:
     @property
     def path(self) -> Path | None:
         """Where the table lies on this machine, or None if it is not here."""
-        shipped = Path(str(resources.files(SHIPPED_PACKAGE))) / self.file
-        return shipped if shipped.is_file() else None
+        for path in (self._shipped, cache_directory() / self.file):
+            if path.is_file():
+                return path
+        return None
+
+    @property
+    def place(self) -> Literal["shipped", "cached", "not here"]:
+        """Whether the table came with the package, was fetched, or is not on this machine."""
+        if self._shipped.is_file():
+            return "shipped"
+        return "not here" if self.path is None else "cached"
+
+    @property
+    def _shipped(self) -> Path:
+        return Path(str(resources.files(SHIPPED_PACKAGE))) / self.file
+
+
+def cache_directory() -> Path:
+    """Return where fetched tables and their sources are kept."""
+    import platformdirs
+
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("bpe-bench")
 
 
 @cache
@@ -110,6 +142,8 @@ def entries() -> Mapping[str, Entry]:
             content_sha256=fields["content_sha256"],
             licence=fields["licence"],
             sources=sources,
+            build=fields["build"],
+            packages=tuple(fields.get("packages", ())),
             promises=tuple(map(_promise, fields.get("promises", ()))),
         )
     return MappingProxyType(found)
@@ -162,7 +196,7 @@ def open_table(name: str | os.PathLike[str]) -> Table:
 
 
 def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
-    """Open a table of a search space: the one named, or the first one registered for it.
+    """Open a table of a search space: the one named, or the first registered one that is here.
 
     Returns
     -------
@@ -178,12 +212,13 @@ def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
     """
     get_space(space)
     if name is None:
-        names = [entry.name for entry in entries().values() if entry.space == space]
-        if not names:
+        registered = [entry for entry in entries().values() if entry.space == space]
+        if not registered:
             raise SelectionError(
                 f"no table is registered for space {space!r}; name one by its path"
             )
-        name = names[0]
+        here = [entry for entry in registered if entry.path is not None]
+        name = (here or registered)[0].name
     table = open_table(name)
     if table.space != space:
         raise SelectionError(
@@ -211,6 +246,7 @@ def verify_registered(name: str | os.PathLike[str]) -> str:
     if entry is not None and found != entry.content_sha256:
         raise TableFileError(
             f"table {entry.name!r} is not the registered one: its content should have SHA-256 "
-            f"{entry.content_sha256}, found {found}; install bpe-bench again"
+            f"{entry.content_sha256}, found {found}; "
+            + ("install bpe-bench again" if entry.place == "shipped" else "fetch it again")
         )
     return found

@@ -375,6 +375,11 @@ def _proxies(
                 raise unknown_name("epoch", str(epoch), ranges(sorted(recorded)))
     last = table.curves_of(reference.label, ranked_by).epochs[-1]
     proxies = [p for p in proxies if not (p.setting is reference and p.epoch == last)]
+    if any(p.setting is reference for p in proxies):
+        notes.append(
+            f"earlier epochs of {reference.label} are of the same trainings as the reference and "
+            "share their luck, so their correlation can exceed the noise ceiling"
+        )
     if not proxies:
         raise SelectionError(
             f"no budget is left to correlate with the reference {reference.label!r}; the table has "

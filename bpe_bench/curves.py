@@ -185,12 +185,14 @@ class Curves:
         mean = np.full(self.counts.shape[2], np.nan)
         if MEAN_OF_SEEDS in self._seed_places:
             mean = self._fractions(self.column(self._seed_places[MEAN_OF_SEEDS], place))
-        if self.own_seeds:
-            values = self.accuracy(epoch=epoch)
-            count = np.isfinite(values).sum(axis=0)
-            total = np.where(np.isfinite(values), values, 0.0).sum(axis=0)
-            mean = np.where(count > 0, total / np.maximum(count, 1), mean)
-        return mean
+        # Whole numbers are added up and divided once, so equal means are equal floats: ties stay.
+        total = np.zeros(self.counts.shape[2], dtype=np.int64)
+        count = np.zeros(self.counts.shape[2], dtype=np.int64)
+        for seed in self._own_places:
+            column = self.column(seed, place)
+            total += np.where(column == MISSING, 0, column)
+            count += column != MISSING
+        return np.where(count > 0, total / np.maximum(count * self.most, 1), mean)
 
     def value(self, architecture: int, seed: Seed, epoch: int | None) -> float:
         """Return one accuracy, NaN if missing; otherwise as `seed_accuracy`."""

@@ -7,7 +7,7 @@ what to do. The command line prints them as they are and exits with status 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BpeBenchError(Exception):
@@ -40,6 +40,17 @@ class MissingReferenceError(BpeBenchError, ValueError):
 
 class SelectionError(BpeBenchError, ValueError):
     """A selection that leaves nothing, or too little, to compute with."""
+
+
+class ContradictionError(BpeBenchError, ValueError):
+    """Tables that hold different figures for the same training."""
+
+    def __init__(self, message: str, contradictions: Sequence[object] = (), count: int = 0) -> None:
+        super().__init__(message)
+        self.contradictions = tuple(contradictions)
+        """What they differ in (`bpe_bench.merging.Contradiction`), as far as it is listed."""
+        self.count = count
+        """In how many figures they differ in all."""
 
 
 class RankingError(BpeBenchError, ValueError):

@@ -127,6 +127,7 @@ def regress(
     total = sum(1 + len(entries()[name].promises) for name in chosen)
     checks: list[Check] = []
     for name in chosen:
+        entries()[name].require_path()
         for check in _checks(name):
             checks.append(check)
             if progress is not None:

@@ -13,7 +13,29 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def common(function: Command) -> Command:
     """Add the options of every command."""
-    options = [
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write results to this file instead of standard output.",
+    )
+    return _common(function, output)
+
+
+def making_table(function: Command) -> Command:
+    """Add the options of every command to one that makes a table, which -o names."""
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        required=True,
+        help="The table file to write; what it holds is said on standard output.",
+    )
+    return _common(function, output)
+
+
+def _common(function: Command, output: Callable[[Any], Any]) -> Command:
+    options: list[Callable[[Any], Any]] = [
         click.option(
             "--format",
             "format_",
@@ -22,12 +44,7 @@ def common(function: Command) -> Command:
             show_default=True,
             help="How results are written.",
         ),
-        click.option(
-            "-o",
-            "--output",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Write results to this file instead of standard output.",
-        ),
+        output,
         click.option(
             "--seed",
             type=click.IntRange(min=0),

@@ -165,6 +165,8 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
         f": {report.n_architectures} {report.space} architectures on {report.dataset}, "
         f"{report.split} accuracy against {report.reference!r}; noise ceiling: {ceiling}",
     )
+    if len(_devices(report)) == 1 and _devices(report)[0]:
+        title.append(f"; cost on {_devices(report)[0]}")
     rows = _worth_showing(report)
     parts: list[RenderableType] = [title, budget_table(report, rows)]
     if len(rows) < len(report.rows):
@@ -177,6 +179,10 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
     )
     parts += [Text(comparison.verdict) for comparison in report.comparisons]
     return parts
+
+
+def _devices(report: CorrelationReport) -> list[str]:
+    return sorted({row.device for row in report.rows})
 
 
 def _worth_showing(report: CorrelationReport) -> list[BudgetRow]:
@@ -198,7 +204,7 @@ def budget_table(report: CorrelationReport, rows: list[BudgetRow]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("budget")
+    table.add_column("budget", no_wrap=True)
     k = report.top_k
     for column in (
         report.statistic.capitalize(),
@@ -208,11 +214,11 @@ def budget_table(report: CorrelationReport, rows: list[BudgetRow]) -> Table:
         f"BR@{k}",
         "cost",
     ):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     if not math.isnan(report.noise_ceiling):
         table.add_column("of ceiling", justify="right")
-    for column in ("device", "", "training"):
-        table.add_column(column)
+    for column in ("device", "", "training")[len(_devices(report)) < 2 :]:
+        table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*_cells(report, row))
     return table
@@ -232,7 +238,7 @@ def _cells(report: CorrelationReport, row: BudgetRow) -> list[Any]:
         number(row.best_rank_at_k, "{:.3f}"),
         duration(row.cost_seconds),
         *share,
-        row.device or "–",
+        *([row.device or "–"] if len(_devices(report)) > 1 else []),
         mark,
         f"{budget.epochs} x {budget.layers} x {budget.channels}, {budget.image_size}",
     ]

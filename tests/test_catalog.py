@@ -1,16 +1,24 @@
 """Which tables exist and how they are opened."""
 
+import dataclasses
+import importlib.util
 import re
 import shutil
 
 import pytest
 
 from bpe_bench import catalog
-from bpe_bench.catalog import entries, open_table, table_path
+from bpe_bench.catalog import entries, open_table, open_table_of, table_path
 from bpe_bench.errors import TableFileError, UnknownNameError
 from bpe_bench.storage import content_hash, verify_table
 
-shipped = pytest.mark.parametrize("entry", entries().values(), ids=list(entries()))
+registered = pytest.mark.parametrize("entry", entries().values(), ids=list(entries()))
+SHIPPED = [entry for entry in entries().values() if entry.place == "shipped"]
+shipped = pytest.mark.parametrize("entry", SHIPPED, ids=[entry.name for entry in SHIPPED])
+
+
+def test_some_tables_are_shipped():
+    assert "darts-bpe" in [entry.name for entry in SHIPPED]
 
 
 @shipped
@@ -21,11 +29,12 @@ def test_a_registered_table_is_what_it_promises(entry):
     assert table_path(entry.name) == entry.path
 
 
-@shipped
+@registered
 def test_a_registered_table_names_its_sources(entry):
     assert entry.summary
     assert entry.licence
     assert entry.sources
+    assert importlib.util.find_spec(f"bpe_bench_tables.build.{entry.build}")
     for source in entry.sources:
         assert re.fullmatch("[0-9a-f]{64}", source.sha256)
         # Pinned to a commit, so that the address keeps giving these bytes.
@@ -66,7 +75,24 @@ def test_a_folder_is_no_table(tmp_path):
 
 def test_a_registered_table_that_is_not_here(monkeypatch):
     monkeypatch.setattr(catalog.Entry, "path", None)
-    with pytest.raises(
-        TableFileError, match=r"^table 'darts-bpe' is registered but its file is not"
-    ):
+    with pytest.raises(TableFileError, match=r"^table 'darts-bpe' is registered but not on this"):
         table_path("darts-bpe")
+
+
+def test_a_space_without_a_name_is_of_a_table_that_is_here(monkeypatch):
+    """Registered first, a table that was never fetched would be of no use."""
+    here = entries()["darts-bpe"]
+    absent = dataclasses.replace(here, name="absent", file="absent.h5")
+    monkeypatch.setattr(catalog, "entries", lambda: {"absent": absent, here.name: here})
+    assert open_table_of("darts")[0] == "darts-bpe"
+    monkeypatch.setattr(catalog, "entries", lambda: {"absent": absent})
+    with pytest.raises(TableFileError, match=r"get it with: bpe-bench tables fetch absent$"):
+        open_table_of("darts")
+
+
+def test_names_of_sources_are_of_one_file_each():
+    """All sources lie in one folder of the cache."""
+    by_name = {}
+    for entry in entries().values():
+        for source in entry.sources:
+            assert by_name.setdefault(source.name, source.sha256) == source.sha256

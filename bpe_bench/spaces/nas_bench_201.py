@@ -12,7 +12,7 @@ is the list ``meta_archs`` of NATS-Bench (https://github.com/D-X-Y/NATS-Bench,
 file ``NATS-tss-v1_0-3ffb9-simple/meta.pickle.pbz2``; MIT licence, copyright since
 2020 Xuanyi Dong), made again by ``python -m bpe_bench_tables.build.nas_bench_201_order``.
 
-Every one of the 15,625 was trained on its own, with isomorphic ones among them.
+The benchmark lists results for every one of the 15,625, isomorphic ones apart.
 `NasBench201Space.canonical` names their classes; nothing else merges them.
 """
 
@@ -101,7 +101,7 @@ class NasBench201Space:
         """Return the 24 architectures that differ in the operation of one edge.
 
         Isomorphic ones are kept apart, and the architecture's own isomorphs may
-        be among them: each was trained on its own.
+        be among them: the benchmark has results of each.
         """
         genes = _genes(architecture)
         return [

@@ -25,15 +25,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from bpe_bench.budget import DARTS_FULL, Budget
 from bpe_bench.catalog import entries
-from bpe_bench.errors import BpeBenchError, SourceFileError
+from bpe_bench.errors import SourceFileError
 from bpe_bench.spaces import Architecture, get_space
-from bpe_bench.storage import write_table
 from bpe_bench.table import Curves, Provenance, Setting, Split, Table
+
+from ._command import builder_command
 
 NAME = "darts-bpe"
 TRUTH_FILE = "Search_Hyperparameters_Results.xlsx"
@@ -199,17 +199,7 @@ def _curves(counts: Any, setting: Setting) -> Curves:
     )
 
 
-@click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=f"{NAME}.h5")
-def main(directory: Path, output: Path) -> None:
-    """Build darts-bpe.h5 from the spreadsheets in DIRECTORY."""
-    try:
-        digest = write_table(build(directory), output)
-    except BpeBenchError as error:
-        raise click.ClickException(str(error)) from error
-    print(f"{output}: content SHA-256 {digest}")
-
+main = builder_command(NAME, build)
 
 if __name__ == "__main__":
     main()

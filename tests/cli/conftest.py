@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import shutil
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -83,4 +85,24 @@ def tables_of(darts_bpe, tmp_path_factory):
     write_table(replace(darts_bpe, curves={**darts_bpe.curves, key: equal}), folder / "equal.h5")
     free = tuple(replace(s, seconds=math.nan) for s in darts_bpe.settings)
     write_table(replace(darts_bpe, settings=free), folder / "no-costs.h5")
+    return folder
+
+
+@pytest.fixture
+def example_folder(darts_bpe, monkeypatch, repository, tmp_path):
+    """A folder with the files that examples of help texts name, and an empty cache beside it."""
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    monkeypatch.setenv("BPE_BENCH_CACHE", str(tmp_path / "cache"))
+    published = os.environ.get("BPE_BENCH_PUBLISHED", repository.parent / "shared" / "published")
+    if Path(published).is_dir():
+        (folder / "published").symlink_to(published)
+    for name in ("a.h5", "b.h5"):
+        write_table(darts_bpe, folder / name)
+    (folder / "results.csv").write_text(
+        "architecture,epochs,batch_size,learning_rate,layers,channels,image_size,epoch,split,"
+        "accuracy,split_size,reference\n"
+        "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|,12,256,0.1,17,16,32,12,validation,0.5,"
+        "1000,true\n"
+    )
     return folder

@@ -21,16 +21,24 @@ def walk(command, path):
 COMMANDS = dict(walk(bpe_bench, ()))
 
 
+MAKE_TABLES = (("tables", "import"), ("tables", "merge"))
+"""Commands whose -o is the table; what they say of it goes to standard output."""
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_help_has_an_example_that_runs(path, capsys, monkeypatch, tmp_path):
+def test_help_has_an_example_that_runs(path, capsys, monkeypatch, example_folder):
     assert run([*path, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     example = lines[lines.index("  Example:") + 1].split()
     assert example[: len(path) + 1] == ["bpe-bench", *path]
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(example_folder)
+    before = {*example_folder.iterdir()}
+    if "published" in example and not (example_folder / "published").exists():
+        pytest.skip("the published files are not beside this checkout")
     assert run(example[1:]) == 0
-    written = [*tmp_path.iterdir()]
-    assert bool(capsys.readouterr().out) != bool(written)
+    written = {*example_folder.iterdir()} - before
+    said = capsys.readouterr().out
+    assert (written and said) if path in MAKE_TABLES else bool(written) != bool(said)
 
 
 @pytest.mark.parametrize("path", [p for p, c in COMMANDS.items() if not isinstance(c, click.Group)])
