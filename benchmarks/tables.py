@@ -338,13 +338,17 @@ def _report(rows: list[Row], records: int, packed: int) -> str:
         "|---|--:|--:|--:|--:|---|",
     ]
     for row in rows:
-        official = "" if row.official is None else f"{row.official:,.4g} {row.unit}"
+        official = "" if row.official is None else _figure(row.official, row.unit)
         ratio = "" if row.official is None else f"{row.official / row.ours:,.1f}"
         target = "" if row.target is None else f"{row.target:,g} {row.unit}"
         note = "; ".join(filter(None, ["**missed**" if row.missed else "", row.note]))
-        ours = f"{row.ours:,.4g} {row.unit}"
+        ours = _figure(row.ours, row.unit)
         lines.append(f"| {row.what} | {ours} | {official} | {ratio} | {target} | {note} |")
     return "\n".join(lines)
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.4g} {unit}"
 
 
 def _in_fresh_process(step: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

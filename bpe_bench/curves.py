@@ -121,14 +121,14 @@ class Curves:
 
     def all_counts(self) -> CountArray:
         """Return all counts in memory, shape (R, E, A)."""
-        return self.counts.read() if isinstance(self.counts, CountReader) else self.counts
+        return self.counts if isinstance(self.counts, np.ndarray) else self.counts.read()
 
     def column(self, seed: int, epoch: int) -> CountArray:
         """Return the counts of all architectures at a place of the first two axes, shape (A,)."""
-        if isinstance(self.counts, CountReader):
-            return self.counts.column(seed, epoch)
-        column: CountArray = self.counts[seed, epoch]
-        return column
+        if isinstance(self.counts, np.ndarray):
+            column: CountArray = self.counts[seed, epoch]
+            return column
+        return self.counts.column(seed, epoch)
 
     def epoch_place(self, epoch: int | None) -> int:
         """Return where on the second axis an epoch is, the last one for None.

@@ -8,6 +8,7 @@ checks everything that would otherwise fail later with a stranger's message.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 from collections import OrderedDict
@@ -38,7 +39,7 @@ _MOST_BYTES = 2**34
 """An array that claims more bytes than this is taken for a damaged or hostile file."""
 _WIDTHS = {"i": 4, "f": 8}
 _KINDS = {"i": "int32", "f": "float64", "S": "bytes"}
-_READ_AT_ONCE = 2**20
+_READ_AT_ONCE = 2**17
 """Counts of more bytes than this stay in the file until they are asked for."""
 _CACHED_BYTES = 2**26
 _PARSED_AT_ONCE = 1000
@@ -206,11 +207,12 @@ def _text_column(values: list[str]) -> Array:
 
 
 def _write_array(file: h5py.File, name: str, array: Array) -> None:
-    if array.nbytes < _WORTH_COMPRESSING:
+    if array.ndim < 3 or array.nbytes < _WORTH_COMPRESSING:
+        # Columns are read whenever a table is opened: quick to read is worth more than small.
         file.create_dataset(name, data=array)
         return
     # One (seed, epoch) column over all architectures is one chunk: one read.
-    chunks = (1, 1, array.shape[2]) if array.ndim == 3 else True
+    chunks = (1, 1, array.shape[2])
     file.create_dataset(name, data=array, chunks=chunks, compression="gzip", shuffle=True)
 
 
@@ -433,17 +435,17 @@ def _dataset(file: h5py.File, name: str, path: Path, kind: str, dimensions: int)
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
         raise TableFileError(f"{path} is not a valid table: it lacks the array {name!r}")
-    wanted = _WIDTHS.get(kind, found.dtype.itemsize)
-    good = found.dtype.kind == kind and found.dtype.itemsize == wanted
-    if not good or found.ndim != dimensions:
+    dtype, shape = found.dtype, found.shape
+    good = dtype.kind == kind and dtype.itemsize == _WIDTHS.get(kind, dtype.itemsize)
+    if not good or len(shape) != dimensions:
         raise TableFileError(
             f"{path} is not a valid table: {name!r} should be {dimensions}-dimensional of "
-            f"{_KINDS[kind]}, found {found.ndim}-dimensional of {found.dtype}"
+            f"{_KINDS[kind]}, found {len(shape)}-dimensional of {dtype}"
         )
-    if found.size * found.dtype.itemsize > _MOST_BYTES:
+    if math.prod(shape) * dtype.itemsize > _MOST_BYTES:
         raise TableFileError(
-            f"{path} is not a valid table: {name!r} claims the shape {found.shape} of "
-            f"{found.dtype}, more than {_MOST_BYTES} bytes"
+            f"{path} is not a valid table: {name!r} claims the shape {shape} of {dtype}, more "
+            f"than {_MOST_BYTES} bytes"
         )
     return found
 

@@ -398,7 +398,7 @@ class Table:
             If the table does not hold it.
         """
         space = get_space(self.space)
-        place = self._places.get(architecture)
+        place = self._place(architecture)
         if place is None:
             place = self._canonical_places.get(space.canonical(architecture))
             # Another spelling of the same choices will do. An isomorphic cell of other choices
@@ -414,6 +414,19 @@ class Table:
                 f"{len(self.architectures)} architectures of {self.space}"
             )
         return place
+
+    def _place(self, architecture: Architecture) -> int | None:
+        if not isinstance(self.architectures, ArchitectureTexts):
+            return self._places.get(architecture)
+        if architecture.space != self.space:
+            return None
+        return self._text_places.get(get_space(self.space).format(architecture))
+
+    @cached_property
+    def _text_places(self) -> dict[str, int]:
+        """Places by text, where parsing all architectures would take longer than one answer."""
+        assert isinstance(self.architectures, ArchitectureTexts)
+        return {text: place for place, text in enumerate(self.architectures.texts)}
 
     @cached_property
     def _places(self) -> dict[Architecture, int]:

@@ -168,8 +168,12 @@ def import_(kind: str, source: Path, format_: str, output: Path, seed: int, quie
     from bpe_bench.importers import get_importer
 
     out = _table_output(format_, output, quiet)
+    importer = get_importer(kind)
+    announcement = importer.announcement(source)
+    if announcement is not None:
+        out.note(announcement)
     with out.progress(f"importing {source.name}") as progress:
-        table = get_importer(kind).read(source, progress)
+        table = importer.read(source, progress)
     _write(out, table, output)
     if not table.references:
         out.warn(["the table names no reference (full training), so it can rank nothing yet"])

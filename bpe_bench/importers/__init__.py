@@ -30,6 +30,12 @@ class Importer:
     summary: str
     """What it holds."""
 
+    def announcement(self, source: Path) -> str | None:
+        """Return what reading will need, if that is worth saying before it starts."""
+        module = importlib.import_module(f".{self.module}", __package__)
+        announce = getattr(module, "announcement", None)
+        return str(announce(source)) if announce is not None else None
+
     def read(self, source: Path, progress: Progress | None = None) -> Table:
         """Read a source.
 

@@ -72,6 +72,7 @@ def by_package(request, content, tmp_path):
     return path
 
 
+@pytest.mark.filterwarnings("ignore:Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
 def test_every_answer_of_the_package(by_package, monkeypatch, assert_equals_package):
     import nas_201_api
 
