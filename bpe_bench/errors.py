@@ -69,6 +69,22 @@ class OptionalDependencyError(BpeBenchError, ImportError):
     """A library that an optional feature needs and that is not installed."""
 
 
+class JournalError(BpeBenchError, RuntimeError):
+    """A journal that cannot be opened, read or written, or a report that it does not take."""
+
+
+class LostTrialError(JournalError):
+    """A report on a trial that the worker does not own, or no longer."""
+
+
+class TrainingError(BpeBenchError, RuntimeError):
+    """A training that cannot be set up as asked, or that the device cannot carry."""
+
+
+class ExecutionError(BpeBenchError, RuntimeError):
+    """Workers that cannot do what they were started for."""
+
+
 class BpeBenchWarning(UserWarning):
     """Base of the warnings that bpe-bench gives."""
 

@@ -160,6 +160,7 @@ def import_(kind: str, source: Path, format_: str, output: Path, seed: int, quie
       nas201-curves-csv  _clean_all_merged.csv
       long-csv           your own results (docs/importing.md), .csv or .csv.gz
       long-parquet       the same, .parquet
+      journal            the store of `bpe-bench train`: what was trained here
 
     \b
     Example:

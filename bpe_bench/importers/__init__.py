@@ -90,6 +90,9 @@ IMPORTERS: Mapping[str, Importer] = MappingProxyType(
         "long-parquet": Importer(
             "long", "FILE.parquet", "your own results, one row per training and epoch"
         ),
+        "journal": Importer(
+            "journal", "the store of `bpe-bench train`", "what was trained here, epoch by epoch"
+        ),
     }
 )
 """All formats by the name under which the command line knows them."""

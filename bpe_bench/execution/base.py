@@ -1,0 +1,102 @@
+"""What an executor is, and what it asks of the task that it runs."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import ExecutionError
+from ..training.trial import EpochRecord, State, Trial
+
+Report = Callable[[EpochRecord, bytes, Mapping[str, str]], bool]
+"""Takes an epoch's record, the checkpoint after it, and the device and versions that made
+it; returns False if the task should stop there."""
+
+Task = Callable[[Trial, bytes | None, Mapping[str, Any], Report], State]
+"""Trains a trial from a checkpoint (or None) on, with options, reporting every epoch; returns
+``done``, ``diverged``, or ``planned`` if it stopped on request."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a journal is."""
+
+    counts: Mapping[State, int]
+    """Trials by state."""
+    epochs: int
+    """Epochs recorded, of all trials."""
+    device_seconds: float
+    """Device seconds of those epochs."""
+    seconds_left: float | None
+    """Seconds until all is done at the pace of this run; None while it cannot be told."""
+
+    @property
+    def left(self) -> int:
+        """Trials that are planned or running."""
+        return self.counts["planned"] + self.counts["running"]
+
+
+class Executor(Protocol):
+    """Runs the trials of a journal until none is left, or until it is told to stop."""
+
+    def run(
+        self,
+        journal: Path,
+        task: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        jobs: int = 1,
+        stale_after: float = 60.0,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Progress:
+        """Run trials.
+
+        Parameters
+        ----------
+        journal
+            Path of the store with the planned trials.
+        task
+            What trains a trial (a `Task`), as ``module:function``: workers import it.
+        options
+            Passed to the task; JSON values.
+        jobs
+            Trials at a time.
+        stale_after
+            Seconds without a heartbeat after which a trial's worker counts as dead.
+        on_progress
+            Called now and then.
+        stop
+            When set, running trials are released, and `run` returns. So it does on
+            KeyboardInterrupt, which is then raised again.
+
+        Returns
+        -------
+        Progress
+            At the end.
+        """
+
+
+def load_task(name: str) -> Task:
+    """Import a task by its name, ``module:function``.
+
+    Raises
+    ------
+    ExecutionError
+        If there is no such function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ExecutionError(
+            f"cannot import the task {name!r}, which should be module:function: {error}"
+        ) from error
+    if not callable(found):
+        raise ExecutionError(f"the task {name!r} is not a function")
+    task: Task = found
+    return task

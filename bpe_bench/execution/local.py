@@ -1,0 +1,293 @@
+"""Trainings in processes of this machine.
+
+Every worker is a fresh interpreter that takes its trials from the journal. Its
+parent only watches: it replaces workers that die, so that their trials go on at
+once, and tells all of them to stop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import ExecutionError, JournalError, SelectionError
+from ..training.journal import MOST_CRASHES, Journal
+from ._worker import REFUSED, STOPPED, Instructions, new_name
+from .base import Progress
+
+GRACE = 5.0
+"""Seconds that workers have, when told to stop, to end the epoch that they are in."""
+_POLL = 0.1
+_REPORT_EVERY = 1.0
+_MOST_IDLE_DEATHS = 10
+"""Workers that may die one after the other without having taken a trial."""
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from bpe_bench.execution._worker import main; main()"
+)
+
+
+class LocalExecutor:
+    """Runs trials in processes of this machine; see `run_local`."""
+
+    def run(
+        self,
+        journal: Path,
+        task: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        jobs: int = 1,
+        stale_after: float = 60.0,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Progress:
+        """Run trials; as `Executor` says."""
+        return run_local(
+            journal,
+            task,
+            options,
+            jobs=jobs,
+            stale_after=stale_after,
+            on_progress=on_progress,
+            stop=stop,
+        )
+
+
+def run_local(
+    journal: str | Path,
+    task: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    jobs: int = 1,
+    stale_after: float = 60.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    most_crashes: int = MOST_CRASHES,
+) -> Progress:
+    """Run the planned trials of a journal in processes of this machine.
+
+    Parameters
+    ----------
+    journal, task, options, jobs, stale_after, on_progress, stop
+        As `Executor` says. Of the options, ``threads`` (1 if not given) is also
+        how many threads numerical libraries may start in each process.
+    most_crashes
+        Workers that may die of a trial, without recording an epoch of it, before it
+        counts as failed.
+
+    Returns
+    -------
+    Progress
+        At the end. A trial that failed is counted there and stops no other.
+
+    Raises
+    ------
+    ExecutionError
+        If workers cannot import the task, or die before they take a trial.
+    JournalError
+        If the journal cannot be read or written.
+    KeyboardInterrupt
+        If interrupted, after running trials were released; running again goes on.
+    """
+    if jobs < 1:
+        raise SelectionError(f"jobs must be at least 1, found {jobs}")
+    stop = threading.Event() if stop is None else stop
+    told = Instructions(
+        journal=str(Path(journal).absolute()),
+        task=task,
+        options={"threads": 1, **(options or {})},
+        worker="",
+        stale_after=stale_after,
+        poll=min(0.5, stale_after / 5),
+        most_crashes=most_crashes,
+    )
+    with Journal(journal) as opened:
+        pace, pool = _Pace(opened), _Pool(opened, told)
+        reported = time.monotonic()
+        try:
+            while not stop.is_set() and pool.tend(jobs):
+                if on_progress is not None and time.monotonic() - reported >= _REPORT_EVERY:
+                    reported = time.monotonic()
+                    on_progress(pace.progress())
+                stop.wait(_POLL)
+        finally:
+            pool.stop()
+        progress = pace.progress()
+    if on_progress is not None:
+        on_progress(progress)
+    return progress
+
+
+class _Pace:
+    """How far a journal is, and how fast it goes on."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._start, self._before = time.monotonic(), journal.device_seconds()
+
+    def progress(self) -> Progress:
+        device_seconds = self._journal.device_seconds()
+        left = self._journal.estimate_left()
+        # Evaluation, starting up and waiting for each other cost time, too: so the pace is
+        # that of the run, not the number of jobs.
+        made = device_seconds - self._before
+        if left and made <= 0:
+            left = None
+        elif left:
+            left *= (time.monotonic() - self._start) / made
+        return Progress(
+            self._journal.counts(), self._journal.epochs_recorded(), device_seconds, left
+        )
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A worker's process."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+    def tell_to_stop(self) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it has ended by itself
+            self.process.stdin.write(b"stop\n")
+
+    def last_words(self) -> str:
+        """Return the last line that it wrote."""
+        self.output.seek(0, os.SEEK_END)
+        self.output.seek(max(0, self.output.tell() - 2000))
+        lines = self.output.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def death(self) -> str:
+        """Return what is known of how it ended."""
+        status = self.process.returncode
+        how = f"exit status {status}"
+        if status < 0:
+            with suppress(ValueError):
+                how = f"killed by {signal.Signals(-status).name}"
+            if -status == signal.SIGKILL:
+                how += ", perhaps for its memory"
+        words = self.last_words()
+        return f"{how}; it said: {words}" if words else how
+
+    def close(self) -> None:
+        self.output.close()
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+
+
+class _Pool:
+    """The workers of a run."""
+
+    def __init__(self, journal: Journal, told: Instructions) -> None:
+        self._journal, self._told = journal, told
+        self._workers: list[_Process] = []
+        self._idle_deaths, self._reached = 0, 0
+
+    def tend(self, jobs: int) -> bool:
+        """Replace workers that have ended; return False if nothing is left to do.
+
+        Raises
+        ------
+        ExecutionError
+            If workers refuse to work, or die before they take a trial.
+        """
+        for worker in [w for w in self._workers if w.process.poll() is not None]:
+            self._workers.remove(worker)
+            try:
+                self._bury(worker)
+            finally:
+                worker.close()
+        counts = self._journal.counts()
+        left = counts["planned"] + counts["running"]
+        while len(self._workers) < min(jobs, left):
+            self._workers.append(self._started())
+        return bool(self._workers)
+
+    def stop(self) -> None:
+        """Tell the workers to stop, and see to it that they do and own nothing afterwards."""
+        try:
+            for worker in self._workers:
+                worker.tell_to_stop()
+            if not self._ended_within(GRACE):
+                for worker in self._workers:
+                    worker.process.terminate()
+                self._ended_within(GRACE)
+        finally:  # also where a second Ctrl-C cuts the waiting short
+            for worker in self._workers:
+                worker.process.kill()
+            for worker in self._workers:
+                worker.process.wait()
+                worker.close()
+                with suppress(JournalError):  # its heartbeat will grow old
+                    self._journal.abandon(worker.name, "it was stopped", most_crashes=0)
+            self._workers.clear()
+
+    def _ended_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
+    def _started(self) -> _Process:
+        threads = str(self._told.options["threads"])
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            bufsize=0,
+            env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads)},
+            process_group=0,  # Ctrl-C in a terminal is for the parent; it tells its workers
+        )
+        worker = _Process(f"{new_name()}-{process.pid}", process, output)
+        assert process.stdin is not None
+        with suppress(OSError):  # it has died already, which `tend` will find
+            process.stdin.write(replace(self._told, worker=worker.name).to_line())
+        return worker
+
+    def _bury(self, worker: _Process) -> None:
+        """Give back what an ended worker owned."""
+        status = worker.process.returncode
+        if status == REFUSED:
+            with suppress(JournalError):
+                self._journal.abandon(worker.name, "it refused to work", most_crashes=0)
+            raise ExecutionError(worker.last_words() or "a worker refused to work")
+        if status == 0:
+            return
+        death = worker.death()
+        most = 0 if status == STOPPED else self._told.most_crashes
+        if self._journal.abandon(worker.name, death, most_crashes=most):
+            return
+        reached = self._journal.epochs_recorded()
+        self._idle_deaths = self._idle_deaths + 1 if reached == self._reached else 1
+        self._reached = reached
+        if self._idle_deaths >= _MOST_IDLE_DEATHS:
+            raise ExecutionError(
+                f"{self._idle_deaths} workers died before they took a trial: {death}"
+            )
