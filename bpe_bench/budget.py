@@ -186,6 +186,39 @@ def parse_values(text: str) -> dict[str, Value]:
     return values
 
 
+def parse_budget(text: str) -> Budget:
+    """Read a budget: the name of a published one, ``name=value,...``, or a name and changes.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is neither a budget nor a hyper-parameter.
+    InvalidBudgetError
+        For a value that cannot be, or if a hyper-parameter without a default is missing.
+
+    Examples
+    --------
+    >>> parse_budget("BPE-1,epochs=3").epochs
+    3
+    """
+    first, _, rest = text.partition(",")
+    known = {**NAMED_BUDGETS, "full": DARTS_FULL}
+    if "=" not in first:
+        if first.strip() not in known:
+            raise unknown_name("budget", first.strip(), known, hint="or give name=value,...")
+        base = known[first.strip()]
+        return base.replace(**parse_values(rest)) if rest else base
+    values: dict[str, Any] = dict(parse_values(text))
+    needed = [f.name for f in dataclasses.fields(Budget) if f.default is dataclasses.MISSING]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise InvalidBudgetError(
+            f"a budget needs {', '.join(missing)}, too; found {text!r}; or start from a published "
+            f"one, for instance BPE-1,{text}"
+        )
+    return Budget(**values)
+
+
 def encode_value(name: str, value: Value) -> float:
     """Return the number that stands for a value: itself, or its place in its ordered category."""
     category = _CATEGORIES.get(name)

@@ -7,6 +7,7 @@ for every seed and recorded epoch. Missing stays missing.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import re
@@ -257,6 +258,20 @@ class Table:
             f"the table has no reference (full training) for data set {wanted!r}; references: "
             f"{exist}; without one there is nothing to correlate with, so build the table with a "
             "setting named as its reference"
+        )
+
+    def with_reference(self, name: str) -> Table:
+        """Return the table with a setting named as full training of its data set.
+
+        Raises
+        ------
+        UnknownNameError
+            If the table has no such setting.
+        """
+        setting = self.setting(name)
+        others = [r for r in self.references if self.setting(r).dataset != setting.dataset]
+        return dataclasses.replace(
+            self, dataset=setting.dataset, references=(setting.label, *others)
         )
 
     def splits(self, label: str) -> tuple[Split, ...]:

@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "correlate": "correlate:correlate",
     "mip": "mip:mip",
     "regress": "regress:regress",
+    "train": "train:train",
     "tables": "tables:tables",
 }
 """Where each command lives; it is imported when it is needed."""

@@ -146,8 +146,19 @@ def export(table: str, format_: str, output: Path | None, seed: int, quiet: bool
 @tables.command("import")
 @click.argument("kind")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--reference", metavar="LABEL", help="The setting that is full training, to rank against."
+)
 @making_table
-def import_(kind: str, source: Path, format_: str, output: Path, seed: int, quiet: bool) -> None:
+def import_(
+    kind: str,
+    source: Path,
+    reference: str | None,
+    format_: str,
+    output: Path,
+    seed: int,
+    quiet: bool,
+) -> None:
     """Turn SOURCE, a file of KIND, into a table; nothing in it is ever executed.
 
     \b
@@ -175,9 +186,16 @@ def import_(kind: str, source: Path, format_: str, output: Path, seed: int, quie
         out.note(announcement)
     with out.progress(f"importing {source.name}") as progress:
         table = importer.read(source, progress)
+    if reference is not None:
+        table = table.with_reference(reference)
     _write(out, table, output)
     if not table.references:
-        out.warn(["the table names no reference (full training), so it can rank nothing yet"])
+        out.warn(
+            [
+                "the table names no reference (full training), so it can rank nothing yet; name "
+                "one with --reference"
+            ]
+        )
 
 
 @tables.command()

@@ -14,7 +14,10 @@ import pytest
 from bpe_bench_cli.main import run
 
 from bpe_bench import Curves, Split, write_table
+from bpe_bench.budget import BPE_1
 from bpe_bench.catalog import table_path
+from bpe_bench.training.journal import Journal
+from bpe_bench.training.trial import Trial
 
 
 @pytest.fixture
@@ -105,4 +108,6 @@ def example_folder(darts_bpe, monkeypatch, repository, tmp_path):
         "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|,12,256,0.1,17,16,32,12,validation,0.5,"
         "1000,true\n"
     )
+    with Journal(folder / "trainings.sqlite") as journal:
+        journal.add([Trial(darts_bpe.architectures[0], BPE_1, "digits")])
     return folder

@@ -36,7 +36,8 @@ def test_help_has_an_example_that_runs(path, capsys, monkeypatch, example_folder
     if "published" in example and not (example_folder / "published").exists():
         pytest.skip("the published files are not beside this checkout")
     assert run(example[1:]) == 0
-    written = {*example_folder.iterdir()} - before
+    # SQLite keeps files beside a store that is open for reading.
+    written = {p for p in example_folder.iterdir() if "sqlite-" not in p.name} - before
     said = capsys.readouterr().out
     assert (written and said) if path in MAKE_TABLES else bool(written) != bool(said)
 
