@@ -27,6 +27,8 @@ from .training.data import load_images
 from .training.journal import Journal
 from .training.trial import Protocol, Trial
 
+_STALE_AFTER = 20.0
+"""Seconds without a heartbeat after which a worker counts as dead; it beats five times in them."""
 TASK = "bpe_bench.training.task:train_trial"
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 _FEWEST_FOR_COSTS = 8
@@ -195,6 +197,7 @@ def run_campaign(
         TASK,
         {"source": source, "device": device, "threads": 1},
         jobs=jobs or default_jobs(device),
+        stale_after=_STALE_AFTER,
         on_progress=on_progress,
         stop=stop,
     )
