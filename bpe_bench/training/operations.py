@@ -53,18 +53,20 @@ class FactorizedReduction(nn.Module):
         super().__init__()
         half = channels_out // 2
         self.relu = nn.ReLU()
-        self.even = nn.Conv2d(channels_in, half, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(channels_in, channels_out - half, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(channels_in, half, 1, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels_out - half, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the reduced images, (N, C, H, W) → (N, C', ceil(H / 2), ceil(W / 2))."""
-        x = self.relu(x)
-        rows, columns = x.shape[2] % 2, x.shape[3] % 2
+        n, c, h, w = x.shape
         # An odd size has one odd pixel less than even ones: a zero stands in for it.
-        shifted = functional.pad(x, (0, columns, 0, rows)) if rows or columns else x
-        joined = torch.cat([self.even(x), self.odd(shifted[:, :, 1:, 1:])], dim=1)
-        reduced: Tensor = self.norm(joined)
+        x = functional.pad(x, (0, w % 2, 0, h % 2)) if h % 2 or w % 2 else x
+        # Pixels are picked with channels last, so that the backward pass keeps them last, too.
+        pixels = self.relu(x).permute(0, 2, 3, 1)
+        pixels = pixels.reshape(n, x.shape[2] // 2, 2, x.shape[3] // 2, 2, c)
+        even, odd = (pixels[:, :, i, :, i].permute(0, 3, 1, 2) for i in (0, 1))
+        reduced: Tensor = self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
         return reduced
 
 
@@ -136,13 +138,46 @@ def _none(channels: int, stride: int) -> nn.Module:
     return Zero(stride)
 
 
+class _Depthwise(nn.Conv2d):
+    """A convolution of each channel alone; on a CPU a dilated one is done as ordinary ones.
+
+    With dilation 2, even places meet only even places, and odd ones odd ones: the
+    image falls into four images of half its height and width, each with an
+    ordinary convolution of the same weights. At stride 2 only one of the four is
+    asked for. The result is the same but for rounding, and the backward pass of
+    the CPU's library several times as fast.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve images of shape (N, C, H, W)."""
+        if self.dilation != (2, 2) or images.device.type != "cpu":
+            return super().forward(images)
+        size = self.kernel_size[0] // 2
+        if self.stride == (2, 2):
+            even = images[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+            return functional.conv2d(even, self.weight, padding=size, groups=self.groups)
+        n, c, h, w = images.shape
+        # Beyond the border there are zeros, whether padded here or by the convolution.
+        images = functional.pad(images, (0, w % 2, 0, h % 2)) if h % 2 or w % 2 else images
+        rows, columns = images.shape[2] // 2, images.shape[3] // 2
+        # Channels stay last throughout, so that neither pass reorders them.
+        parts = images.permute(0, 2, 3, 1).reshape(n, rows, 2, columns, 2, c)
+        parts = parts.permute(2, 4, 0, 1, 3, 5).reshape(4 * n, rows, columns, c)
+        made = functional.conv2d(
+            parts.permute(0, 3, 1, 2), self.weight, padding=size, groups=self.groups
+        )
+        whole = made.permute(0, 2, 3, 1).reshape(2, 2, n, rows, columns, c)
+        whole = whole.permute(2, 3, 0, 4, 1, 5).reshape(n, 2 * rows, 2 * columns, c)
+        return whole[:, :h, :w].permute(0, 3, 1, 2)
+
+
 def _depthwise_separable(
     channels: int, size: int, stride: int, dilation: int = 1
 ) -> list[nn.Module]:
     """Return ReLU, a convolution of each channel alone, one across channels, normalisation."""
     return [
         nn.ReLU(),
-        nn.Conv2d(
+        _Depthwise(
             channels,
             channels,
             size,

@@ -185,3 +185,30 @@ def test_dropping_keeps_the_precision_and_drops_whole_images(precision):
     assert dropped.dtype == precision
     assert dropped[:, 0, 0, 0].tolist() == [1.25, 0.0, 1.25]
     assert (dropped == dropped[:, :1, :1, :1]).all()
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(16, 16), (7, 8), (5, 5), (2, 3), (1, 1)])
+def test_a_dilated_convolution_by_parts_is_one(size, stride, shape):
+    """On a CPU it is done as ordinary ones; forward and backward agree with torch's own."""
+    generator = torch.Generator().manual_seed(0)
+    operation = DARTS_OPERATIONS[f"dil_conv_{size}x{size}"](4, stride)
+    (ours,) = [m for m in operation.modules() if isinstance(m, nn.Conv2d) and m.groups == 4]
+    images = torch.randn(2, 4, *shape, generator=generator, dtype=torch.float64)
+    weight = torch.randn(ours.weight.shape, generator=generator, dtype=torch.float64)
+    results = []
+    for by_parts in (True, False):
+        x, w = images.clone().requires_grad_(), weight.clone().requires_grad_()
+        if by_parts:
+            ours.weight = nn.Parameter(w)
+            y, w = ours(x), ours.weight
+        else:
+            y = nn.functional.conv2d(
+                x, w, stride=stride, padding=2 * (size // 2), dilation=2, groups=4
+            )
+        weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+        (y * weights).sum().backward()
+        results.append((y, x.grad, w.grad))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
