@@ -209,9 +209,9 @@ def correlate(
     check_confidence(confidence)
     if statistic not in STATISTICS:
         raise unknown_name("statistic", statistic, STATISTICS)
-    reference = table.reference(reference_dataset or dataset)
-    settings = _select(table, dataset or table.dataset, labels, where or {}, device)
     notes = list(table.caveats)
+    reference = _reference(table, dataset or table.dataset, reference_dataset, notes)
+    settings = _select(table, dataset or table.dataset, labels, where or {}, device)
     proxies, truth_split = _proxies(table, reference, settings, split, epochs, notes)
     truth = table.accuracy(reference.label, truth_split)
     costs = _costs(settings, device_factors, notes)
@@ -320,6 +320,21 @@ class _Proxy:
         return self.setting.label if whole else f"{self.setting.label}@{self.epoch}"
 
 
+def _reference(table: Table, dataset: str, wanted: str | None, notes: list[str]) -> Setting:
+    """Return full training: of the data set wanted, else of the budgets' own.
+
+    A table with one reference in all, of another data set, is meant to be ranked
+    against that.
+    """
+    if wanted is None and len(table.references) == 1:
+        (label,) = table.references
+        reference = table.setting(label)
+        if reference.dataset != dataset and any(s.dataset == dataset for s in table.settings):
+            notes.append(f"the reference {label!r} is of data set {reference.dataset}")
+            return reference
+    return table.reference(wanted or dataset)
+
+
 def _select(
     table: Table,
     dataset: str,
@@ -361,14 +376,18 @@ def _proxies(
     recorded: set[int] = set()
     proxies = []
     for setting in settings:
-        if (setting.label, ranked_by) not in table.curves:
+        # Another data set's reference need not have the split that these should be ranked by.
+        own = split or (
+            ranked_by if setting.dataset == reference.dataset else _own_split(table, setting)
+        )
+        if (setting.label, own) not in table.curves:
             if setting.label not in table.references:
-                notes.append(f"{setting.label} has no {ranked_by} accuracies and is left out")
+                notes.append(f"{setting.label} has no {own} accuracies and is left out")
             continue
-        known = table.curves_of(setting.label, ranked_by).epochs.tolist()
+        known = table.curves_of(setting.label, own).epochs.tolist()
         recorded.update(known)
         chosen = known if epochs == "all" else known[-1:] if epochs == "last" else epochs
-        proxies += [_Proxy(setting, ranked_by, epoch) for epoch in chosen if epoch in known]
+        proxies += [_Proxy(setting, own, epoch) for epoch in chosen if epoch in known]
     if not isinstance(epochs, str):
         for epoch in epochs:
             if epoch not in recorded:
@@ -386,6 +405,12 @@ def _proxies(
             f"{len(table.settings)} settings, so widen the selection"
         )
     return proxies, ranked_by
+
+
+def _own_split(table: Table, setting: Setting) -> Split:
+    """Return the split that a setting is ranked by: validation if it has it, else test."""
+    measured = table.splits(setting.label)
+    return Split.VALIDATION if Split.VALIDATION in measured else Split.TEST
 
 
 def _note_missing(rows: Sequence[BudgetRow], whole: int, notes: list[str]) -> None:
