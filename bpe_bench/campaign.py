@@ -19,7 +19,7 @@ from .budget import Budget
 from .catalog import open_table
 from .correlation import correlate
 from .errors import BpeBenchError, SelectionError
-from .execution import Progress, get_executor
+from .execution import TRAINING_TASK, Progress, get_executor
 from .prediction import CostModel
 from .spaces import Architecture, get_space
 from .table import Table
@@ -29,7 +29,6 @@ from .training.trial import Protocol, Trial
 
 _STALE_AFTER = 20.0
 """Seconds without a heartbeat after which a worker counts as dead; it beats five times in them."""
-TASK = "bpe_bench.training.task:train_trial"
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 _FEWEST_FOR_COSTS = 8
 """Settings below which a table says too little about how cost grows."""
@@ -194,7 +193,7 @@ def run_campaign(
         journal.add(trials)
     chosen.run(
         store,
-        TASK,
+        TRAINING_TASK,
         {"source": source, "device": device, "threads": 1},
         jobs=jobs or default_jobs(device),
         stale_after=_STALE_AFTER,

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..errors import unknown_name
-from .base import Executor, Progress, Report, Task
+from .base import TRAINING_TASK, Executor, Progress, Report, Task
+from .inline import run_trial
 from .local import LocalExecutor, run_local
 
 __all__ = [
     "EXECUTORS",
+    "TRAINING_TASK",
     "Executor",
     "LocalExecutor",
     "Progress",
@@ -22,6 +24,7 @@ __all__ = [
     "Task",
     "get_executor",
     "run_local",
+    "run_trial",
 ]
 
 EXECUTORS: Mapping[str, Executor] = MappingProxyType({"local": LocalExecutor()})

@@ -121,7 +121,7 @@ class Worker:
 
     def _run(self, task: Task) -> None:
         with Journal(self._path) as journal:
-            threading.Thread(target=self._beat, daemon=True).start()
+            start_beating(self._path, self.told.worker, self.told.stale_after)
             while not self._stop.is_set():
                 claim = journal.claim(
                     self.told.worker,
@@ -131,50 +131,74 @@ class Worker:
                 if claim is not None:
                     # Taken for dead, it loses its trial to somebody who goes on with it.
                     with suppress(LostTrialError):
-                        self._work(journal, claim, task)
+                        work_on(journal, claim, task, self.told.options, self._stop)
                 elif _is_finished(journal):
                     return
                 else:
                     # Others are at the last trials. Should they die, somebody must go on.
                     self._stop.wait(self.told.poll)
 
-    def _work(self, journal: Journal, claim: Claim, task: Task) -> None:
-        trial, worker = claim.trial.id, self.told.worker
-        try:
-            # Perhaps only the last word was missing: then there is nothing to train.
-            state = claim.state or self._train(journal, claim, task)
-        except LostTrialError:
-            raise
-        except (Exception, SystemExit) as error:
-            journal.finish(trial, worker, "failed", _in_a_line(error))
-            return
-        if state == "planned":
-            journal.release(trial, worker)
-        elif state in FINAL_STATES:
-            journal.finish(trial, worker, state)
-        else:
-            journal.finish(trial, worker, "failed", f"the task ended in no state: {state!r}")
-
-    def _train(self, journal: Journal, claim: Claim, task: Task) -> Any:
-        def report(record: EpochRecord, checkpoint: bytes, made_on: Mapping[str, str]) -> bool:
-            journal.record(claim.trial.id, self.told.worker, record, checkpoint, made_on)
-            return not self._stop.is_set()
-
-        return task(claim.trial, claim.checkpoint, self.told.options, report)
-
-    def _beat(self) -> None:
-        """Say now and then that the worker is alive, however long its epochs are."""
-        while True:
-            threading.Event().wait(self.told.stale_after / 5)
-            # Should it fail, the worker itself will hear of it when it reports.
-            with suppress(JournalError), Journal(self._path) as journal:
-                journal.heartbeat(self.told.worker)
-
     def _listen(self) -> None:
         while self._lines.next():
             self._stop.set()
         # Nobody is there any more to take care of this process: it must not train on unseen.
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def work_on(
+    journal: Journal,
+    claim: Claim,
+    task: Task,
+    options: Mapping[str, Any],
+    stop: threading.Event,
+) -> None:
+    """Train a claimed trial, report every epoch, and say how it ended.
+
+    Raises
+    ------
+    LostTrialError
+        If somebody else has taken the trial.
+    """
+    trial, worker = claim.trial.id, claim.worker
+
+    def report(record: EpochRecord, checkpoint: bytes, made_on: Mapping[str, str]) -> bool:
+        journal.record(trial, worker, record, checkpoint, made_on)
+        return not stop.is_set()
+
+    try:
+        # Perhaps only the last word was missing: then there is nothing to train.
+        state = claim.state or task(claim.trial, claim.checkpoint, options, report)
+    except LostTrialError:
+        raise
+    except (Exception, SystemExit) as error:
+        journal.finish(trial, worker, "failed", _in_a_line(error))
+        return
+    if state == "planned":
+        journal.release(trial, worker)
+    elif state in FINAL_STATES:
+        journal.finish(trial, worker, state)
+    else:
+        journal.finish(trial, worker, "failed", f"the task ended in no state: {state!r}")
+
+
+def start_beating(path: Path, worker: str, stale_after: float) -> threading.Event:
+    """Say now and then that a worker is alive, however long its epochs are.
+
+    Returns
+    -------
+    Event
+        Ends it when set.
+    """
+    end = threading.Event()
+
+    def beat() -> None:
+        while not end.wait(stale_after / 5):
+            # Should it fail, the worker itself will hear of it when it reports.
+            with suppress(JournalError), Journal(path) as journal:
+                journal.heartbeat(worker)
+
+    threading.Thread(target=beat, daemon=True).start()
+    return end
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,9 @@ Task = Callable[[Trial, bytes | None, Mapping[str, Any], Report], State]
 """Trains a trial from a checkpoint (or None) on, with options, reporting every epoch; returns
 ``done``, ``diverged``, or ``planned`` if it stopped on request."""
 
+TRAINING_TASK = "bpe_bench.training.task:train_trial"
+"""The task that trains for real, by the name that workers import it by."""
+
 
 @dataclass(frozen=True)
 class Progress:

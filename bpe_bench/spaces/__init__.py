@@ -7,13 +7,15 @@ from types import MappingProxyType
 
 from ..errors import unknown_name
 from .base import Architecture, SearchSpace
-from .darts import DartsSpace
+from .darts import DartsSpace, FullDartsSpace
 from .nas_bench_201 import NasBench201Space
 
 __all__ = [
+    "FULL_DARTS",
     "SPACES",
     "Architecture",
     "DartsSpace",
+    "FullDartsSpace",
     "NasBench201Space",
     "SearchSpace",
     "get_space",
@@ -23,6 +25,9 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
     {"darts": DartsSpace(), "nas-bench-201": NasBench201Space()}
 )
 """All search spaces by name."""
+
+FULL_DARTS = FullDartsSpace()
+"""DARTS cells before pruning; not a space of its own name, for its texts are those of ``darts``."""
 
 
 def get_space(name: str) -> SearchSpace:

@@ -191,6 +191,93 @@ class DartsSpace:
         return table.reshape(len(architectures), len(CELLS) * EDGES * len(OPERATIONS))
 
 
+@dataclass(frozen=True)
+class FullDartsSpace(DartsSpace):
+    """DARTS cells with all 14 edges, each with an operation.
+
+    The released searchers score these, and `prune` them when the search has ended.
+    """
+
+    @property
+    def size(self) -> int:
+        """7²⁸, about 4.6e23."""
+        return int(len(OPERATIONS) ** (len(CELLS) * EDGES))
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw the operations of all edges uniformly."""
+        operations = rng.integers(len(OPERATIONS), size=(len(CELLS), EDGES)).tolist()
+        return self.from_operations(operations)
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Draw one of the 168 cell pairs that differ in the operation of one edge."""
+        operations = self.operations_of(architecture)
+        edge, step = divmod(
+            int(rng.integers(len(CELLS) * EDGES * (len(OPERATIONS) - 1))), len(OPERATIONS) - 1
+        )
+        cell, edge = divmod(edge, EDGES)
+        operations[cell][edge] = (operations[cell][edge] + 1 + step) % len(OPERATIONS)
+        return self.from_operations(operations)
+
+    def prune(
+        self,
+        architecture: Architecture,
+        rng: np.random.Generator,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> Architecture:
+        """Keep two inputs per node: those of the largest weights, at random among equals.
+
+        Parameters
+        ----------
+        architecture
+            With all edges.
+        rng
+            Breaks ties.
+        weights
+            Of the edges, shape (2, 14); by default all the same.
+        """
+        operations = self.operations_of(architecture)
+        weights = np.ones((len(CELLS), EDGES)) if weights is None else weights
+        cells = []
+        for which in range(len(CELLS)):
+            nodes = []
+            for index in range(NODES):
+                edges = np.arange(index + 2) + edge_index(index, 0)
+                # By weight, then by a random number.
+                order = np.lexsort((rng.random(len(edges)), weights[which][edges]))
+                kept = sorted(int(source) for source in order[-2:])
+                nodes.append(tuple((operations[which][edge_index(index, s)], s) for s in kept))
+            cells.append(tuple(nodes))
+        return from_cells(cells[0], cells[1])
+
+    def from_operations(self, operations: Sequence[Sequence[int]]) -> Architecture:
+        """Return the cell pair with these operations on its edges, 2 times 14."""
+        cells = [
+            tuple(
+                tuple((cell[edge_index(index, source)], source) for source in range(index + 2))
+                for index in range(NODES)
+            )
+            for cell in operations
+        ]
+        return from_cells(cells[0], cells[1])
+
+    def operations_of(self, architecture: Architecture) -> list[list[int]]:
+        """Return the operations of all edges, 2 times 14.
+
+        Raises
+        ------
+        GenotypeError
+            If the architecture lacks edges.
+        """
+        table = [[-1] * EDGES for _ in CELLS]
+        for which, cell in enumerate(cells_of(architecture)):
+            for index, node in enumerate(cell):
+                for operation, source in node:
+                    table[which][edge_index(index, source)] = operation
+        if any(-1 in row for row in table):
+            raise GenotypeError(f"DARTS cells with all {EDGES} edges are wanted, found fewer")
+        return table
+
+
 def _read_cell(genes: Iterator[int]) -> Cell:
     nodes: list[Node] = []
     for index in range(NODES):

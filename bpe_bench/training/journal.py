@@ -175,7 +175,12 @@ class Journal:
     # What workers do
 
     def claim(
-        self, worker: str, *, stale_after: float, most_crashes: int = MOST_CRASHES
+        self,
+        worker: str,
+        *,
+        stale_after: float,
+        most_crashes: int = MOST_CRASHES,
+        trial_id: str | None = None,
     ) -> Claim | None:
         """Take the first trial that is planned, or whose worker has died.
 
@@ -188,6 +193,8 @@ class Journal:
         most_crashes
             Workers that may die of a trial, without recording an epoch of it, before
             it is not taken up again but failed.
+        trial_id
+            Take this one or none.
 
         Returns
         -------
@@ -206,7 +213,9 @@ class Journal:
         with self._transaction() as connection:
             _abandon(connection, stale, (limit,), "its worker stopped reporting", most_crashes)
             while row := connection.execute(
-                "SELECT id, trial FROM trials WHERE state = 'planned' ORDER BY place LIMIT 1"
+                "SELECT id, trial FROM trials WHERE state = 'planned' AND id = coalesce(?, id) "
+                "ORDER BY place LIMIT 1",
+                (trial_id,),
             ).fetchone():
                 identity, text = row
                 trial = _trial_to_run(text)
@@ -410,13 +419,32 @@ class Journal:
         """Iterate over all trials in the order in which they were planned."""
         return self.entries()
 
+    def find(self, trial: Trial) -> Entry | None:
+        """Return what the journal has of a trial; None if it was never planned."""
+        return next(self._entries("id = ?", (trial.id,)), None)
+
+    def expected_seconds(self, trial: Trial) -> float | None:
+        """Return the device seconds that a trial takes, by what its like took; None if unknown.
+
+        Its like are trials of the same budget, data set, protocol and space; their
+        mean seconds per epoch count.
+        """
+        with self._explaining():
+            seconds, recorded = self._connection.execute(
+                "SELECT sum(seconds), sum(recorded) FROM trials WHERE kind = ?", (_kind(trial),)
+            ).fetchone()
+        return float(seconds / recorded * trial.budget.epochs) if recorded else None
+
     def entries(self, states: Sequence[State] = STATES) -> Iterator[Entry]:
         """Iterate over the trials that are in some states, in the order of their planning."""
+        return self._entries(f"state IN ({', '.join('?' * len(states))})", tuple(states))
+
+    def _entries(self, condition: str, values: tuple[str, ...]) -> Iterator[Entry]:
         with self._explaining():
             rows = self._connection.execute(
                 "SELECT id, trial, state, message, worker FROM trials "
-                f"WHERE state IN ({', '.join('?' * len(states))}) ORDER BY place",
-                tuple(states),
+                f"WHERE {condition} ORDER BY place",
+                values,
             ).fetchall()
         for identity, text, state, message, worker in rows:
             with self._explaining():

@@ -1,0 +1,244 @@
+"""Answers from a table that holds every architecture of its space."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from ..budget import NAMED_BUDGETS, Budget, encode, parse_budget
+from ..curves import FloatArray, Split
+from ..errors import SelectionError, UnknownNameError
+from ..spaces import Architecture, get_space
+from ..table import Setting, Table
+from .base import Evaluation, Outcome, Source
+
+SEEDS = ("mean", "random")
+_NEAREST = 3
+
+
+class TableEstimator:
+    """Looks up what a cheap setting of a table says, with that setting's cost.
+
+    Parameters
+    ----------
+    table
+        One that holds all architectures of its space.
+    budget
+        The setting that is the signal: its label, the name of a published budget,
+        or hyper-parameters (``epochs=12,...``). By default the cheapest of the data set.
+    dataset
+        What the signal is on; by default the table's.
+    report_dataset
+        What the final figures are on; by default the same.
+    epoch
+        A recorded epoch of the setting; by default the last. It costs its share of
+        the setting's seconds.
+    seeds
+        ``"mean"``: the mean over the recorded seeds; ``"random"``: one of them,
+        drawn for each evaluation.
+
+    Raises
+    ------
+    SelectionError
+        If the table lacks architectures, the budget, or a reference to report by.
+    LeakError
+        If the setting has test accuracies only.
+
+    Examples
+    --------
+    >>> import bpe_bench
+    >>> TableEstimator(bpe_bench.open_table("darts-bpe"))
+    Traceback (most recent call last):
+    ...
+    bpe_bench.errors.SelectionError: a search over a table needs all architectures of its space; \
+this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of the whole space
+    """
+
+    source: Source = "table"
+
+    def __init__(
+        self,
+        table: Table,
+        budget: str | None = None,
+        *,
+        dataset: str | None = None,
+        report_dataset: str | None = None,
+        epoch: int | None = None,
+        seeds: str = "mean",
+    ) -> None:
+        if seeds not in SEEDS:
+            raise SelectionError(f"seeds must be one of {', '.join(SEEDS)}, found {seeds!r}")
+        space = get_space(table.space)
+        if len(table.architectures) < space.size:
+            raise SelectionError(
+                "a search over a table needs all architectures of its space; this one holds "
+                f"{len(table.architectures):,} of {space.size:.3g} of {space.name}; take "
+                "--estimator train, or a table of the whole space"
+            )
+        self.space = space.name
+        self.dataset = table.reference(dataset).dataset
+        reference = table.reference(report_dataset or self.dataset)
+        self.report_dataset = reference.dataset
+        self.setting = find_setting(table, budget, self.dataset)
+        self.budget = self.setting.budget
+        self.full_seconds = reference.seconds
+        label = self.setting.label
+        split = Split.VALIDATION if (label, Split.VALIDATION) in table.curves else Split.TEST
+        mean = table.steering_accuracy(label, split, epoch=epoch)
+        if seeds == "random":
+            own = table.curves_of(label, split).accuracy(epoch=epoch)
+            self._signal = own if len(own) else mean[None]
+        else:
+            self._signal = mean[None]
+        self._seconds = _seconds(table, self.setting, epoch)
+        self._places = {a.genes: place for place, a in enumerate(table.architectures)}
+        self._final = _final(table, reference)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # As arrays to other processes: the table itself may be an open file.
+        return _remade, (self.__dict__,)
+
+    def expected_seconds(self, architecture: Architecture) -> float:
+        """Return what the table says that the evaluation costs."""
+        return float(self._seconds[self._place(architecture)])
+
+    def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
+        """Look an architecture up; one that the table lacks has failed."""
+        place = self._place(architecture)
+        values = self._signal[:, place]
+        if len(values) > 1:
+            values = values[~np.isnan(values)]
+        accuracy = values[0] if len(values) == 1 else _one_of(values, rng)
+        cost = float(self._seconds[place])
+        if math.isnan(accuracy):
+            return Evaluation(
+                math.nan, cost, "table", "failed", f"missing under {self.setting.label}"
+            )
+        return Evaluation(float(accuracy), cost, "table")
+
+    def outcome(self, architecture: Architecture) -> Outcome:
+        """Return the accuracies of full training, means over seeds."""
+        validation, test = self._final
+        place = self._place(architecture)
+        return Outcome(float(validation[place]), float(test[place]))
+
+    def optimum(self) -> Outcome:
+        """Return the largest validation and the largest test accuracy of full training."""
+        return Outcome(*(_largest(values) for values in self._final))
+
+    @cached_property
+    def figures(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean signal, seconds and final validation accuracy of all architectures, each (A,)."""
+        with np.errstate(invalid="ignore"):
+            return np.nanmean(self._signal, axis=0), self._seconds, self._final[0]
+
+    def _place(self, architecture: Architecture) -> int:
+        place = self._places.get(architecture.genes)
+        if place is None or architecture.space != self.space:
+            raise SelectionError(
+                f"the table of {self.space} does not hold this architecture of "
+                f"{architecture.space}: {architecture.genes[:12]}"
+            )
+        return place
+
+
+def find_setting(table: Table, budget: str | None, dataset: str) -> Setting:
+    """Return the setting of a table that a budget means; by default the cheapest.
+
+    Raises
+    ------
+    SelectionError
+        If the table has none; the message names the nearest ones.
+    """
+    settings = [s for s in table.settings if s.dataset == dataset]
+    if budget is None:
+        steering = [s for s in settings if (s.label, Split.VALIDATION) in table.curves]
+        known = [s for s in steering if math.isfinite(s.seconds)] or steering or settings
+        return min(known, key=lambda s: s.seconds)
+    try:
+        found = table.setting(budget)
+    except UnknownNameError:
+        wanted = _wanted(budget, settings)
+        for setting in settings:
+            if setting.budget == wanted:
+                return setting
+        near = sorted(settings, key=lambda s: _distance(s.budget, wanted))[:_NEAREST]
+        names = ", ".join(f"{s.label} ({_differences(s.budget, wanted)})" for s in near)
+        raise SelectionError(
+            f"the table was not trained under budget {budget!r} on {dataset}; the nearest that it "
+            f"has: {names}"
+        ) from None
+    if found.dataset != dataset:
+        raise SelectionError(
+            f"budget {budget!r} is of data set {found.dataset}, the search is on {dataset}; there "
+            f"are: {', '.join(s.label for s in settings)}"
+        )
+    return found
+
+
+def _wanted(budget: str, settings: list[Setting]) -> Budget:
+    try:
+        return parse_budget(budget)
+    except UnknownNameError:
+        names = [*NAMED_BUDGETS, *(s.label for s in settings)]
+        raise SelectionError(
+            f"unknown budget {budget!r}; there are: {', '.join(names)}; or give name=value,..."
+        ) from None
+
+
+def _distance(budget: Budget, wanted: Budget) -> float:
+    """Return how far apart two budgets are: by hyper-parameter, factors on a logarithmic scale."""
+    ours, theirs = (np.log2(1 + row) for row in encode([budget, wanted]))
+    return float(np.abs(ours - theirs).sum())
+
+
+def _differences(budget: Budget, wanted: Budget) -> str:
+    pairs = zip(budget.to_dict().items(), wanted.to_dict().values(), strict=True)
+    return ", ".join(f"{name}={value}" for (name, value), other in pairs if value != other)
+
+
+def _seconds(table: Table, setting: Setting, epoch: int | None) -> FloatArray:
+    """Return what training every architecture up to an epoch takes, shape (A,)."""
+    if (setting.label, "seconds") in table.measures:
+        seconds = np.array(table.measure(setting.label, "seconds"))
+        seconds = np.where(np.isnan(seconds), setting.seconds, seconds)
+    else:
+        seconds = np.full(len(table.architectures), setting.seconds)
+    return seconds if epoch is None else seconds * (epoch / setting.budget.epochs)
+
+
+def _final(table: Table, reference: Setting) -> tuple[FloatArray, FloatArray]:
+    """Return validation and test accuracy of full training, means over seeds, each (A,)."""
+    missing = np.full(len(table.architectures), np.nan)
+    validation = missing
+    if (reference.label, Split.VALIDATION) in table.curves:
+        validation = table.accuracy(reference.label, Split.VALIDATION)
+    # The test accuracy may be that of a training on more images: NAS-Bench-201 trains on all
+    # of CIFAR-10 for it.
+    tested = [
+        s
+        for s in table.settings
+        if s.dataset == reference.dataset
+        and s.budget.replace(data_fraction=1.0) == reference.budget.replace(data_fraction=1.0)
+        and (s.label, Split.TEST) in table.curves
+    ]
+    if not tested:
+        return validation, missing
+    label = max(tested, key=lambda s: (s.budget.data_fraction, s.label == reference.label)).label
+    return validation, table.accuracy(label, Split.TEST)
+
+
+def _one_of(values: FloatArray, rng: np.random.Generator) -> float:
+    return float(values[int(rng.integers(len(values)))]) if len(values) else math.nan
+
+
+def _largest(values: FloatArray) -> float:
+    return math.nan if np.isnan(values).all() else float(np.nanmax(values))
+
+
+def _remade(state: dict[str, object]) -> TableEstimator:
+    made = TableEstimator.__new__(TableEstimator)
+    made.__dict__.update(state)
+    return made

@@ -1,0 +1,95 @@
+"""Answers from real training, through the journal: what was asked before is not trained again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..budget import Budget
+from ..curves import Split
+from ..execution import TRAINING_TASK, run_trial
+from ..spaces import Architecture
+from ..training.journal import Entry, Journal
+from ..training.trial import Trial
+from .base import Evaluation, Outcome, Source, State
+
+
+@dataclass(frozen=True)
+class ProxyEstimator:
+    """Trains an architecture under a budget and takes its last validation accuracy.
+
+    The cost is what the training took on the device, read from the journal: a
+    search that is run again on the same journal sees the same clock.
+    """
+
+    space: str
+    """Name of the search space."""
+    budget: Budget
+    store: Path
+    """The journal's file; made if it is not there."""
+    dataset: str
+    """What the images are called (`bpe_bench.campaign.dataset_name`)."""
+    images: str | None = None
+    """Where they are; None for the bundled digits."""
+    device: str = "cpu"
+    seed: int = 0
+    """Of the trainings: weights, batches, augmentation."""
+    task: str = TRAINING_TASK
+    stale_after: float = 60.0
+    """Seconds without a heartbeat after which a trial's worker counts as dead."""
+
+    source: Source = "training"
+    full_seconds: float = math.nan
+    """Mean device seconds of training an architecture in full, if that is known."""
+
+    def expected_seconds(self, architecture: Architecture) -> float:
+        """Return what this training took, or trainings like it; NaN if there were none."""
+        trial = self._trial(architecture)
+        with Journal(self.store) as journal:
+            entry = journal.find(trial)
+            if entry is not None and entry.state == "done":
+                return _seconds(entry)
+            expected = journal.expected_seconds(trial)
+        return math.nan if expected is None else expected
+
+    def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
+        """Train an architecture, or read what the journal has of it."""
+        entry = self._entry(architecture)
+        if entry.state == "done":
+            return Evaluation(_accuracy(entry, Split.VALIDATION), _seconds(entry), "training")
+        state: State = "diverged" if entry.state == "diverged" else "failed"
+        return Evaluation(math.nan, _seconds(entry), "training", state, entry.message)
+
+    def outcome(self, architecture: Architecture) -> Outcome:
+        """Return accuracies after the last epoch under the budget; test is looked at only here."""
+        entry = self._entry(architecture)
+        if entry.state != "done":
+            return Outcome(math.nan, math.nan)
+        return Outcome(_accuracy(entry, Split.VALIDATION), _accuracy(entry, Split.TEST))
+
+    def optimum(self) -> None:
+        """Return None: nobody has trained the whole space."""
+
+    def _entry(self, architecture: Architecture) -> Entry:
+        return run_trial(
+            self.store,
+            self._trial(architecture),
+            self.task,
+            {"source": self.images, "device": self.device, "threads": 1},
+            stale_after=self.stale_after,
+        )
+
+    def _trial(self, architecture: Architecture) -> Trial:
+        return Trial(architecture, self.budget, self.dataset, self.seed)
+
+
+def _accuracy(entry: Entry, split: Split) -> float:
+    result = entry.records[-1].results[split]
+    return result.correct / result.size
+
+
+def _seconds(entry: Entry) -> float:
+    return sum(record.seconds for record in entry.records)

@@ -1,0 +1,69 @@
+"""One trial in this process, through the journal: for searches, which ask one after the other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ExecutionError
+from ..training.journal import FINAL_STATES, Entry, Journal
+from ..training.trial import Trial
+from ._worker import new_name, start_beating, work_on
+from .base import load_task
+
+_POLL = 0.5
+"""Seconds between looks at a trial that somebody else is training."""
+
+
+def run_trial(
+    path: Path,
+    trial: Trial,
+    task: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    stale_after: float = 60.0,
+) -> Entry:
+    """Return the journal's entry of a trial that has ended, training it if it has not.
+
+    What the journal has is not trained again; what was interrupted goes on from
+    its last epoch; what another process is training is waited for. Interrupted
+    by the user, the trial is released.
+
+    Parameters
+    ----------
+    path
+        The journal, made if it is not there.
+    trial, task, options, stale_after
+        As for `Executor.run`.
+
+    Raises
+    ------
+    JournalError
+        If the journal cannot be used.
+    ExecutionError
+        If there is no such task.
+    """
+    worker = new_name()
+    with Journal(path) as journal:
+        journal.add([trial])
+        while True:
+            entry = journal.find(trial)
+            if entry is None:
+                raise ExecutionError(f"trial {trial.id[:12]} has gone from the journal {path}")
+            if entry.state in FINAL_STATES:
+                return entry
+            claim = journal.claim(worker, stale_after=stale_after, trial_id=trial.id)
+            if claim is None:
+                time.sleep(_POLL)
+                continue
+            beating = start_beating(path, worker, stale_after)
+            try:
+                work_on(journal, claim, load_task(task), options or {}, threading.Event())
+            except BaseException:
+                journal.release(trial.id, worker)
+                raise
+            finally:
+                beating.set()

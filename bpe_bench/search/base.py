@@ -1,0 +1,114 @@
+"""What a searcher is: it proposes architectures and is told how good they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ..errors import SelectionError
+from ..estimators import Evaluation
+from ..spaces import FULL_DARTS, Architecture, SearchSpace
+
+Score = Literal["pruned", "full"]
+SCORES: tuple[Score, ...] = ("pruned", "full")
+
+
+class Searcher(ABC):
+    """Proposes architectures, one after the other (ask and tell).
+
+    A searcher is a dataclass of its parameters. `start` begins a search and
+    forgets the one before; all that it draws comes from the generator given
+    there. What it is told are accuracies on images that may steer; it never sees
+    others.
+    """
+
+    name: ClassVar[str]
+    """As on the command line."""
+
+    own_seconds: float = 0.0
+    """Device seconds that the searcher itself has spent so far, beside evaluations."""
+
+    @abstractmethod
+    def start(
+        self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
+    ) -> None:
+        """Begin a search.
+
+        Parameters
+        ----------
+        space
+            Where to search.
+        rng
+            The only source of randomness.
+        evaluations
+            How many there will be at most, if that is known.
+
+        Raises
+        ------
+        SelectionError
+            If the parameters do not fit the space or the number of evaluations.
+        """
+
+    @abstractmethod
+    def ask(self) -> Architecture | None:
+        """Return the architecture to evaluate next; None if there is nothing left to propose."""
+
+    @abstractmethod
+    def tell(self, architecture: Architecture, evaluation: Evaluation) -> None:
+        """Take note of an evaluation; its accuracy is NaN if the training diverged or failed."""
+
+    def conclude(self, best: Architecture) -> Architecture:
+        """Return the architecture that is built when the best one scored is ``best``."""
+        return best
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the searcher's parameters as JSON values."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if f.init
+        }
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Refuse a parameter that is too small.
+
+    Raises
+    ------
+    SelectionError
+        With the parameter's name and both numbers.
+    """
+    if not value >= least:
+        raise SelectionError(f"{name} must be at least {least:g}, found {value:g}")
+
+
+def scored_space(space: SearchSpace, score: Score) -> SearchSpace:
+    """Return the space of what is scored.
+
+    Parameters
+    ----------
+    space
+        Where to search.
+    score
+        ``"pruned"``: what is scored is what is built. ``"full"``: DARTS cells with all
+        14 edges are scored and pruned to two inputs per node when the search has
+        ended, as Zheng et al. did; the score is then that of another network.
+
+    Raises
+    ------
+    SelectionError
+        If the space has nothing to prune.
+    """
+    if score not in SCORES:
+        raise SelectionError(f"score must be one of {', '.join(SCORES)}, found {score!r}")
+    if score == "pruned":
+        return space
+    if space.name != FULL_DARTS.name:
+        raise SelectionError(
+            f"score 'full' is for the space darts, where cells are pruned; those of {space.name} "
+            "are built as they are scored; take score 'pruned'"
+        )
+    return FULL_DARTS

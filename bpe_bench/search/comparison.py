@@ -1,0 +1,95 @@
+"""Searchers compared with each other by what their repeats found."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..curves import FloatArray
+from ..inference import holm
+from .summary import SearchReport, json_number, mean_of_known
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two searchers compared by the validation accuracies that their repeats found."""
+
+    first: str
+    second: str
+    difference: float
+    """Mean of the first minus mean of the second, a fraction."""
+    low: float
+    """Interval of the difference (Welch, 1947)."""
+    high: float
+    p_value: float
+    """Of the two-sided Mann-Whitney test that neither tends to find better ones."""
+    p_adjusted: float
+    """After Holm's correction for all comparisons made."""
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in words."""
+        if math.isnan(self.p_adjusted):
+            return f"{self.first} and {self.second}: too few repeats to compare"
+        better, worse = (
+            (self.first, self.second) if self.difference >= 0 else (self.second, self.first)
+        )
+        size = f"{100 * abs(self.difference):.2f} points"
+        if self.p_adjusted < 0.05:
+            return f"{better} finds better architectures than {worse}, by {size} on average"
+        return f"{better} is {size} ahead of {worse}, which these repeats do not separate from 0"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON values."""
+        values = {name: json_number(value) for name, value in dataclasses.asdict(self).items()}
+        return {**values, "verdict": self.verdict}
+
+
+def compare_searchers(
+    reports: Sequence[SearchReport], *, confidence: float = 0.95
+) -> list[Comparison]:
+    """Compare every two searchers by the validation accuracies that their repeats found.
+
+    Parameters
+    ----------
+    reports
+        Of the same space, estimator and allowance, R repeats each.
+    confidence
+        Nominal coverage of the intervals.
+    """
+    from scipy import stats
+
+    pairs = list(itertools.combinations(reports, 2))
+    rows = []
+    for pair in pairs:
+        a, b = (report.validation[np.isfinite(report.validation)] for report in pair)
+        difference = mean_of_known(a) - mean_of_known(b)
+        if min(len(a), len(b)) < 2:
+            rows.append((difference, math.nan, math.nan, math.nan))
+        else:
+            p_value = float(stats.mannwhitneyu(a, b).pvalue)
+            rows.append((difference, *_welch(a, b, confidence), p_value))
+    adjusted = holm([p_value for *_, p_value in rows])
+    return [
+        Comparison(one.searcher, other.searcher, *row, p_adjusted=p)
+        for (one, other), row, p in zip(pairs, rows, adjusted, strict=True)
+    ]
+
+
+def _welch(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float, float]:
+    """Return the interval of the difference of two means with variances of their own."""
+    from scipy import stats
+
+    parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
+    difference, error = float(a.mean() - b.mean()), math.sqrt(parts.sum())
+    if error == 0:
+        return difference, difference
+    freedom = parts.sum() ** 2 / (parts**2 / [len(a) - 1, len(b) - 1]).sum()
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    return difference - half, difference + half

@@ -1,0 +1,97 @@
+"""DARTS: train one network that holds all others, and derive the architecture from it.
+
+Liu, Simonyan, Yang, ICLR 2019. The supernet itself is `bpe_bench.training.supernet`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ..budget import Budget
+from ..errors import SelectionError
+from ..estimators.base import Evaluation
+from ..randomness import integer_seed
+from ..spaces import Architecture, SearchSpace
+from .base import Searcher
+
+
+@dataclass
+class Darts(Searcher):
+    """Train a supernet under a budget, and propose the one architecture derived from it.
+
+    Its own seconds, those of the supernet's training on this device, are on the
+    clock beside the evaluation of what it derives.
+    """
+
+    name: ClassVar[str] = "darts"
+
+    budget: Budget | None = None
+    """How the supernet is trained: layers, channels, image size, epochs and so on."""
+    order: Literal[1, 2] = 1
+    """First or second order of the architecture's gradient."""
+    images: str | None = None
+    """Where the images are; None for the bundled digits."""
+    device: str = "cpu"
+    checkpoints: Path | None = None
+    """Folder where the supernet's state is kept after every epoch, to go on from."""
+
+    def start(
+        self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
+    ) -> None:
+        """Begin a search.
+
+        Raises
+        ------
+        SelectionError
+            If there is no budget, or no such order.
+        """
+        if self.budget is None:
+            raise SelectionError(
+                "darts trains a supernet and needs a budget for it; give one, for instance "
+                "--supernet-budget BPE-1"
+            )
+        if self.order not in (1, 2):
+            raise SelectionError(f"order must be 1 or 2, found {self.order!r}")
+        self._space, self._seed = space.name, integer_seed(rng)
+        self._proposed = False
+        self.own_seconds = 0.0
+
+    def ask(self) -> Architecture | None:
+        """Train the supernet and return what is derived from it; after that, None."""
+        if self._proposed:
+            return None
+        from ..training.data import load_images
+        from ..training.supernet import train_supernet
+
+        assert self.budget is not None
+        self._proposed = True
+        result = train_supernet(
+            self._space,
+            load_images(self.images),
+            self.budget,
+            order=self.order,
+            seed=self._seed,
+            device=self.device,
+            checkpoint=self._checkpoint(),
+        )
+        self.own_seconds = result.seconds
+        return result.architecture
+
+    def tell(self, architecture: Architecture, evaluation: Evaluation) -> None:
+        """Do nothing: the one proposal has been made."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the searcher's parameters as JSON values."""
+        budget = None if self.budget is None else self.budget.to_dict()
+        folder = None if self.checkpoints is None else str(self.checkpoints)
+        return {**super().parameters(), "budget": budget, "checkpoints": folder}
+
+    def _checkpoint(self) -> Path | None:
+        if self.checkpoints is None:
+            return None
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        return self.checkpoints / f"supernet-{self._space}-{self.order}-{self._seed}.pt"

@@ -1,0 +1,302 @@
+"""The one search loop, its simulated clock, and repeats of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import SelectionError
+from ..estimators.base import Estimator
+from ..spaces import Architecture, get_space
+from .base import Searcher
+from .trace import SearchTrace, Step
+
+_CHUNK = 25
+"""At most so many repeats are handed to a process at once, so that progress shows."""
+
+
+def run_search(
+    searcher: Searcher,
+    estimator: Estimator,
+    *,
+    evaluations: int | None = None,
+    seconds: float | None = None,
+    rng: np.random.Generator,
+    charge_repeats: bool = True,
+) -> SearchTrace:
+    """Search until an allowance is used up.
+
+    The simulated clock adds up what evaluations cost, as if one device did one
+    after the other, and what the searcher itself takes. An evaluation that would
+    carry the clock past ``seconds`` is not made, and the search ends there. Where
+    the cost is known only afterwards (real training), the expected cost decides;
+    where nothing is expected yet, the evaluation is made, so such a search may
+    overrun by its last evaluation.
+
+    Parameters
+    ----------
+    searcher
+        Started anew.
+    estimator
+        Of the space to search.
+    evaluations
+        Most evaluations.
+    seconds
+        Most simulated seconds.
+    rng
+        The only source of randomness.
+    charge_repeats
+        Whether an architecture asked for again costs again, as in published
+        simulations on tables; else its answer is at hand and free.
+
+    Returns
+    -------
+    SearchTrace
+        Without final figures: those are attached by `attach_outcome`.
+
+    Raises
+    ------
+    SelectionError
+        If no allowance is given, or one that is not above 0; or if the clock should
+        stop a search whose costs are unknown.
+
+    Examples
+    --------
+    >>> from bpe_bench.search import RandomSearch
+    >>> from bpe_bench.estimators import Prediction, SurrogateEstimator
+    >>> class Skips:  # the more skips the better
+    ...     space = "nas-bench-201"
+    ...     def predict(self, architectures):
+    ...         share = np.array([a.genes.count(1) / 6 for a in architectures])
+    ...         return Prediction(share, np.full(len(architectures), 60.0))
+    >>> estimator = SurrogateEstimator(Skips())
+    >>> trace = run_search(RandomSearch(), estimator, seconds=630, rng=np.random.default_rng(0))
+    >>> trace.evaluations, trace.seconds, trace.stopped_by
+    (10, 600.0, 'seconds')
+    """
+    check_allowance(evaluations, seconds)
+    searching, answering = rng.spawn(2)
+    searcher.start(get_space(estimator.space), searching, evaluations)
+    loop = _Loop(searcher, estimator, answering, charge_repeats)
+    stopped_by = "evaluations"
+    while evaluations is None or len(loop.steps) < evaluations:
+        architecture = searcher.ask()
+        if architecture is None:
+            stopped_by = "searcher"
+            break
+        if not loop.can_afford(architecture, seconds):
+            stopped_by = "seconds"
+            break
+        loop.evaluate(architecture)
+    return loop.trace(stopped_by)
+
+
+class _Loop:
+    """A search that is running: what was evaluated so far."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        estimator: Estimator,
+        rng: np.random.Generator,
+        charge_repeats: bool,
+    ) -> None:
+        self.searcher, self.estimator, self._rng = searcher, estimator, rng
+        self._charge_repeats = charge_repeats
+        self.steps: list[Step] = []
+        self._paid = 0.0
+        self._seen: set[Architecture] = set()
+        self._best = -math.inf
+        self._found: Architecture | None = None
+
+    @property
+    def clock(self) -> float:
+        return self._paid + self.searcher.own_seconds
+
+    def can_afford(self, architecture: Architecture, seconds: float | None) -> bool:
+        if seconds is None:
+            return True
+        cost = 0.0
+        if not self._is_free(architecture):
+            cost = self.estimator.expected_seconds(architecture)
+            if math.isnan(cost):
+                if self.estimator.source != "training":
+                    raise SelectionError(
+                        "a search of limited seconds needs to know what evaluations cost, and the "
+                        f"{self.estimator.source} does not say; limit its evaluations instead"
+                    )
+                cost = 0.0  # nothing was trained yet that would tell
+        return self.clock + cost <= seconds
+
+    def evaluate(self, architecture: Architecture) -> None:
+        answer = self.estimator.evaluate(architecture, self._rng)
+        if not self._is_free(architecture):
+            self._paid += answer.cost_seconds
+        self._seen.add(architecture)
+        self.steps.append(Step(architecture, answer.accuracy, self.clock, answer.state))
+        if answer.accuracy > self._best:
+            self._best, self._found = answer.accuracy, architecture
+        self.searcher.tell(architecture, answer)
+
+    def trace(self, stopped_by: str) -> SearchTrace:
+        found = self._found
+        if found is not None:
+            found = self.searcher.conclude(found)
+        return SearchTrace(
+            searcher=self.searcher.name,
+            parameters=self.searcher.parameters(),
+            space=self.estimator.space,
+            steps=tuple(self.steps),
+            found=found,
+            seconds=self.clock,
+            stopped_by=stopped_by,
+        )
+
+    def _is_free(self, architecture: Architecture) -> bool:
+        return not self._charge_repeats and architecture in self._seen
+
+
+def attach_outcome(trace: SearchTrace, estimator: Estimator) -> SearchTrace:
+    """Return a finished search with the final figures of what it found."""
+    if trace.found is None:
+        return trace
+    return replace(trace, outcome=estimator.outcome(trace.found))
+
+
+def repeat_search(
+    searcher: Searcher,
+    estimator: Estimator,
+    *,
+    repeats: int,
+    seed: int = 0,
+    evaluations: int | None = None,
+    seconds: float | None = None,
+    charge_repeats: bool = True,
+    jobs: int = 1,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[SearchTrace]:
+    """Repeat a search with a generator of its own each, and attach the final figures.
+
+    Parameters
+    ----------
+    searcher, estimator, evaluations, seconds, charge_repeats
+        As for `run_search`; both objects are sent to the processes.
+    repeats
+        How many searches.
+    seed
+        The n-th search is the same whatever ``repeats`` and ``jobs`` are.
+    jobs
+        Processes to share the repeats among; with 1 they run in this one.
+    on_progress
+        Called with the number of searches that have ended.
+
+    Returns
+    -------
+    list of SearchTrace
+        In order.
+
+    Raises
+    ------
+    SelectionError
+        As `run_search`, or for fewer than one repeat or process.
+    """
+    check_allowance(evaluations, seconds)
+    for name, value in (("repeats", repeats), ("jobs", jobs)):
+        if value < 1:
+            raise SelectionError(f"{name} must be at least 1, found {value}")
+    seeds = np.random.SeedSequence(seed).spawn(repeats)
+    size = max(1, min(_CHUNK, repeats // (4 * jobs) or 1))
+    chunks = [seeds[start : start + size] for start in range(0, repeats, size)]
+    task = _Repeats(searcher, estimator, evaluations, seconds, charge_repeats)
+    traces: list[SearchTrace] = []
+    done = map(task, chunks) if jobs == 1 else _in_processes(task, chunks, jobs)
+    for found in done:
+        traces.extend(found)
+        if on_progress:
+            on_progress(len(traces))
+    return [attach_outcome(trace, estimator) for trace in traces]
+
+
+def check_allowance(evaluations: int | None, seconds: float | None) -> None:
+    """Refuse a search that would not end, or not begin.
+
+    Raises
+    ------
+    SelectionError
+        If neither allowance is given, or one is not above 0.
+    """
+    if evaluations is None and seconds is None:
+        raise SelectionError(
+            "a search needs an allowance: a number of evaluations, of seconds, or both"
+        )
+    if evaluations is not None and evaluations < 1:
+        raise SelectionError(f"evaluations must be at least 1, found {evaluations}")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise SelectionError(f"seconds must be above 0 and finite, found {seconds:g}")
+
+
+class _Repeats:
+    """What a process does: some of the repeats, one after the other."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        estimator: Estimator,
+        evaluations: int | None,
+        seconds: float | None,
+        charge_repeats: bool,
+    ) -> None:
+        self.searcher, self.estimator = searcher, estimator
+        self._options = (evaluations, seconds, charge_repeats)
+
+    def __call__(self, seeds: Sequence[np.random.SeedSequence]) -> list[SearchTrace]:
+        evaluations, seconds, charge_repeats = self._options
+        return [
+            run_search(
+                copy.copy(self.searcher),
+                self.estimator,
+                evaluations=evaluations,
+                seconds=seconds,
+                rng=np.random.default_rng(seed),
+                charge_repeats=charge_repeats,
+            )
+            for seed in seeds
+        ]
+
+
+_task: _Repeats | None = None
+"""In a worker process, what it was started for: the table is sent once, not with every chunk."""
+
+
+def _receive(task: _Repeats) -> None:
+    global _task
+    _task = task
+
+
+def _do(seeds: Sequence[np.random.SeedSequence]) -> list[SearchTrace]:
+    assert _task is not None
+    return _task(seeds)
+
+
+def _in_processes(
+    task: _Repeats, chunks: Sequence[Sequence[np.random.SeedSequence]], jobs: int
+) -> Iterator[list[SearchTrace]]:
+    """Yield the chunks' results in order, whichever is ready first."""
+    # Started anew, not forked: the parent may hold threads and open files.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        min(jobs, len(chunks)), mp_context=context, initializer=_receive, initargs=(task,)
+    )
+    with pool:
+        try:
+            for future in [pool.submit(_do, chunk) for chunk in chunks]:
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

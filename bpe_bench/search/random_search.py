@@ -1,0 +1,111 @@
+"""Random search: every architecture as likely as any other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ..curves import FloatArray
+from ..errors import SelectionError
+from ..estimators import Evaluation
+from ..spaces import Architecture, SearchSpace
+from .base import Searcher
+
+
+@dataclass
+class RandomSearch(Searcher):
+    """Draw uniformly from the space.
+
+    Its expected result has a closed form (`bpe_bench.search.expected_regret`),
+    which makes it the yardstick of all others.
+    """
+
+    name: ClassVar[str] = "random"
+
+    replace: bool = True
+    """Whether an architecture may be drawn again."""
+    _seen: set[Architecture] = field(default_factory=set, init=False, repr=False)
+
+    def start(
+        self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
+    ) -> None:
+        """Begin a search."""
+        self._space, self._rng, self._seen = space, rng, set()
+
+    def ask(self) -> Architecture | None:
+        """Return the next draw; None if every architecture was drawn, without replacement."""
+        if self.replace:
+            return self._space.sample(self._rng)
+        if len(self._seen) >= self._space.size:
+            return None
+        architecture = self._draw_new()
+        self._seen.add(architecture)
+        return architecture
+
+    def tell(self, architecture: Architecture, evaluation: Evaluation) -> None:
+        """Do nothing: random search does not learn."""
+
+    def _draw_new(self) -> Architecture:
+        # Refusing what was drawn before leaves the rest uniform.
+        while True:
+            architecture = self._space.sample(self._rng)
+            if architecture not in self._seen:
+                return architecture
+
+
+def expected_regret(
+    signal: FloatArray, final: FloatArray, evaluations: int, *, replace: bool = True
+) -> float:
+    """Return the regret of random search in closed form.
+
+    With the A architectures in groups of equal signal, best first, C_g of them in
+    the first g groups, the best of n draws lies in group g with probability
+    ((A - C_{g-1})ⁿ - (A - C_g)ⁿ) / Aⁿ (without replacement, binomials over n in place
+    of powers), and is any of the group with the same chance.
+
+    Parameters
+    ----------
+    signal
+        What the search looks at, shape (A,), without NaN.
+    final
+        Accuracy in the end, shape (A,).
+    evaluations
+        Draws n.
+    replace
+        Whether an architecture may be drawn again.
+
+    Returns
+    -------
+    float
+        Largest ``final`` minus the expected one of what is found.
+
+    Raises
+    ------
+    SelectionError
+        If the shapes differ, a signal is missing, or there is nothing to draw.
+
+    Examples
+    --------
+    >>> expected_regret(np.array([0.1, 0.2]), np.array([0.5, 0.6]), 1)
+    0.05
+    """
+    from scipy.special import gammaln
+
+    count = len(signal)
+    if signal.shape != final.shape or not count or np.isnan(signal).any():
+        raise SelectionError("a signal and a final accuracy for every architecture are wanted")
+    if evaluations < 1 or (not replace and evaluations > count):
+        raise SelectionError(f"evaluations must be 1 to {count}, found {evaluations}")
+    _, group = np.unique(-signal, return_inverse=True)
+    sizes = np.bincount(group)
+    means = np.bincount(group, weights=final) / sizes
+    left = count - np.concatenate([[0], np.cumsum(sizes)])
+    if replace:
+        none = (left / count) ** evaluations
+    else:
+        room = left >= evaluations
+        log = gammaln(left + 1.0) - gammaln(np.where(room, left - evaluations, 0) + 1.0)
+        none = np.where(room, np.exp(log - log[0]), 0.0)
+    return round(float(final.max() - (none[:-1] - none[1:]) @ means), 12)

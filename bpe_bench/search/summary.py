@@ -1,0 +1,301 @@
+"""What repeated searches say: how good, how sure, how long, and against what."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..curves import FloatArray
+from ..errors import SelectionError
+from ..estimators.base import Estimator, Outcome
+from ..spaces import Architecture
+from .trace import SearchTrace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DAY = 86_400.0
+REFERENCE_SEARCHES = {"nasnet": 2_000.0, "amoebanet": 3_150.0}
+"""GPU days of the reference searches (Zoph et al., CVPR 2018; Real et al., AAAI 2019), as quoted
+by Zheng et al., CVPR 2020."""
+_NEAR = 0.005
+"""Accuracy below the optimum that counts as reaching it, if no target is given."""
+_GRID = 200
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Final validation accuracy of the best so far, over G moments of the simulated clock."""
+
+    seconds: FloatArray
+    """Shape (G,)."""
+    median: FloatArray
+    """Over the repeats, shape (G,); NaN while more than half have nothing yet."""
+    low: FloatArray
+    """First quartile likewise."""
+    high: FloatArray
+    """Third quartile likewise."""
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times cheaper than other ways the search was, as simulated."""
+
+    full_training: float
+    """Than training as many architectures in full; NaN if that cost is unknown."""
+    nasnet: float
+    """Than the 2,000 GPU days of NASNet's search, whatever their devices were."""
+    amoebanet: float
+    """Than the 3,150 GPU days of AmoebaNet's search, likewise."""
+    assumptions: str
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """Repeated searches of one searcher, summed up. Accuracies are fractions in [0, 1]."""
+
+    searcher: str
+    parameters: dict[str, Any]
+    space: str
+    table: str
+    dataset: str
+    estimator: str
+    budget: dict[str, Any] | None
+    repeats: int
+    evaluations_mean: float
+    simulated_seconds: float
+    """Mean over the repeats."""
+    validation_mean: float
+    validation_std: float
+    """Over the repeats, with n - 1; NaN for one repeat."""
+    test_mean: float
+    test_std: float
+    regret_mean: float
+    """Best validation accuracy of the space minus that of what was found; NaN if unknown."""
+    optimum: Outcome | None
+    target: float
+    """Validation accuracy that counts as reached; NaN if none."""
+    seconds_to_target: float
+    """Median simulated seconds until then; infinite if half of the searches never got there."""
+    target_reached: float
+    """Share of the searches that did."""
+    speedup: Speedup
+    failed_evaluations: int
+    """Trainings that diverged or failed, over all repeats."""
+    best: str
+    """The architecture found, as text: the best by validation over the repeats."""
+    warnings: tuple[str, ...]
+    validation: FloatArray = dataclasses.field(repr=False, compare=False)
+    """Of each repeat, shape (R,)."""
+    test: FloatArray = dataclasses.field(repr=False, compare=False)
+    """Of each repeat, shape (R,)."""
+    curve: Curve = dataclasses.field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values; unknown numbers are null."""
+        values: dict[str, Any] = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("validation", "test", "curve", "optimum", "speedup", "warnings")
+        }
+        values = {name: json_number(value) for name, value in values.items()}
+        optimum = self.optimum and dataclasses.asdict(self.optimum)
+        values["optimum"] = optimum and {k: json_number(v) for k, v in optimum.items()}
+        speedup = dataclasses.asdict(self.speedup)
+        values["speedup"] = {name: json_number(value) for name, value in speedup.items()}
+        values["warnings"] = list(self.warnings)
+        return values
+
+
+def summarise(
+    traces: Sequence[SearchTrace],
+    estimator: Estimator,
+    *,
+    table: str = "",
+    target: float | None = None,
+) -> SearchReport:
+    """Sum up repeats of one searcher.
+
+    Parameters
+    ----------
+    traces
+        Finished searches with their outcomes (`repeat_search`).
+    estimator
+        The one they asked: knows final figures of what was best in between, and the
+        optimum.
+    table
+        The table's name, for the report.
+    target
+        A validation accuracy in (0, 1]; by default half a point below the optimum,
+        if that is known.
+
+    Raises
+    ------
+    SelectionError
+        If there are no traces, traces of several searchers, or the target is no fraction.
+    """
+    if len({trace.searcher for trace in traces}) != 1:
+        raise SelectionError("a report sums up traces of one searcher, found none or several")
+    if target is not None and not 0 < target <= 1:
+        raise SelectionError(
+            f"the target is an accuracy in (0, 1], found {target:g}; 93 % is written 0.93"
+        )
+    optimum = estimator.optimum()
+    if target is None:
+        target = math.nan if optimum is None else optimum.validation - _NEAR
+    known: dict[Architecture, float] = {}
+    steps = [_final_steps(trace, estimator, known) for trace in traces]
+    reached = np.array([_first_at(times, values, target) for times, values in steps])
+    outcomes = [trace.outcome or Outcome(math.nan, math.nan) for trace in traces]
+    validation = np.array([outcome.validation for outcome in outcomes])
+    test = np.array([outcome.test for outcome in outcomes])
+    seconds = float(np.mean([trace.seconds for trace in traces]))
+    evaluations = float(np.mean([trace.evaluations for trace in traces]))
+    first = traces[0]
+    return SearchReport(
+        searcher=first.searcher,
+        parameters=dict(first.parameters),
+        space=first.space,
+        table=table,
+        dataset=estimator.dataset,
+        estimator=estimator.source,
+        budget=None if estimator.budget is None else estimator.budget.to_dict(),
+        repeats=len(traces),
+        evaluations_mean=evaluations,
+        simulated_seconds=seconds,
+        validation_mean=mean_of_known(validation),
+        validation_std=_deviation(validation),
+        test_mean=mean_of_known(test),
+        test_std=_deviation(test),
+        regret_mean=math.nan if optimum is None else optimum.validation - mean_of_known(validation),
+        optimum=optimum,
+        target=target,
+        seconds_to_target=math.nan if math.isnan(target) else float(np.median(reached)),
+        target_reached=math.nan if math.isnan(target) else float(np.isfinite(reached).mean()),
+        speedup=_speedup(evaluations, seconds, estimator),
+        failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
+        best=_best(traces, validation),
+        warnings=tuple(_warnings(traces)),
+        validation=validation,
+        test=test,
+        curve=_curve(steps),
+    )
+
+
+def to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
+    """Return a line per searcher, indexed by its name."""
+    import pandas as pd
+
+    rows = []
+    for report in reports:
+        values = report.to_json()
+        for name in ("optimum", "speedup"):
+            part = values.pop(name) or {}
+            values |= {f"{name}_{key}": value for key, value in part.items()}
+        for name in ("parameters", "budget", "warnings"):
+            values[name] = str(values[name])
+        rows.append(values)
+    return pd.DataFrame(rows).set_index("searcher")
+
+
+def _final_steps(
+    trace: SearchTrace, estimator: Estimator, known: dict[Architecture, float]
+) -> tuple[list[float], list[float]]:
+    """Return when a search had a new best, and that one's final validation accuracy."""
+    times, values = [], []
+    for step in trace.incumbents():
+        if step.architecture not in known:
+            known[step.architecture] = estimator.outcome(step.architecture).validation
+        times.append(step.clock)
+        values.append(known[step.architecture])
+    return times, values
+
+
+def _first_at(times: Sequence[float], values: Sequence[float], target: float) -> float:
+    return next((t for t, value in zip(times, values, strict=True) if value >= target), math.inf)
+
+
+def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> Curve:
+    last = max((times[-1] for times, _ in steps if times), default=math.nan)
+    moments = np.linspace(0.0, last, _GRID) if math.isfinite(last) else np.zeros(0)
+    table = np.full((len(steps), len(moments)), -math.inf)
+    for row, (times, values) in zip(table, steps, strict=True):
+        places = np.searchsorted(times, moments, side="right") - 1
+        row[places >= 0] = np.array(values)[places[places >= 0]]
+    # Those that have nothing yet count as worst, not as absent, or the curve could fall.
+    quartiles = np.quantile(table, (0.25, 0.5, 0.75), axis=0, method="lower")
+    low, median, high = np.where(np.isfinite(quartiles), quartiles, np.nan)
+    return Curve(moments, median, low, high)
+
+
+def _speedup(evaluations: float, seconds: float, estimator: Estimator) -> Speedup:
+    full = evaluations * estimator.full_seconds / seconds if seconds > 0 else math.nan
+    days = {
+        name: days * _DAY / seconds if seconds > 0 else math.nan
+        for name, days in REFERENCE_SEARCHES.items()
+    }
+    cost = (
+        f"full training taken as {estimator.full_seconds:,.0f} s per architecture, the mean over "
+        "the table, on the same device as the clock's"
+        if math.isfinite(estimator.full_seconds)
+        else "the cost of full training is not known here"
+    )
+    return Speedup(
+        full,
+        days["nasnet"],
+        days["amoebanet"],
+        f"{cost}; the reference searches are 2,000 and 3,150 GPU days as published, in another "
+        "space and on other GPUs, with no correction for either",
+    )
+
+
+def _warnings(traces: Sequence[SearchTrace]) -> list[str]:
+    found = []
+    nothing = sum(trace.found is None for trace in traces)
+    if nothing:
+        found.append(
+            f"{nothing} of {len(traces)} searches found nothing: none of their evaluations ended "
+            "well, or none was made within the allowance"
+        )
+    if any(trace.parameters.get("score") == "full" for trace in traces):
+        found.append(
+            "cells with all edges were scored, and what is reported is pruned to two inputs per "
+            "node: what was rewarded is not what is built"
+        )
+    if any(trace.searcher == "darts" for trace in traces):
+        found.append(
+            "the seconds of the supernet's training are of this machine; with a table they are "
+            "added to those of another device"
+        )
+    return found
+
+
+def _best(traces: Sequence[SearchTrace], validation: FloatArray) -> str:
+    from ..spaces import get_space
+
+    if not np.isfinite(validation).any():
+        return ""
+    trace = traces[int(np.nanargmax(validation))]
+    assert trace.found is not None
+    return get_space(trace.space).format(trace.found)
+
+
+def mean_of_known(values: FloatArray) -> float:
+    """Return the mean of the values that are there; NaN if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _deviation(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.std(ddof=1)) if len(known) > 1 else math.nan
+
+
+def json_number(value: Any) -> Any:
+    """Return a value for JSON, which has neither NaN nor infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,169 @@
+"""What a search did, step by step; saved as a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BpeBenchError, SourceFileError
+from ..estimators.base import Outcome, State
+from ..spaces import Architecture, get_space
+
+FORMAT = "bpe-bench-search-trace"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One evaluation."""
+
+    architecture: Architecture
+    accuracy: float
+    """The signal, a fraction in [0, 1]; NaN if the training diverged or failed."""
+    clock: float
+    """Simulated seconds since the beginning, when the answer was there."""
+    state: State = "done"
+
+
+@dataclass(frozen=True)
+class SearchTrace:
+    """One search: what was evaluated, when, and what was found."""
+
+    searcher: str
+    parameters: Mapping[str, Any]
+    space: str
+    steps: tuple[Step, ...]
+    found: Architecture | None
+    """What the search ends with; None if no evaluation ended well."""
+    seconds: float
+    """Simulated seconds in all, with those that the searcher itself took."""
+    stopped_by: str
+    """``evaluations``, ``seconds`` or ``searcher`` (it had nothing left to propose)."""
+    outcome: Outcome | None = None
+    """Final figures of what was found; attached when the search has ended."""
+
+    @property
+    def evaluations(self) -> int:
+        """How many architectures were evaluated."""
+        return len(self.steps)
+
+    def incumbents(self) -> list[Step]:
+        """Return the steps that were the best so far; of equals the first."""
+        best, found = -math.inf, []
+        for step in self.steps:
+            if step.accuracy > best:
+                best = step.accuracy
+                found.append(step)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trace as JSON values; unknown numbers are null."""
+        space = get_space(self.space)
+        texts: dict[Architecture, int] = {}
+        steps = [
+            [texts.setdefault(s.architecture, len(texts)), _known(s.accuracy), _known(s.clock)]
+            + ([s.state] if s.state != "done" else [])
+            for s in self.steps
+        ]
+        return {
+            "format": FORMAT,
+            "version": _VERSION,
+            "searcher": self.searcher,
+            "parameters": dict(self.parameters),
+            "space": self.space,
+            "architectures": [space.format(architecture) for architecture in texts],
+            "steps": steps,
+            "found": None if self.found is None else space.format(self.found),
+            "seconds": _known(self.seconds),
+            "stopped_by": self.stopped_by,
+            "outcome": None
+            if self.outcome is None
+            else {
+                "validation": _known(self.outcome.validation),
+                "test": _known(self.outcome.test),
+            },
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SearchTrace:
+        """Return the trace that `to_json` described."""
+        space = get_space(values["space"])
+        architectures = [space.parse(text) for text in values["architectures"]]
+        outcome = values["outcome"]
+        return cls(
+            searcher=values["searcher"],
+            parameters=values["parameters"],
+            space=space.name,
+            steps=tuple(
+                Step(architectures[place], _number(accuracy), _number(clock), *state)
+                for place, accuracy, clock, *state in values["steps"]
+            ),
+            found=None if values["found"] is None else space.parse(values["found"]),
+            seconds=_number(values["seconds"]),
+            stopped_by=values["stopped_by"],
+            outcome=outcome and Outcome(_number(outcome["validation"]), _number(outcome["test"])),
+        )
+
+
+def write_traces(path: Path, traces: Iterable[SearchTrace]) -> None:
+    """Write traces to a file, a line of JSON each, all or nothing.
+
+    Raises
+    ------
+    SourceFileError
+        If the file cannot be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            part = Path(file.name)
+            try:
+                for trace in traces:
+                    file.write(json.dumps(trace.to_json(), separators=(",", ":")) + "\n")
+                file.close()
+                part.chmod(0o644)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise SourceFileError(f"cannot write traces to {path}: {error.strerror}") from error
+
+
+def read_traces(path: Path) -> list[SearchTrace]:
+    """Read what `write_traces` wrote.
+
+    Raises
+    ------
+    SourceFileError
+        If the file is missing or a line is no trace; the message has its number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceFileError(f"cannot read traces from {path}: {error}") from error
+    traces = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values = json.loads(line)
+            if values["format"] != FORMAT or values["version"] != _VERSION:
+                raise ValueError(f"format {values['format']!r}, version {values['version']!r}")
+            traces.append(SearchTrace.from_json(values))
+        except (BpeBenchError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise SourceFileError(
+                f"{path}, line {number}, is not a trace of version {_VERSION}: {error}"
+            ) from error
+    return traces
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
