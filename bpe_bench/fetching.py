@@ -18,7 +18,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from ._downloads import copying, downloading
-from .catalog import SHIPPED_PACKAGE, Entry, SourceFile, cache_directory, entries
+from .catalog import (
+    SHIPPED_PACKAGE,
+    Entry,
+    SourceFile,
+    cache_directory,
+    entries,
+    verify_registered,
+)
 from .errors import (
     OptionalDependencyError,
     SourceFileError,
@@ -73,6 +80,10 @@ def fetch(
     if name not in entries():
         raise unknown_name("table", name, entries())
     entry, tell = entries()[name], progress or (lambda share: None)
+    if not entry.sources:
+        # Made by this project: it ships, and there is nothing else to get it from.
+        verify_registered(name)
+        return entry.require_path()
     folder = cache or cache_directory()
     target = folder / entry.file
     with _locked(folder):

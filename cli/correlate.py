@@ -163,7 +163,7 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
     title = Text.assemble(
         (f"{report.table or report.space}", "bold"),
         f": {report.n_architectures} {report.space} architectures on {report.dataset}, "
-        f"{report.split} accuracy against {report.reference!r}; noise ceiling: {ceiling}",
+        f"{_against(report)}; noise ceiling: {ceiling}",
     )
     if len(_devices(report)) == 1 and _devices(report)[0]:
         title.append(f"; cost on {_devices(report)[0]}")
@@ -179,6 +179,12 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
     )
     parts += [Text(comparison.verdict) for comparison in report.comparisons]
     return parts
+
+
+def _against(report: CorrelationReport) -> str:
+    if report.reference_dataset == report.dataset:
+        return f"{report.split} accuracy against {report.reference!r}"
+    return f"against {report.split} accuracy of {report.reference!r} on {report.reference_dataset}"
 
 
 def _devices(report: CorrelationReport) -> list[str]:

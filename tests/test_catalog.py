@@ -33,7 +33,7 @@ def test_a_registered_table_is_what_it_promises(entry):
 def test_a_registered_table_names_its_sources(entry):
     assert entry.summary
     assert entry.licence
-    assert entry.sources
+    assert entry.sources or entry.place == "shipped"  # what cannot be built anew has to ship
     assert importlib.util.find_spec(f"bpe_bench_tables.build.{entry.build}")
     for source in entry.sources:
         assert re.fullmatch("[0-9a-f]{64}", source.sha256)
