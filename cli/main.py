@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "correlate": "correlate:correlate",
     "mip": "mip:mip",
     "regress": "regress:regress",
+    "search": "search:search",
     "train": "train:train",
     "tables": "tables:tables",
 }

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..correlation import BudgetRow, CorrelationReport
-from ..errors import BpeBenchError, OptionalDependencyError, UnknownNameError
+from ..errors import BpeBenchError, OptionalDependencyError, SelectionError, UnknownNameError
 from ..pruning import PruningReport
+from ..search import SearchReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +78,60 @@ def pruning_figure(report: PruningReport) -> Figure:
         left.set_title(f"{report.table or report.space}: correlation against cost", loc="left")
         left.legend(loc="lower right", frameon=False)
         _draw_rounds(right, report)
+    return figure
+
+
+def search_figure(reports: Sequence[SearchReport]) -> Figure:
+    """Draw the best so far of every searcher over the simulated clock, with quartiles.
+
+    Raises
+    ------
+    OptionalDependencyError
+        If matplotlib is not installed.
+    SelectionError
+        If no search has a clock to draw over.
+    """
+    matplotlib = _matplotlib()
+    drawn = [report for report in reports if np.isfinite(report.curve.median).any()]
+    if not drawn:
+        raise SelectionError("no search found anything at a known time, so there is no curve")
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(7.2, 4.6)
+        axes = figure.add_subplot()
+        for place, report in enumerate(drawn):
+            colour, curve = _COLOURS[place % len(_COLOURS)], report.curve
+            hours = curve.seconds / 3600
+            axes.fill_between(
+                hours,
+                100 * curve.low,
+                100 * curve.high,
+                step="post",
+                color=colour,
+                alpha=0.18,
+                lw=0,
+            )
+            label = f"{report.searcher} ({report.repeats})"
+            axes.step(hours, 100 * curve.median, where="post", color=colour, lw=1.5, label=label)
+        optimum = drawn[0].optimum
+        if optimum is not None and np.isfinite(optimum.validation):
+            axes.axhline(100 * optimum.validation, color=_MUTED, lw=1, ls="--")
+            axes.text(
+                0.01, 100 * optimum.validation, "optimum", va="bottom", fontsize=7.5, color=_MUTED,
+                transform=axes.get_yaxis_transform(),
+            )  # fmt: skip
+        # What the first draws find is of no interest: the view begins where half have some result.
+        lowest = min(float(np.nanmin(r.curve.low[len(r.curve.low) // 10 :])) for r in drawn)
+        axes.set_ylim(bottom=100 * lowest - 0.2)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("simulated device hours")
+        axes.set_ylabel("final validation accuracy of the best so far, %")
+        axes.set_title(
+            f"{drawn[0].space} on {drawn[0].dataset}: median and quartiles of the repeats",
+            loc="left",
+        )
+        axes.grid(axis="y", color="#e6e6ec", lw=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(loc="lower right", frameon=False)
     return figure
 
 

@@ -14,7 +14,7 @@ from .evolution import RegularizedEvolution
 from .loop import attach_outcome, check_allowance, repeat_search, run_search
 from .random_search import RandomSearch, expected_regret
 from .reinforce import Reinforce
-from .summary import SearchReport, summarise
+from .summary import SearchReport, summarise, to_frame
 from .trace import SearchTrace, Step, read_traces, write_traces
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "repeat_search",
     "run_search",
     "summarise",
+    "to_frame",
     "write_traces",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -30,6 +31,9 @@ class Searcher(ABC):
 
     own_seconds: float = 0.0
     """Device seconds that the searcher itself has spent so far, beside evaluations."""
+
+    on_progress: Callable[[float], None] | None = None
+    """Set by the loop: takes the share of work that is done, where `ask` itself works for long."""
 
     @abstractmethod
     def start(

@@ -15,6 +15,9 @@ from ..curves import FloatArray
 from ..inference import holm
 from .summary import SearchReport, json_number, mean_of_known
 
+_LEVEL = 0.05
+"""Adjusted p-value below which two searchers count as different."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -34,16 +37,19 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The comparison in words."""
+        """The comparison in words, the better one first."""
         if math.isnan(self.p_adjusted):
             return f"{self.first} and {self.second}: too few repeats to compare"
-        better, worse = (
-            (self.first, self.second) if self.difference >= 0 else (self.second, self.first)
-        )
+        better, worse, low, high = self.first, self.second, self.low, self.high
+        if self.difference < 0:
+            better, worse, low, high = worse, better, -high, -low
         size = f"{100 * abs(self.difference):.2f} points"
-        if self.p_adjusted < 0.05:
-            return f"{better} finds better architectures than {worse}, by {size} on average"
-        return f"{better} is {size} ahead of {worse}, which these repeats do not separate from 0"
+        sure = f"interval {100 * low:+.2f} to {100 * high:+.2f}, p = {self.p_adjusted:.2g}"
+        if self.p_adjusted < _LEVEL:
+            said = f"{better} finds better architectures than {worse}, by {size} on average"
+        else:
+            said = f"{better} is {size} ahead of {worse}, which these repeats do not separate from 0"
+        return f"{said} ({sure})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ..estimators.base import Evaluation
 from ..randomness import integer_seed
 from ..spaces import Architecture, SearchSpace
 from .base import Searcher
+
+if TYPE_CHECKING:
+    from ..training.supernet import SupernetEpoch
 
 
 @dataclass
@@ -69,6 +72,12 @@ class Darts(Searcher):
 
         assert self.budget is not None
         self._proposed = True
+        epochs = self.budget.epochs
+
+        def on_epoch(epoch: SupernetEpoch) -> None:
+            if self.on_progress:
+                self.on_progress(epoch.epoch / (epochs + 1))  # the evaluation is to come
+
         result = train_supernet(
             self._space,
             load_images(self.images),
@@ -77,6 +86,7 @@ class Darts(Searcher):
             seed=self._seed,
             device=self.device,
             checkpoint=self._checkpoint(),
+            on_epoch=on_epoch,
         )
         self.own_seconds = result.seconds
         return result.architecture

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,9 @@ from .base import Searcher
 from .trace import SearchTrace, Step
 
 _CHUNK = 25
-"""At most so many repeats are handed to a process at once, so that progress shows."""
+"""Repeats handed to a process at once, at most: the last ones should not wait for one process."""
+_POLL = 0.5
+"""Seconds between reports of progress."""
 
 
 def run_search(
@@ -29,6 +33,7 @@ def run_search(
     seconds: float | None = None,
     rng: np.random.Generator,
     charge_repeats: bool = True,
+    on_progress: Callable[[float], None] | None = None,
 ) -> SearchTrace:
     """Search until an allowance is used up.
 
@@ -54,6 +59,9 @@ def run_search(
     charge_repeats
         Whether an architecture asked for again costs again, as in published
         simulations on tables; else its answer is at hand and free.
+    on_progress
+        Called now and then with the share of the allowance, or of the searcher's own
+        work, that is used up.
 
     Returns
     -------
@@ -83,6 +91,7 @@ def run_search(
     check_allowance(evaluations, seconds)
     searching, answering = rng.spawn(2)
     searcher.start(get_space(estimator.space), searching, evaluations)
+    searcher.on_progress = on_progress
     loop = _Loop(searcher, estimator, answering, charge_repeats)
     stopped_by = "evaluations"
     while evaluations is None or len(loop.steps) < evaluations:
@@ -94,6 +103,8 @@ def run_search(
             stopped_by = "seconds"
             break
         loop.evaluate(architecture)
+        if on_progress:
+            on_progress(max(len(loop.steps) / (evaluations or math.inf), loop.share_of(seconds)))
     return loop.trace(stopped_by)
 
 
@@ -118,6 +129,9 @@ class _Loop:
     @property
     def clock(self) -> float:
         return self._paid + self.searcher.own_seconds
+
+    def share_of(self, seconds: float | None) -> float:
+        return 0.0 if seconds is None else self.clock / seconds
 
     def can_afford(self, architecture: Architecture, seconds: float | None) -> bool:
         if seconds is None:
@@ -179,7 +193,7 @@ def repeat_search(
     seconds: float | None = None,
     charge_repeats: bool = True,
     jobs: int = 1,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> list[SearchTrace]:
     """Repeat a search with a generator of its own each, and attach the final figures.
 
@@ -194,7 +208,7 @@ def repeat_search(
     jobs
         Processes to share the repeats among; with 1 they run in this one.
     on_progress
-        Called with the number of searches that have ended.
+        Called now and then with the share of all that is done.
 
     Returns
     -------
@@ -210,16 +224,23 @@ def repeat_search(
     for name, value in (("repeats", repeats), ("jobs", jobs)):
         if value < 1:
             raise SelectionError(f"{name} must be at least 1, found {value}")
-    seeds = np.random.SeedSequence(seed).spawn(repeats)
-    size = max(1, min(_CHUNK, repeats // (4 * jobs) or 1))
-    chunks = [seeds[start : start + size] for start in range(0, repeats, size)]
+    # Searchers draw from streams of their own, so that they can be compared as independent.
+    stream = zlib.crc32(searcher.name.encode())
+    seeds = np.random.SeedSequence((seed, stream)).spawn(repeats)
     task = _Repeats(searcher, estimator, evaluations, seconds, charge_repeats)
-    traces: list[SearchTrace] = []
-    done = map(task, chunks) if jobs == 1 else _in_processes(task, chunks, jobs)
-    for found in done:
-        traces.extend(found)
-        if on_progress:
-            on_progress(len(traces))
+    jobs = min(jobs, repeats)
+    if jobs == 1:
+        done = 0.0
+
+        def add(share: float) -> None:
+            nonlocal done
+            done += share
+            if on_progress:
+                on_progress(done / repeats)
+
+        traces = task(seeds, add)
+    else:
+        traces = _in_processes(task, seeds, jobs, on_progress)
     return [attach_outcome(trace, estimator) for trace in traces]
 
 
@@ -255,48 +276,79 @@ class _Repeats:
         self.searcher, self.estimator = searcher, estimator
         self._options = (evaluations, seconds, charge_repeats)
 
-    def __call__(self, seeds: Sequence[np.random.SeedSequence]) -> list[SearchTrace]:
+    def __call__(
+        self, seeds: Sequence[np.random.SeedSequence], add: Callable[[float], None]
+    ) -> list[SearchTrace]:
+        return [self._one(seed, add) for seed in seeds]
+
+    def _one(self, seed: np.random.SeedSequence, add: Callable[[float], None]) -> SearchTrace:
         evaluations, seconds, charge_repeats = self._options
-        return [
-            run_search(
-                copy.copy(self.searcher),
-                self.estimator,
-                evaluations=evaluations,
-                seconds=seconds,
-                rng=np.random.default_rng(seed),
-                charge_repeats=charge_repeats,
-            )
-            for seed in seeds
-        ]
+        reached = 0.0
+
+        def report(share: float) -> None:
+            nonlocal reached
+            add(share - reached)
+            reached = share
+
+        trace = run_search(
+            copy.copy(self.searcher),
+            self.estimator,
+            evaluations=evaluations,
+            seconds=seconds,
+            rng=np.random.default_rng(seed),
+            charge_repeats=charge_repeats,
+            on_progress=report,
+        )
+        report(1.0)
+        return trace
 
 
-_task: _Repeats | None = None
-"""In a worker process, what it was started for: the table is sent once, not with every chunk."""
+class _Process:
+    """What a worker process was started with: the table is sent once, not with every chunk."""
 
+    task: _Repeats
+    done: Any
 
-def _receive(task: _Repeats) -> None:
-    global _task
-    _task = task
+    @classmethod
+    def receive(cls, task: _Repeats, done: Any) -> None:
+        cls.task, cls.done = task, done
 
+    @classmethod
+    def run(cls, seeds: Sequence[np.random.SeedSequence]) -> list[SearchTrace]:
+        return cls.task(seeds, cls.add)
 
-def _do(seeds: Sequence[np.random.SeedSequence]) -> list[SearchTrace]:
-    assert _task is not None
-    return _task(seeds)
+    @classmethod
+    def add(cls, share: float) -> None:
+        with cls.done.get_lock():
+            cls.done.value += share
 
 
 def _in_processes(
-    task: _Repeats, chunks: Sequence[Sequence[np.random.SeedSequence]], jobs: int
-) -> Iterator[list[SearchTrace]]:
-    """Yield the chunks' results in order, whichever is ready first."""
+    task: _Repeats,
+    seeds: Sequence[np.random.SeedSequence],
+    jobs: int,
+    on_progress: Callable[[float], None] | None,
+) -> list[SearchTrace]:
+    """Return the traces in the order of their seeds, whichever is ready first."""
+    size = max(1, min(_CHUNK, len(seeds) // (4 * jobs)))
+    chunks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     # Started anew, not forked: the parent may hold threads and open files.
     context = multiprocessing.get_context("spawn")
+    done = context.Value("d", 0.0)
     pool = ProcessPoolExecutor(
-        min(jobs, len(chunks)), mp_context=context, initializer=_receive, initargs=(task,)
+        jobs, mp_context=context, initializer=_Process.receive, initargs=(task, done)
     )
     with pool:
         try:
-            for future in [pool.submit(_do, chunk) for chunk in chunks]:
-                yield future.result()
+            futures = [pool.submit(_Process.run, chunk) for chunk in chunks]
+            waiting = set(futures)
+            while waiting:
+                ended, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_EXCEPTION)
+                for future in ended:
+                    future.result()  # raises what went wrong at once, not when its turn comes
+                if on_progress:
+                    on_progress(done.value / len(seeds))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return [trace for future in futures for trace in future.result()]
