@@ -48,7 +48,9 @@ class Comparison:
         if self.p_adjusted < _LEVEL:
             said = f"{better} finds better architectures than {worse}, by {size} on average"
         else:
-            said = f"{better} is {size} ahead of {worse}, which these repeats do not separate from 0"
+            said = (
+                f"{better} is {size} ahead of {worse}, which these repeats do not separate from 0"
+            )
         return f"{said} ({sure})"
 
     def to_json(self) -> dict[str, Any]:

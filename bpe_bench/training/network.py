@@ -198,6 +198,7 @@ class _DartsCell(nn.Module):
         channels_in: tuple[int, int],
         channels: int,
         strides: tuple[int, int],
+        operations: Mapping[str, Factory],
     ) -> None:
         super().__init__()
         before, previous = channels_in
@@ -213,7 +214,7 @@ class _DartsCell(nn.Module):
             [(darts.OPERATIONS[op], stride if source < 2 else 1, source) for op, source in node]
             for node in cell
         ]
-        self.graph = _Graph(nodes, DARTS_OPERATIONS, channels)
+        self.graph = _Graph(nodes, operations, channels)
 
     def forward(self, before: Tensor, previous: Tensor, masks: Iterator[Tensor] | None) -> Tensor:
         states = self.graph([self.before(before), self.previous(previous)], masks)
@@ -228,6 +229,7 @@ class _DartsNetwork(ProxyNetwork):
         classes: int,
         input_channels: int,
         auxiliary: bool,
+        operations: Mapping[str, Factory],
     ) -> None:
         normal, reduce = darts.cells_of(architecture)
         places = (budget.layers // 3, 2 * budget.layers // 3)
@@ -243,7 +245,7 @@ class _DartsNetwork(ProxyNetwork):
             stride = 2 if place in places else 1
             channels *= stride
             cell = reduce if stride == 2 else normal
-            cells.append(_DartsCell(cell, inputs, channels, (preceding, stride)))
+            cells.append(_DartsCell(cell, inputs, channels, (preceding, stride), operations))
             inputs, preceding = (inputs[1], darts.NODES * channels), stride
         self.cells = nn.ModuleList(cells)
         self.paths = sum(cell.graph.paths for cell in cells)
@@ -286,9 +288,14 @@ class _ResidualReduction(nn.Module):
 class _NasBench201Cell(nn.Module):
     """Four nodes; the first is the input, the last the output."""
 
-    def __init__(self, nodes: Sequence[Sequence[tuple[str, int, int]]], channels: int) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Sequence[tuple[str, int, int]]],
+        channels: int,
+        operations: Mapping[str, Factory],
+    ) -> None:
         super().__init__()
-        self.graph = _Graph(nodes, NAS_BENCH_201_OPERATIONS, channels)
+        self.graph = _Graph(nodes, operations, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.graph([x])[-1]
@@ -303,6 +310,7 @@ class _NasBench201Network(ProxyNetwork):
         classes: int,
         input_channels: int,
         auxiliary: bool,
+        operations: Mapping[str, Factory],
     ) -> None:
         nodes = _nas_bench_201_nodes(architecture)
         cells = _cells_per_stage(budget.layers)
@@ -314,7 +322,7 @@ class _NasBench201Network(ProxyNetwork):
         for stage, channels in enumerate(widths):
             if stage:
                 blocks.append(_ResidualReduction(widths[stage - 1], channels))
-            blocks.extend(_NasBench201Cell(nodes, channels) for _ in range(cells))
+            blocks.extend(_NasBench201Cell(nodes, channels, operations) for _ in range(cells))
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
 
@@ -324,6 +332,7 @@ class _NasBench201Network(ProxyNetwork):
 
 
 _NETWORKS = {"darts": _DartsNetwork, "nas-bench-201": _NasBench201Network}
+_OPERATIONS = {"darts": DARTS_OPERATIONS, "nas-bench-201": NAS_BENCH_201_OPERATIONS}
 
 
 def build_network(
@@ -333,6 +342,7 @@ def build_network(
     *,
     input_channels: int = 3,
     auxiliary: bool = True,
+    operations: Mapping[str, Factory] | None = None,
 ) -> ProxyNetwork:
     """Return the network of an architecture under a budget.
 
@@ -348,6 +358,8 @@ def build_network(
         Channels of the images.
     auxiliary
         Whether a DARTS network gets its auxiliary head; NAS-Bench-201's have none.
+    operations
+        What to put on an edge, by the operation's name; by default the operation.
 
     Returns
     -------
@@ -375,7 +387,8 @@ def build_network(
     if architecture.space not in _NETWORKS:
         raise unknown_name("search space", architecture.space, SPACES)
     network = _NETWORKS[architecture.space]
-    return network(architecture, budget, classes, input_channels, auxiliary)
+    operations = _OPERATIONS[architecture.space] if operations is None else operations
+    return network(architecture, budget, classes, input_channels, auxiliary, operations)
 
 
 def count_parameters(network: ProxyNetwork, *, auxiliary: bool = False) -> int:
