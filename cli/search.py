@@ -11,7 +11,7 @@ import click
 
 from ._options import common
 from ._output import Output, duration, number
-from .train import DEFAULT_STORE, DIGITS_BUDGETS
+from .train import DEFAULT_STORE, default_budgets
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,8 +51,7 @@ _WORTH_PROCESSES = 50
 @click.option(
     "--budget",
     metavar="LABEL|NAME|NAME=VALUE[,...]",
-    help="How evaluations are trained.  [default: the table's cheapest; for the digits, one of "
-    "two epochs]",
+    help="How evaluations are trained.  [default: the table's cheapest; for training, as train]",
 )
 @click.option(
     "--table-seeds",
@@ -78,7 +77,11 @@ _WORTH_PROCESSES = 50
 )
 @click.option("--jobs", type=int, help="Processes to share the repeats.  [default: one per core]")
 @click.option("--with-replacement/--without-replacement", default=True, help="random: draw again?")
-@click.option("--population", type=int, default=10, show_default=True, help="evolution: members.")
+@click.option(
+    "--population",
+    type=int,
+    help="evolution: members.  [default: 10, or a third of fewer than 30 evaluations]",
+)
 @click.option(
     "--tournament", type=int, default=3, show_default=True, help="evolution: candidates to mutate."
 )
@@ -118,7 +121,11 @@ _WORTH_PROCESSES = 50
     show_default=True,
     help="Where trainings report; what is there is not trained again.",
 )
-@click.option("--target", type=float, help="Accuracy, as 0.93, whose time to reach is reported.")
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Accuracy, as 0.93, whose time to reach is reported.  [default: 0.005 below the optimum]",
+)
 @click.option(
     "--confidence", type=float, default=0.95, show_default=True, help="Coverage of intervals."
 )
@@ -180,9 +187,11 @@ def search(
     if evaluations is None and seconds is None:
         evaluations, seconds = (_TRAINED_EVALUATIONS, None) if training else (None, _TABLE_SECONDS)
     check_allowance(evaluations, seconds)
+    if traces is not None and not traces.parent.is_dir():
+        raise click.UsageError(f"--traces: there is no folder {traces.parent}; make it first")
     if repeats is None:
         repeats = _TRAINED_REPEATS if training else _TABLE_REPEATS
-    searchers = _searchers(searcher, training, options)
+    searchers = _searchers(searcher, space, training, evaluations, options)
     name, estimator = _estimator(estimator_name, space, table, options)
     reports: list[SearchReport] = []
     every: list[SearchTrace] = []
@@ -242,7 +251,9 @@ def _run(
     )
 
 
-def _searchers(name: str, training: bool, options: dict[str, Any]) -> list[Searcher]:
+def _searchers(
+    name: str, space: str, training: bool, evaluations: int | None, options: dict[str, Any]
+) -> list[Searcher]:
     """Return the searchers asked for, with the options that are theirs."""
     from bpe_bench.budget import parse_budget
     from bpe_bench.search import SEARCHERS, Reinforce, make_searcher
@@ -250,14 +261,20 @@ def _searchers(name: str, training: bool, options: dict[str, Any]) -> list[Searc
     if name == "all":
         # Over a table darts would have to train on images that others never see.
         names = [known for known in SEARCHERS if training or known != "darts"]
-        return [one for known in names for one in _searchers(known, training, options)]
+        return [
+            one
+            for known in names
+            for one in _searchers(known, space, training, evaluations, options)
+        ]
     if name == "random":
         return [make_searcher(name, replace=options["with_replacement"])]
     published, score = options["published"], options["score"]
     if name == "evolution":
-        population, tournament = (
-            (50, 10) if published else (options["population"], options["tournament"])
-        )
+        population, tournament = options["population"], options["tournament"]
+        if population is None:
+            population = 10 if evaluations is None else min(10, max(2, evaluations // 3))
+        if published:
+            population, tournament = 50, 10
         return [make_searcher(name, population=population, tournament=tournament, score=score)]
     if name == "reinforce":
         if published:
@@ -266,11 +283,11 @@ def _searchers(name: str, training: bool, options: dict[str, Any]) -> list[Searc
         return [make_searcher(name, **parameters)]
     if name == "darts":
         text = options["supernet_budget"] or (options["budget"] if training else None)
-        text = text or (DIGITS_BUDGETS[0] if options["data"] is None else None)
+        text = text or default_budgets(space, options["data"])[0]
         return [
             make_searcher(
                 name,
-                budget=None if text is None else parse_budget(text),
+                budget=parse_budget(text),
                 order=options["order"],
                 images=options["data"],
                 device=options["device"],
@@ -304,11 +321,7 @@ def _estimator(
     from bpe_bench.campaign import dataset_name
     from bpe_bench.estimators import ProxyEstimator
 
-    text = options["budget"] or (DIGITS_BUDGETS[0] if options["data"] is None else None)
-    if text is None:
-        raise click.UsageError(
-            "training on images of your own needs --budget, for instance --budget BPE-1"
-        )
+    text = options["budget"] or default_budgets(space, options["data"])[0]
     return "", ProxyEstimator(
         space,
         parse_budget(text),
@@ -363,13 +376,13 @@ def _tables(reports: list[SearchReport], comparisons: list[Comparison]) -> list[
             f"the optimum: validation {number(100 * best.validation, '{:.2f}')} %, "
             f"test {number(100 * best.test, '{:.2f}')} %"
         )
-    for name, title_ in (("nasnet", "NASNet"), ("amoebanet", "AmoebaNet")):
-        times = [
-            f"{report.searcher} {_rounded(getattr(report.speedup, name))}" for report in reports
-        ]
-        parts.append(f"times cheaper than {title_}'s search: {', '.join(times)}")
+    for key, name in (("nasnet", "NASNet"), ("amoebanet", "AmoebaNet")):
+        times = [(r.searcher, getattr(r.speedup, key)) for r in reports]
+        if not math.isnan(times[0][1]):
+            said = ", ".join(f"{searcher} {_rounded(value)}" for searcher, value in times)
+            parts.append(f"times cheaper than {name}'s search: {said}")
     parts.append(f"assumptions: {first.speedup.assumptions}")
-    parts += [Text(f"best found by {report.searcher}: {report.best}") for report in reports]
+    parts += [Text(f"best found by {r.searcher}: {r.best}") for r in reports if r.best]
     parts += [Text(comparison.verdict) for comparison in comparisons]
     if comparisons:
         parts.append("p: two-sided Mann-Whitney test, corrected for all comparisons (Holm)")
@@ -401,4 +414,4 @@ def _spread(mean: float, deviation: float) -> str:
 
 def _rounded(value: float) -> str:
     """Return a large number with three digits that count."""
-    return number(value, "{:,.0f}") if math.isnan(value) else f"{float(f'{value:.3g}'):,.0f}"
+    return f"{float(f'{value:.3g}'):,.0f}"

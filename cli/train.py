@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from bpe_bench.training.trial import Trial
 
 DEFAULT_STORE = Path("bpe-bench-trainings.sqlite")
-DIGITS_BUDGETS = (
-    "epochs=2,batch_size=64,learning_rate=0.05,layers=4,channels=4,image_size=8",
-    "epochs=7,batch_size=64,learning_rate=0.05,layers=4,channels=8,image_size=8",
+_DIGITS_BUDGETS = (
+    "epochs=2,batch_size=64,learning_rate=0.05,layers={layers},channels=4,image_size=8",
+    "epochs=7,batch_size=64,learning_rate=0.05,layers={layers},channels=8,image_size=8",
 )
 """What is trained on the bundled digits by default: a cheap budget, and one to rank against."""
 
@@ -117,7 +117,7 @@ def train(
     chosen = choose_architectures(architectures, space, as_generator(seed))
     trials = make_trials(
         chosen,
-        [parse_budget(text) for text in budgets or _default_budgets(data)],
+        [parse_budget(text) for text in budgets or default_budgets(space, data)],
         dataset=dataset_name(data),
         seeds=_seeds(seeds),
         protocol="paper" if protocol == "paper" else "split",
@@ -242,8 +242,13 @@ def plan(
     out.warn(found.warnings)
 
 
-def _default_budgets(data: str | None) -> tuple[str, ...]:
-    return ("BPE-1",) if data not in (None, "digits") else DIGITS_BUDGETS
+def default_budgets(space: str, data: str | None) -> tuple[str, ...]:
+    """Return the budgets of trainings where none is named: small ones for the digits."""
+    if data not in (None, "digits"):
+        return ("BPE-1",)
+    # The fewest layers that a network of NAS-Bench-201 can have are 5.
+    layers = 5 if space == "nas-bench-201" else 4
+    return tuple(text.format(layers=layers) for text in _DIGITS_BUDGETS)
 
 
 def _seeds(text: str) -> list[int]:

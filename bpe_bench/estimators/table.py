@@ -164,7 +164,8 @@ def find_setting(table: Table, budget: str | None, dataset: str) -> Setting:
         for setting in settings:
             if setting.budget == wanted:
                 return setting
-        near = sorted(settings, key=lambda s: _distance(s.budget, wanted))[:_NEAREST]
+        steering = [s for s in settings if (s.label, Split.VALIDATION) in table.curves]
+        near = sorted(steering or settings, key=lambda s: _distance(s.budget, wanted))[:_NEAREST]
         names = ", ".join(f"{s.label} ({_differences(s.budget, wanted)})" for s in near)
         raise SelectionError(
             f"the table was not trained under budget {budget!r} on {dataset}; the nearest that it "

@@ -121,7 +121,8 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
             )  # fmt: skip
         # What the first draws find is of no interest: the view begins where half have some result.
         lowest = min(float(np.nanmin(r.curve.low[len(r.curve.low) // 10 :])) for r in drawn)
-        axes.set_ylim(bottom=100 * lowest - 0.2)
+        margin = 0.05 * max(axes.dataLim.ymax - 100 * lowest, 0.5)
+        axes.set_ylim(100 * lowest - margin, axes.dataLim.ymax + 2 * margin)
         axes.set_xlim(left=0)
         axes.set_xlabel("simulated device hours")
         axes.set_ylabel("final validation accuracy of the best so far, %")
