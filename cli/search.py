@@ -354,9 +354,9 @@ def _tables(reports: list[SearchReport], comparisons: list[Comparison]) -> list[
     from rich.text import Text
 
     first = reports[0]
-    where = first.table or f"real training on {first.dataset}"
     title = Text.assemble(
-        (first.space, "bold"), f" by {where}; {first.repeats} repeats of each searcher"
+        (f"{first.space} on {first.dataset}", "bold"),
+        f": {first.repeats} repeats, {_source(first)}",
     )
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     grid.add_column("searcher", no_wrap=True)
@@ -387,6 +387,18 @@ def _tables(reports: list[SearchReport], comparisons: list[Comparison]) -> list[
     if comparisons:
         parts.append("p: two-sided Mann-Whitney test, corrected for all comparisons (Holm)")
     return parts
+
+
+def _source(report: SearchReport) -> str:
+    """Say where evaluations came from, and what the final figures are on."""
+    said = f"by table {report.table}" if report.table else "by real training"
+    if report.budget is not None:
+        b = report.budget
+        shape = f"{b['epochs']} epochs x {b['layers']} layers x {b['channels']} channels"
+        said += f" under {shape}, {b['image_size']} pixels"
+    if report.report_dataset != report.dataset:
+        said += f"; final figures on {report.report_dataset}"
+    return said
 
 
 def _cells(report: SearchReport) -> list[str]:

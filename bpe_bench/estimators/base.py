@@ -57,7 +57,11 @@ class Estimator(Protocol):
 
     @property
     def dataset(self) -> str:
-        """What the accuracies are on; empty if it does not say."""
+        """What the signal is on; empty if it does not say."""
+
+    @property
+    def report_dataset(self) -> str:
+        """What the final figures are on."""
 
     @property
     def budget(self) -> Budget | None:
@@ -65,7 +69,7 @@ class Estimator(Protocol):
 
     @property
     def full_seconds(self) -> float:
-        """Mean device seconds of training an architecture in full; NaN if unknown."""
+        """Mean device seconds of full training on the signal's data set; NaN if unknown."""
 
     def expected_seconds(self, architecture: Architecture) -> float:
         """Return what an evaluation will cost in device seconds; NaN if nothing tells."""

@@ -47,7 +47,7 @@ class SurrogateEstimator:
     """
 
     source: Source = "surrogate"
-    dataset = ""
+    dataset = report_dataset = ""
     budget: Budget | None = None
     full_seconds = float("nan")
 

@@ -78,12 +78,12 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
                 "--estimator train, or a table of the whole space"
             )
         self.space = space.name
-        self.dataset = table.reference(dataset).dataset
+        full = table.reference(dataset)
+        self.dataset, self.full_seconds = full.dataset, full.seconds
         reference = table.reference(report_dataset or self.dataset)
         self.report_dataset = reference.dataset
         self.setting = find_setting(table, budget, self.dataset)
         self.budget = self.setting.budget
-        self.full_seconds = reference.seconds
         label = self.setting.label
         split = Split.VALIDATION if (label, Split.VALIDATION) in table.curves else Split.TEST
         mean = table.steering_accuracy(label, split, epoch=epoch)

@@ -45,6 +45,11 @@ class ProxyEstimator:
     full_seconds: float = math.nan
     """Mean device seconds of training an architecture in full, if that is known."""
 
+    @property
+    def report_dataset(self) -> str:
+        """Name of the data set: what is reported is what was trained."""
+        return self.dataset
+
     def expected_seconds(self, architecture: Architecture) -> float:
         """Return what this training took, or trainings like it; NaN if there were none."""
         trial = self._trial(architecture)

@@ -127,7 +127,7 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
         axes.set_xlabel("simulated device hours")
         axes.set_ylabel("final validation accuracy of the best so far, %")
         axes.set_title(
-            f"{drawn[0].space} on {drawn[0].dataset}: median and quartiles of the repeats",
+            f"{drawn[0].space} on {drawn[0].report_dataset}: median and quartiles of the repeats",
             loc="left",
         )
         axes.grid(axis="y", color="#e6e6ec", lw=0.6)

@@ -66,6 +66,9 @@ class SearchReport:
     space: str
     table: str
     dataset: str
+    """What the signal is on."""
+    report_dataset: str
+    """What the final figures are on."""
     estimator: str
     budget: dict[str, Any] | None
     repeats: int
@@ -165,6 +168,7 @@ def summarise(
         space=first.space,
         table=table,
         dataset=estimator.dataset,
+        report_dataset=estimator.report_dataset,
         estimator=estimator.source,
         budget=None if estimator.budget is None else estimator.budget.to_dict(),
         repeats=len(traces),
