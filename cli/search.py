@@ -165,9 +165,12 @@ def search(
     ended. The clock is simulated: it adds up what evaluations cost.
 
     \b
-    Examples:
-      bpe-bench search --searcher all --space nas-bench-201 --repeats 500
-      bpe-bench search --searcher evolution --space darts --estimator train --population 4
+    Example:
+      bpe-bench search --searcher all --space nas-bench-201
+
+    \b
+    With real training, on the digits that come with scikit-learn:
+      bpe-bench search --searcher evolution --space darts --estimator train
     """
     from bpe_bench.search import (
         check_allowance,

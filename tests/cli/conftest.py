@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from bpe_bench_cli.main import run
 
-from bpe_bench import Curves, Split, write_table
+from bpe_bench import Curves, Setting, Split, Table, get_space, write_table
 from bpe_bench.budget import BPE_1
 from bpe_bench.catalog import table_path
+from bpe_bench.table import Provenance
 from bpe_bench.training.journal import Journal
 from bpe_bench.training.trial import Trial
 
@@ -91,11 +92,46 @@ def tables_of(darts_bpe, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def whole_space():
+    """All of NAS-Bench-201 with made-up figures: the more 3x3 convolutions, the better."""
+    space, rng = get_space("nas-bench-201"), np.random.default_rng(0)
+    cells = [space.from_index(i) for i in range(space.size)]
+    good = np.array([cell.genes.count(3) for cell in cells]) * 100
+    long = BPE_1.replace(epochs=200, layers=17, channels=16, image_size=32)
+    curves = {}
+    for label, epochs, splits in (
+        ("short", 12, (Split.VALIDATION,)),
+        ("long", 200, (Split.VALIDATION, Split.TEST)),
+    ):
+        for split in splits:
+            counts = 300 + good + rng.integers(100, size=good.size)
+            seeds = np.array([0], dtype=np.int32)
+            curves[label, split] = Curves(counts[None, None], 1000, np.array([epochs]), seeds)
+    return Table(
+        space="nas-bench-201",
+        dataset="cifar10",
+        architectures=cells,
+        settings=(
+            Setting("short", long.replace(epochs=12), "cifar10", 100.0, "abacus"),
+            Setting("long", long, "cifar10", 1600.0, "abacus"),
+        ),
+        curves=curves,
+        references=("long",),
+        provenance=Provenance("made up", "CC0-1.0", "nobody"),
+    )
+
+
 @pytest.fixture
-def example_folder(darts_bpe, monkeypatch, repository, tmp_path):
-    """A folder with the files that examples of help texts name, and an empty cache beside it."""
+def example_folder(darts_bpe, whole_space, monkeypatch, repository, tmp_path):
+    """A folder with the files that examples of help texts name, and a cache beside it.
+
+    The cache has a made-up table in the place of the one that is fetched.
+    """
     folder = tmp_path / "examples"
     folder.mkdir()
+    (tmp_path / "cache").mkdir()
+    write_table(whole_space, tmp_path / "cache" / "nas-bench-201.h5")
     monkeypatch.setenv("BPE_BENCH_CACHE", str(tmp_path / "cache"))
     published = os.environ.get("BPE_BENCH_PUBLISHED", repository.parent / "shared" / "published")
     if Path(published).is_dir():

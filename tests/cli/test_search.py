@@ -1,0 +1,221 @@
+"""``bpe-bench search``: what it prints and writes, and how it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from bpe_bench_cli.search import search as command
+from scipy import stats
+
+from bpe_bench import write_table
+from bpe_bench.search import read_traces
+from bpe_bench.spaces import get_space
+from bpe_bench.training.journal import Journal
+
+FIELDS = (
+    "searcher", "space", "table", "dataset", "estimator", "budget", "repeats", "evaluations_mean",
+    "simulated_seconds", "validation_mean", "validation_std", "test_mean", "test_std",
+    "regret_mean", "optimum", "speedup", "warnings",
+)  # fmt: skip
+"""What the contract of the command line promises."""
+TINY = "epochs=1,batch_size=128,learning_rate=0.05,layers=5,channels=2,image_size=8"
+
+
+@pytest.fixture(scope="session")
+def table(whole_space, tmp_path_factory):
+    """A file with made-up figures of the whole of NAS-Bench-201."""
+    path = tmp_path_factory.mktemp("search") / "whole.h5"
+    write_table(whole_space, path)
+    return path
+
+
+@pytest.fixture
+def search(bpe_bench, table):
+    """Run a search over the made-up table."""
+
+    def call(*more, searcher="random", over=table):
+        words = ["search", "--searcher", searcher, "--space", "nas-bench-201"]
+        return bpe_bench(*words, *(["--table", over] if over else []), *more)
+
+    return call
+
+
+def as_json(answer):
+    status, out, _ = answer
+    assert status == 0
+    return json.loads(out)
+
+
+def test_one_searcher_as_json(search, table, whole_space):
+    found = as_json(search("--format", "json", "--repeats", 5, "--seconds", 1050))
+    assert set(FIELDS) <= set(found)
+    assert (found["searcher"], found["estimator"], found["repeats"]) == ("random", "table", 5)
+    assert found["table"] == str(table)
+    # Each evaluation costs 100 s: the eleventh would overrun 1,050 s and is not made.
+    assert (found["evaluations_mean"], found["simulated_seconds"]) == (10.0, 1000.0)
+    best = whole_space.accuracy("long", "validation").max()
+    assert found["optimum"]["validation"] == pytest.approx(best)
+    assert found["regret_mean"] == pytest.approx(best - found["validation_mean"])
+    assert found["speedup"]["full_training"] == pytest.approx(10 * 1600 / 1000)
+    assert found["speedup"]["nasnet"] == pytest.approx(2000 * 86400 / 1000)
+    assert found["speedup"]["amoebanet"] == pytest.approx(3150 * 86400 / 1000)
+    assert "published" in found["speedup"]["assumptions"]
+
+
+def test_all_searchers_are_compared(search, tmp_path):
+    traces = tmp_path / "traces.jsonl"
+    options = ("--evaluations", 40, "--repeats", 30, "--traces", traces)
+    found = as_json(search(*options, "--format", "json", searcher="all"))
+    assert [row["searcher"] for row in found["rows"]] == ["random", "evolution", "reinforce"]
+    assert [(c["first"], c["second"]) for c in found["comparisons"]] == [
+        ("random", "evolution"), ("random", "reinforce"), ("evolution", "reinforce"),
+    ]  # fmt: skip
+    kept = read_traces(traces)
+    assert len(kept) == 90
+    by_name = {
+        row["searcher"]: np.array(
+            [t.outcome.validation for t in kept if t.searcher == row["searcher"]]
+        )
+        for row in found["rows"]
+    }
+    for row in found["rows"]:
+        assert row["validation_mean"] == pytest.approx(by_name[row["searcher"]].mean())
+        assert row["validation_std"] == pytest.approx(by_name[row["searcher"]].std(ddof=1))
+    one = found["comparisons"][0]
+    a, b = by_name["random"], by_name["evolution"]
+    assert one["p_value"] == pytest.approx(stats.mannwhitneyu(a, b).pvalue)
+    interval = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_the_table_says_what_is_asked_for(search, tmp_path):
+    figure = tmp_path / "search.png"
+    status, out, err = search(
+        "--repeats", 12, "--evaluations", 30, "--plot", figure, searcher="all"
+    )
+    assert status == 0
+    words = " ".join(out.split())
+    assert "nas-bench-201 on cifar10: 12 repeats" in words
+    assert "under 12 epochs x 17 layers x 16 channels, 32 pixels" in words
+    assert "the optimum: validation" in words
+    assert "times cheaper than NASNet's search: random 57,600, evolution 57,600" in words
+    assert "full training taken as 1,600 s per architecture" in words
+    assert "Mann-Whitney" in words
+    assert "finds better architectures than" in words or "do not separate" in words
+    assert "16.0 x cheaper" in words
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "darts is left out" in err
+
+
+def test_csv_has_a_line_per_searcher(search):
+    status, out, _ = search("--format", "csv", "--repeats", 3, searcher="all")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("searcher,")
+    assert [line.partition(",")[0] for line in lines[1:]] == ["random", "evolution", "reinforce"]
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(search):
+    options = ("--format", "json", "--repeats", 4, "--evaluations", 20)
+    outputs = [
+        search(*options, "--seed", seed, "--jobs", jobs, searcher="evolution")[1]
+        for seed, jobs in ((3, 1), (3, 2), (4, 1))
+    ]
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_the_published_settings(search):
+    options = ("--published", "--format", "json", "--repeats", 2, "--evaluations", 60)
+    evolution = as_json(search(*options, searcher="evolution"))["parameters"]
+    assert (evolution["population"], evolution["tournament"]) == (50, 10)
+
+
+def test_nothing_found_is_said(search):
+    status, out, err = search("--repeats", 2, "--seconds", 50)
+    assert status == 0
+    assert "best found" not in out
+    assert "2 of 2 searches found nothing" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--evaluations", "0"], "evaluations must be at least 1, found 0"),
+        (["--evaluations", "-2"], "evaluations must be at least 1, found -2"),
+        (["--seconds", "0"], "seconds must be above 0 and finite, found 0"),
+        (["--seconds", "-1"], "seconds must be above 0 and finite, found -1"),
+        (["--repeats", "0"], "repeats must be at least 1, found 0"),
+        (["--jobs", "0"], "jobs must be at least 1, found 0"),
+        (
+            ["--budget", "BPE-1"],
+            "the table was not trained under budget 'BPE-1' on cifar10; the nearest that it has: "
+            "short (epochs=12, layers=17, channels=16, image_size=32), long (",
+        ),
+        (["--budget", "shrt"], "unknown budget 'shrt'; there are: BPE-1, BPE-2, short, long; or "),
+        (["--dataset", "mnist"], "unknown data set 'mnist'; there are: cifar10"),
+        (["--target", "93"], "Invalid value for '--target': 93.0 is not in the range"),
+        (["--traces", "no/where.jsonl"], "--traces: there is no folder no; make it first"),
+        (["--plot", "x.gif"], "a figure's file must end in .png, .svg, .pdf, found 'x.gif'"),
+        (["--estimator", "surrogate"], "no surrogate is fitted by this version's commands"),
+    ],
+)
+def test_bad_input_is_one_line(search, arguments, text):
+    status, out, err = search(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"bpe-bench: error: {text}")
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_searcher(search):
+    _, _, err = search(searcher="annealing")
+    assert err == (
+        "bpe-bench: error: unknown searcher 'annealing'; there are: random, evolution, reinforce, "
+        "darts\n"
+    )
+
+
+def test_a_population_larger_than_the_evaluations(search):
+    _, _, err = search("--evaluations", 5, "--population", 6, searcher="evolution")
+    assert err == (
+        "bpe-bench: error: a population of 6 cannot be filled with 5 evaluations; choose a smaller "
+        "population or more evaluations\n"
+    )
+
+
+def test_a_table_of_a_part_of_its_space(bpe_bench):
+    status, _, err = bpe_bench("search", "--searcher", "random", "--space", "darts")
+    assert status == 2
+    assert "this one holds 100 of 1.08e+18 of darts; take --estimator train" in err
+
+
+def test_a_search_that_trains(bpe_bench, tmp_path):
+    store = tmp_path / "trainings.sqlite"
+    words = (
+        "search", "--searcher", "evolution", "--space", "nas-bench-201", "--estimator", "train",
+        "--budget", TINY, "--evaluations", 3, "--repeats", 1, "--store", store, "--jobs", 1,
+        "--format", "json",
+    )  # fmt: skip
+    found = as_json(bpe_bench(*words))
+    assert (found["estimator"], found["dataset"], found["table"]) == ("training", "digits", "")
+    assert found["evaluations_mean"] == 3
+    assert found["optimum"] is None
+    assert found["regret_mean"] is None
+    assert found["speedup"]["nasnet"] is None  # not a search on CIFAR-10
+    space = get_space("nas-bench-201")
+    with Journal(store, read_only=True) as journal:
+        entries = {space.format(entry.trial.architecture): entry for entry in journal}
+    # Every architecture that was evaluated is in the journal, the best one with these figures.
+    assert {entry.state for entry in entries.values()} == {"done"}
+    last = entries[found["best"]].records[-1].results
+    assert found["validation_mean"] == last["validation"].correct / last["validation"].size
+    assert found["test_mean"] == last["test"].correct / last["test"].size
+    # Again: nothing is left to train, and all is the same, the clock included.
+    assert as_json(bpe_bench(*words)) == found
+    with Journal(store, read_only=True) as journal:
+        assert len(journal) == len(entries)
+
+
+def test_help_names_defaults(bpe_bench):
+    _, out, _ = bpe_bench("search", "--help")
+    assert command.name == "search"
+    assert "12000 over a table" in " ".join(out.split())
