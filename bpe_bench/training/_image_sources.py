@@ -316,5 +316,7 @@ def _explaining(fault: str, *kinds: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (OSError, *kinds)):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # Pillow names the object that it was given, which says nothing to the user.
+        reason = re.sub(r" <[^<>]* object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
+        reason = reason or type(error).__name__
         raise SourceFileError(f"{fault} ({reason[:200]})") from error
