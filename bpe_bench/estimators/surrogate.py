@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from ..budget import Budget
 from ..curves import FloatArray
 from ..spaces import Architecture
-from .base import Evaluation, Outcome, Source, State
+from .base import Evaluation, Outcome, Source
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class SurrogateEstimator:
         """Return what the surrogate predicts."""
         predicted = self.surrogate.predict([architecture])
         accuracy = float(predicted.accuracy[0])
-        state: State = "done" if np.isfinite(accuracy) else "failed"
-        return Evaluation(accuracy, float(predicted.seconds[0]), "surrogate", state)
+        seconds = float(predicted.seconds[0])
+        if not math.isfinite(accuracy):
+            return Evaluation(math.nan, seconds, "surrogate", "failed", "nothing is predicted")
+        return Evaluation(accuracy, seconds, "surrogate")
 
     def outcome(self, architecture: Architecture) -> Outcome:
         """Return the prediction for full training; a surrogate knows nothing of test images."""

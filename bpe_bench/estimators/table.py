@@ -72,9 +72,10 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
             raise SelectionError(f"seeds must be one of {', '.join(SEEDS)}, found {seeds!r}")
         space = get_space(table.space)
         if len(table.architectures) < space.size:
+            size = f"{space.size:,}" if space.size < 10**9 else f"{space.size:.3g}"
             raise SelectionError(
                 "a search over a table needs all architectures of its space; this one holds "
-                f"{len(table.architectures):,} of {space.size:.3g} of {space.name}; take "
+                f"{len(table.architectures):,} of {size} of {space.name}; take "
                 "--estimator train, or a table of the whole space"
             )
         self.space = space.name
@@ -131,8 +132,10 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
     @cached_property
     def figures(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean signal, seconds and final validation accuracy of all architectures, each (A,)."""
+        known = (~np.isnan(self._signal)).sum(axis=0)
         with np.errstate(invalid="ignore"):
-            return np.nanmean(self._signal, axis=0), self._seconds, self._final[0]
+            mean = np.nansum(self._signal, axis=0) / known  # NaN where there is none
+        return mean, self._seconds, self._final[0]
 
     def _place(self, architecture: Architecture) -> int:
         place = self._places.get(architecture.genes)
@@ -183,6 +186,8 @@ def _wanted(budget: str, settings: list[Setting]) -> Budget:
     try:
         return parse_budget(budget)
     except UnknownNameError:
+        if "=" in budget:
+            raise  # it says which of the parts is unknown
         names = [*NAMED_BUDGETS, *(s.label for s in settings)]
         raise SelectionError(
             f"unknown budget {budget!r}; there are: {', '.join(names)}; or give name=value,..."

@@ -12,7 +12,7 @@ from ..budget import Budget
 from ..curves import Split
 from ..execution import TRAINING_TASK, run_trial
 from ..spaces import Architecture
-from ..training.journal import Entry, Journal
+from ..training.journal import FINAL_STATES, Entry, Journal
 from ..training.trial import Trial
 from .base import Evaluation, Outcome, Source, State
 
@@ -55,7 +55,7 @@ class ProxyEstimator:
         trial = self._trial(architecture)
         with Journal(self.store) as journal:
             entry = journal.find(trial)
-            if entry is not None and entry.state == "done":
+            if entry is not None and entry.state in FINAL_STATES:
                 return _seconds(entry)
             expected = journal.expected_seconds(trial)
         return math.nan if expected is None else expected

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import ExecutionError
+from ..errors import ExecutionError, LostTrialError
 from ..training.journal import FINAL_STATES, Entry, Journal
 from ..training.trial import Trial
 from ._worker import new_name, start_beating, work_on
@@ -61,7 +62,9 @@ def run_trial(
                 continue
             beating = start_beating(path, worker, stale_after)
             try:
-                work_on(journal, claim, load_task(task), options or {}, threading.Event())
+                # Taken for dead, this process loses the trial to another, and waits for that one.
+                with suppress(LostTrialError):
+                    work_on(journal, claim, load_task(task), options or {}, threading.Event())
             except BaseException:
                 journal.release(trial.id, worker)
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -78,15 +79,16 @@ class Searcher(ABC):
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Refuse a parameter that is too small.
+    """Refuse a parameter that is too small, or no finite number.
 
     Raises
     ------
     SelectionError
         With the parameter's name and both numbers.
     """
-    if not value >= least:
-        raise SelectionError(f"{name} must be at least {least:g}, found {value:g}")
+    if not least <= value < math.inf:
+        limit = "finite" if value == math.inf else f"at least {least:g}"
+        raise SelectionError(f"{name} must be {limit}, found {value:g}")
 
 
 def scored_space(space: SearchSpace, score: Score) -> SearchSpace:

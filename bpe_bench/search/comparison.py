@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..curves import FloatArray
-from ..inference import holm
+from ..inference import check_confidence, holm
 from .summary import SearchReport, json_number, mean_of_known
 
 _LEVEL = 0.05
@@ -70,9 +70,15 @@ def compare_searchers(
         Of the same space, estimator and allowance, R repeats each.
     confidence
         Nominal coverage of the intervals.
+
+    Raises
+    ------
+    RankingError
+        If the confidence is not between 0 and 1.
     """
     from scipy import stats
 
+    check_confidence(confidence)
     pairs = list(itertools.combinations(reports, 2))
     rows = []
     for pair in pairs:

@@ -5,7 +5,8 @@ Liu, Simonyan, Yang, ICLR 2019. The supernet itself is `bpe_bench.training.super
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -41,6 +42,7 @@ class Darts(Searcher):
     device: str = "cpu"
     checkpoints: Path | None = None
     """Folder where the supernet's state is kept after every epoch, to go on from."""
+    _diverged: bool = field(default=False, init=False, repr=False)
 
     def start(
         self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
@@ -60,15 +62,14 @@ class Darts(Searcher):
         if self.order not in (1, 2):
             raise SelectionError(f"order must be 1 or 2, found {self.order!r}")
         self._space, self._seed = space.name, integer_seed(rng)
-        self._proposed = False
+        self._proposed = self._diverged = False
         self.own_seconds = 0.0
 
     def ask(self) -> Architecture | None:
         """Train the supernet and return what is derived from it; after that, None."""
         if self._proposed:
             return None
-        from ..training.data import load_images
-        from ..training.supernet import train_supernet
+        from ..training.task import train_supernet_alone
 
         assert self.budget is not None
         self._proposed = True
@@ -78,9 +79,9 @@ class Darts(Searcher):
             if self.on_progress:
                 self.on_progress(epoch.epoch / (epochs + 1))  # the evaluation is to come
 
-        result = train_supernet(
+        result = train_supernet_alone(
             self._space,
-            load_images(self.images),
+            self.images,
             self.budget,
             order=self.order,
             seed=self._seed,
@@ -88,7 +89,7 @@ class Darts(Searcher):
             checkpoint=self._checkpoint(),
             on_epoch=on_epoch,
         )
-        self.own_seconds = result.seconds
+        self.own_seconds, self._diverged = result.seconds, result.diverged
         return result.architecture
 
     def tell(self, architecture: Architecture, evaluation: Evaluation) -> None:
@@ -98,10 +99,14 @@ class Darts(Searcher):
         """Return the searcher's parameters as JSON values."""
         budget = None if self.budget is None else self.budget.to_dict()
         folder = None if self.checkpoints is None else str(self.checkpoints)
-        return {**super().parameters(), "budget": budget, "checkpoints": folder}
+        # Whether its supernet's loss was not finite in the end: what it derived is of before.
+        outcome = {"diverged": True} if self._diverged else {}
+        return {**super().parameters(), "budget": budget, "checkpoints": folder, **outcome}
 
     def _checkpoint(self) -> Path | None:
         if self.checkpoints is None:
             return None
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        return self.checkpoints / f"supernet-{self._space}-{self.order}-{self._seed}.pt"
+        # Searches that differ in anything keep files of their own.
+        text = repr((self._space, self.budget, self.order, self.images, self._seed))
+        return self.checkpoints / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"

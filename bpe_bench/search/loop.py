@@ -8,12 +8,13 @@ import multiprocessing
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..errors import SelectionError
+from ..errors import ExecutionError, SelectionError
 from ..estimators.base import Estimator
 from ..spaces import Architecture, get_space
 from .base import Searcher
@@ -23,6 +24,9 @@ _CHUNK = 25
 """Repeats handed to a process at once, at most: the last ones should not wait for one process."""
 _POLL = 0.5
 """Seconds between reports of progress."""
+_MOST_FREE = 1_000
+"""Evaluations in a row that cost nothing, after which a search of limited seconds only has come
+to a standstill."""
 
 
 def run_search(
@@ -42,7 +46,9 @@ def run_search(
     carry the clock past ``seconds`` is not made, and the search ends there. Where
     the cost is known only afterwards (real training), the expected cost decides;
     where nothing is expected yet, the evaluation is made, so such a search may
-    overrun by its last evaluation.
+    overrun by its last evaluation. A search that only seconds limit ends, too, when
+    the clock has stood still for 1,000 evaluations: all were asked before and are
+    free, or every training fails at once.
 
     Parameters
     ----------
@@ -104,7 +110,12 @@ def run_search(
             break
         loop.evaluate(architecture)
         if on_progress:
-            on_progress(max(len(loop.steps) / (evaluations or math.inf), loop.share_of(seconds)))
+            share = max(len(loop.steps) / (evaluations or math.inf), loop.share_of(seconds))
+            on_progress(min(share, 1.0))
+        if evaluations is None and loop.stands_still:
+            stopped_by = "searcher"
+            break
+    searcher.on_progress = None  # it may be sent to another process next
     return loop.trace(stopped_by)
 
 
@@ -129,6 +140,10 @@ class _Loop:
     @property
     def clock(self) -> float:
         return self._paid + self.searcher.own_seconds
+
+    @property
+    def stands_still(self) -> bool:
+        return len(self.steps) > _MOST_FREE and self.steps[-1 - _MOST_FREE].clock == self.clock
 
     def share_of(self, seconds: float | None) -> float:
         return 0.0 if seconds is None else self.clock / seconds
@@ -323,6 +338,10 @@ class _Process:
             cls.done.value += share
 
 
+_kept: list[Any] = []
+"""What processes may still be starting with while another has failed: else they would complain."""
+
+
 def _in_processes(
     task: _Repeats,
     seeds: Sequence[np.random.SeedSequence],
@@ -348,7 +367,12 @@ def _in_processes(
                     future.result()  # raises what went wrong at once, not when its turn comes
                 if on_progress:
                     on_progress(done.value / len(seeds))
+        except BrokenProcessPool as error:
+            raise ExecutionError(
+                "a process that searches was killed, perhaps for memory; run again with fewer jobs"
+            ) from error
         except BaseException:
+            _kept.append(done)
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [trace for future in futures for trace in future.result()]

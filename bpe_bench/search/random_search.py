@@ -70,7 +70,7 @@ def expected_regret(
     signal
         What the search looks at, shape (A,), without NaN.
     final
-        Accuracy in the end, shape (A,).
+        Accuracy in the end, shape (A,), without NaN.
     evaluations
         Draws n.
     replace
@@ -84,7 +84,7 @@ def expected_regret(
     Raises
     ------
     SelectionError
-        If the shapes differ, a signal is missing, or there is nothing to draw.
+        If the shapes differ, something is missing, or there is nothing to draw.
 
     Examples
     --------
@@ -94,10 +94,11 @@ def expected_regret(
     from scipy.special import gammaln
 
     count = len(signal)
-    if signal.shape != final.shape or not count or np.isnan(signal).any():
+    if signal.shape != final.shape or not count or np.isnan(signal + final).any():
         raise SelectionError("a signal and a final accuracy for every architecture are wanted")
     if evaluations < 1 or (not replace and evaluations > count):
-        raise SelectionError(f"evaluations must be 1 to {count}, found {evaluations}")
+        most = "" if replace else f" and, without replacement, at most {count}"
+        raise SelectionError(f"evaluations must be at least 1{most}, found {evaluations}")
     _, group = np.unique(-signal, return_inverse=True)
     sizes = np.bincount(group)
     means = np.bincount(group, weights=final) / sizes

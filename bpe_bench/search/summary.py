@@ -182,7 +182,8 @@ def summarise(
         optimum=optimum,
         target=target,
         seconds_to_target=math.nan if math.isnan(target) else float(np.median(reached)),
-        target_reached=math.nan if math.isnan(target) else float(np.isfinite(reached).mean()),
+        # Reached at an unknown time is reached.
+        target_reached=math.nan if math.isnan(target) else float((reached != math.inf).mean()),
         speedup=_speedup(evaluations, seconds, estimator),
         failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
         best=_best(traces, validation),
@@ -232,7 +233,8 @@ def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> Curve:
     table = np.full((len(steps), len(moments)), -math.inf)
     for row, (times, values) in zip(table, steps, strict=True):
         places = np.searchsorted(times, moments, side="right") - 1
-        row[places >= 0] = np.array(values)[places[places >= 0]]
+        known = np.where(np.isnan(values), -math.inf, values)  # final figures may be missing
+        row[places >= 0] = known[places[places >= 0]]
     # Those that have nothing yet count as worst, not as absent, or the curve could fall.
     quartiles = np.quantile(table, (0.25, 0.5, 0.75), axis=0, method="lower")
     low, median, high = np.where(np.isfinite(quartiles), quartiles, np.nan)
@@ -271,10 +273,24 @@ def _warnings(traces: Sequence[SearchTrace]) -> list[str]:
             f"{nothing} of {len(traces)} searches found nothing: none of their evaluations ended "
             "well, or none was made within the allowance"
         )
+    unknown = sum(
+        trace.outcome is not None and math.isnan(trace.outcome.validation) for trace in traces
+    )
+    if unknown:
+        found.append(
+            f"{unknown} of {len(traces)} searches found an architecture whose final accuracy is "
+            "not known; means leave them out"
+        )
     if any(trace.parameters.get("score") == "full" for trace in traces):
         found.append(
             "cells with all edges were scored, and what is reported is pruned to two inputs per "
             "node: what was rewarded is not what is built"
+        )
+    diverged = sum(bool(trace.parameters.get("diverged")) for trace in traces)
+    if diverged:
+        found.append(
+            f"the supernets of {diverged} of {len(traces)} searches diverged: what they found was "
+            "derived before"
         )
     if any(trace.searcher == "darts" for trace in traces):
         found.append(

@@ -43,7 +43,8 @@ class SearchTrace:
     seconds: float
     """Simulated seconds in all, with those that the searcher itself took."""
     stopped_by: str
-    """``evaluations``, ``seconds`` or ``searcher`` (it had nothing left to propose)."""
+    """``evaluations``, ``seconds`` or ``searcher`` (it had nothing left to propose, or nothing that
+    costs anything)."""
     outcome: Outcome | None = None
     """Final figures of what was found; attached when the search has ended."""
 
@@ -93,7 +94,8 @@ class SearchTrace:
     def from_json(cls, values: Mapping[str, Any]) -> SearchTrace:
         """Return the trace that `to_json` described."""
         space = get_space(values["space"])
-        architectures = [space.parse(text) for text in values["architectures"]]
+        # By place, so that a negative one is none.
+        architectures = {n: space.parse(text) for n, text in enumerate(values["architectures"])}
         outcome = values["outcome"]
         return cls(
             searcher=values["searcher"],
@@ -106,7 +108,9 @@ class SearchTrace:
             found=None if values["found"] is None else space.parse(values["found"]),
             seconds=_number(values["seconds"]),
             stopped_by=values["stopped_by"],
-            outcome=outcome and Outcome(_number(outcome["validation"]), _number(outcome["test"])),
+            outcome=None
+            if outcome is None
+            else Outcome(_number(outcome["validation"]), _number(outcome["test"])),
         )
 
 
@@ -154,9 +158,10 @@ def read_traces(path: Path) -> list[SearchTrace]:
             if values["format"] != FORMAT or values["version"] != _VERSION:
                 raise ValueError(f"format {values['format']!r}, version {values['version']!r}")
             traces.append(SearchTrace.from_json(values))
-        except (BpeBenchError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (BpeBenchError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise SourceFileError(
-                f"{path}, line {number}, is not a trace of version {_VERSION}: {error}"
+                f"{path}, line {number}, is not a trace of version {_VERSION}: {why}"
             ) from error
     return traces
 

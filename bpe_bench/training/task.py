@@ -1,14 +1,18 @@
-"""What a worker does with a claimed trial: train it and report every epoch to the journal."""
+"""What a worker does: train a claimed trial, and report every epoch to the journal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..budget import Budget
 from .data import ImageData, load_images
 from .trainer import Trainer, describe_device
 from .trial import EpochRecord, State, Trial
+
+if TYPE_CHECKING:
+    from .supernet import SupernetResult
 
 
 @lru_cache(maxsize=1)
@@ -56,3 +60,26 @@ def train_trial(
         if not going_on and trainer.done < trial.budget.epochs:
             return "planned"
     return "done"
+
+
+def train_supernet_alone(
+    space: str, source: str | None, budget: Budget, **options: Any
+) -> SupernetResult:
+    """Train a supernet on images that are loaded once, on a CPU with one thread.
+
+    Networks of so many small operations are no quicker with more threads, and far
+    slower where several processes share the cores.
+
+    Parameters
+    ----------
+    space, budget, options
+        As for `bpe_bench.training.supernet.train_supernet`.
+    source
+        Where the images are; None for the bundled digits.
+    """
+    import torch
+
+    from .supernet import train_supernet
+
+    torch.set_num_threads(1)
+    return train_supernet(space, _images(source), budget, **options)

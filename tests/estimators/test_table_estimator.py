@@ -1,0 +1,329 @@
+"""Answers from a table: which figures steer, what they cost, and what is reported."""
+
+import dataclasses
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+from bpe_bench.budget import BPE_1
+from bpe_bench.errors import (
+    InvalidBudgetError,
+    LeakError,
+    MissingReferenceError,
+    SelectionError,
+    UnknownNameError,
+)
+from bpe_bench.estimators import TableEstimator
+from bpe_bench.search import RandomSearch, RegularizedEvolution, repeat_search, run_search
+from bpe_bench.spaces import Architecture
+from bpe_bench.storage import read_table, write_table
+from bpe_bench.table import Setting, Split
+
+VALIDATION, TEST = Split.VALIDATION, Split.TEST
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def estimator(whole):
+    return TableEstimator(whole)
+
+
+def ask(estimator, whole, place, rng=RNG):
+    return estimator.evaluate(whole.architectures[place], rng)
+
+
+def test_the_signal_is_the_cheapest_setting_that_has_validation_figures(estimator, whole):
+    assert estimator.setting.label == "valid-12"
+    assert estimator.budget == whole.setting("valid-12").budget
+    assert (estimator.space, estimator.source) == ("nas-bench-201", "table")
+    assert (estimator.dataset, estimator.report_dataset) == ("cifar10", "cifar10")
+    assert estimator.full_seconds == 1_000.0
+
+
+def test_the_signal_is_the_mean_over_the_seeds_that_there_are(estimator, whole, counts):
+    first, second = counts("valid-12", VALIDATION)
+    for place in (0, 1, 15_624):
+        found = ask(estimator, whole, place)
+        assert found.accuracy == (int(first[place]) + int(second[place])) / 20_000
+        assert (found.source, found.state, found.message) == ("table", "done", "")
+    assert ask(estimator, whole, 7).accuracy == second[7] / 10_000
+
+
+def test_what_is_missing_is_a_failed_evaluation_that_costs(estimator, whole):
+    for seeds in ("mean", "random"):
+        found = ask(TableEstimator(whole, seeds=seeds), whole, 8)
+        assert math.isnan(found.accuracy)
+        assert not found.usable
+        assert (found.state, found.message) == ("failed", "missing under valid-12")
+        assert found.cost_seconds == whole.measures["valid-12", "seconds"][8]
+
+
+def test_one_of_the_seeds_drawn_for_each_evaluation(whole, counts):
+    estimator = TableEstimator(whole, seeds="random")
+    rng = np.random.default_rng(0)
+    own = counts("valid-12", VALIDATION)[:, 3] / 10_000
+    found = [ask(estimator, whole, 3, rng).accuracy for _ in range(400)]
+    assert set(found) == set(own)
+    assert abs(found.count(own[0]) - 200) < 5 * 10
+    # Of one that has one seed only, that.
+    assert {ask(estimator, whole, 7, rng).accuracy for _ in range(20)} == {
+        counts("valid-12", VALIDATION)[1, 7] / 10_000
+    }
+    # The same seed gives the same draws.
+    traces = [
+        run_search(RandomSearch(), estimator, evaluations=50, rng=np.random.default_rng(1))
+        for _ in range(2)
+    ]
+    assert repr(traces[0]) == repr(traces[1])
+
+
+def test_the_cost_is_that_of_the_architecture_or_the_settings(estimator, whole):
+    seconds = whole.measures["valid-12", "seconds"]
+    for place in (0, 5, 15_624):
+        assert estimator.expected_seconds(whole.architectures[place]) == seconds[place]
+        assert ask(estimator, whole, place).cost_seconds == seconds[place]
+    assert ask(estimator, whole, 9).cost_seconds == 100.0
+    assert ask(TableEstimator(whole, dataset="cifar100"), whole, 9).cost_seconds == 40.0
+
+
+def test_an_earlier_epoch_costs_its_share(whole):
+    estimator = TableEstimator(whole, epoch=6)
+    expected = whole.curves["valid-12", VALIDATION].all_counts()[:, 0, 5].mean() / 10_000
+    found = ask(estimator, whole, 5)
+    assert found.accuracy == pytest.approx(expected)
+    assert found.cost_seconds == pytest.approx(whole.measures["valid-12", "seconds"][5] / 2)
+    with pytest.raises(UnknownNameError) as error:
+        TableEstimator(whole, epoch=7)
+    assert str(error.value) == "unknown epoch '7'; there are: 6, 12"
+
+
+def test_a_cost_that_is_unknown_is_nan(whole):
+    estimator = TableEstimator(whole, "dear-12")
+    assert math.isnan(estimator.expected_seconds(whole.architectures[0]))
+    with pytest.raises(SelectionError, match=r"^a search of limited seconds needs to know"):
+        run_search(RandomSearch(), estimator, seconds=10, rng=np.random.default_rng(0))
+    trace = run_search(RandomSearch(), estimator, evaluations=5, rng=np.random.default_rng(0))
+    assert trace.evaluations == 5
+
+
+def test_the_outcome_is_full_training_tested_after_training_on_all_images(estimator, whole, counts):
+    validation, test = counts("valid-200", VALIDATION)[0], counts("all-200", TEST)[0]
+    for place in (0, 8, 15_624):
+        found = estimator.outcome(whole.architectures[place])
+        assert (found.validation, found.test) == (validation[place] / 10_000, test[place] / 10_000)
+    best = estimator.optimum()
+    assert (best.validation, best.test) == (validation.max() / 10_000, test.max() / 10_000)
+
+
+def test_searching_on_one_data_set_and_reporting_on_another(whole, counts):
+    estimator = TableEstimator(whole, dataset="cifar100", report_dataset="cifar10")
+    assert (estimator.dataset, estimator.report_dataset) == ("cifar100", "cifar10")
+    assert estimator.setting.label == "c100-12"
+    assert ask(estimator, whole, 5).accuracy == counts("c100-12", VALIDATION)[0, 5] / 10_000
+    found = estimator.outcome(whole.architectures[5])
+    assert found.validation == counts("valid-200", VALIDATION)[0, 5] / 10_000
+    assert estimator.full_seconds == 900.0  # what it would take to train the signal's way in full
+    own = TableEstimator(whole, dataset="cifar100").outcome(whole.architectures[5])
+    assert own.test == counts("c100-200", TEST)[0, 5] / 10_000
+
+
+@pytest.mark.parametrize(
+    ("budget", "label"),
+    [
+        ("valid-12", "valid-12"),
+        ("dear-12", "dear-12"),
+        ("valid-200", "valid-200"),
+        (
+            "epochs=12,batch_size=128,learning_rate=0.03,layers=17,channels=36,image_size=32,"
+            "data_fraction=0.5",
+            "dear-12",
+        ),
+        ("BPE-1,epochs=200,layers=17,channels=16,image_size=32,data_fraction=0.5", "valid-200"),
+    ],
+)
+def test_budgets_by_label_and_by_hyper_parameters(whole, budget, label):
+    assert TableEstimator(whole, budget).setting.label == label
+
+
+def test_the_same_budget_on_another_data_set(whole):
+    text = "BPE-1,epochs=12,layers=17,channels=16,image_size=32,data_fraction=0.5"
+    assert TableEstimator(whole, text, dataset="cifar100").setting.label == "c100-12"
+    with pytest.raises(SelectionError) as error:
+        TableEstimator(whole, "c100-12")
+    assert str(error.value) == (
+        "budget 'c100-12' is of data set cifar100, the search is on cifar10; there are: "
+        "valid-200, valid-12, all-200, dear-12"
+    )
+
+
+def test_a_budget_by_its_published_name(whole):
+    settings = [
+        dataclasses.replace(s, budget=BPE_1) if s.label == "dear-12" else s for s in whole.settings
+    ]
+    named = dataclasses.replace(whole, settings=tuple(settings))
+    assert TableEstimator(named, "BPE-1").setting.label == "dear-12"
+
+
+def test_a_budget_that_the_table_lacks_names_the_nearest(whole):
+    with pytest.raises(SelectionError) as error:
+        TableEstimator(
+            whole, "BPE-1,epochs=20,layers=17,channels=16,image_size=32,data_fraction=0.5"
+        )
+    # Of the settings that can steer: by factors, 12 is nearer to 20 than 200 is.
+    assert str(error.value) == (
+        "the table was not trained under budget "
+        "'BPE-1,epochs=20,layers=17,channels=16,image_size=32,data_fraction=0.5' on cifar10; the "
+        "nearest that it has: valid-12 (epochs=12), dear-12 (epochs=12, channels=36), valid-200 "
+        "(epochs=200)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "kind", "message"),
+    [
+        (
+            "BPE-3",
+            SelectionError,
+            "unknown budget 'BPE-3'; there are: BPE-1, BPE-2, valid-200, valid-12, all-200, "
+            "dear-12; or give name=value,...",
+        ),
+        (
+            "BPE-1,epoch=3",
+            UnknownNameError,
+            "unknown hyper-parameter 'epoch' (did you mean 'epochs'?); there are: epochs, "
+            "batch_size, learning_rate, lr_schedule, layers, channels, image_size, precision, "
+            "cutout, data_fraction",
+        ),
+        ("BPE-1,epochs=x", InvalidBudgetError, "epochs must be a whole number, found 'x'"),
+    ],
+)
+def test_budgets_that_there_cannot_be(whole, budget, kind, message):
+    with pytest.raises(kind) as error:
+        TableEstimator(whole, budget)
+    assert str(error.value) == message
+
+
+def without(table, *splits):
+    """Return a table without the curves of some splits."""
+    kept = {key: curves for key, curves in table.curves.items() if key[1] not in splits}
+    return dataclasses.replace(table, curves=kept)
+
+
+def test_test_figures_cannot_steer(whole):
+    message = "a search may not look at test accuracy of '{}'; use one of: none recorded"
+    with pytest.raises(LeakError) as error:
+        TableEstimator(whole, "all-200")
+    assert str(error.value) == message.format("all-200")
+    with pytest.raises(LeakError) as error:
+        TableEstimator(without(whole, VALIDATION))
+    assert str(error.value) == message.format("valid-12")
+
+
+def test_without_test_figures_the_report_says_so(whole):
+    estimator = TableEstimator(without(whole, TEST))
+    found = estimator.outcome(whole.architectures[0])
+    assert math.isfinite(found.validation)
+    assert math.isnan(found.test)
+    assert math.isnan(estimator.optimum().test)
+
+
+def test_a_table_of_a_part_of_its_space(whole):
+    part = dataclasses.replace(
+        whole,
+        architectures=whole.architectures[:-1],
+        curves={
+            key: dataclasses.replace(curves, counts=curves.all_counts()[:, :, :-1])
+            for key, curves in whole.curves.items()
+        },
+        measures={},
+    )
+    end = "; take --estimator train, or a table of the whole space"
+    with pytest.raises(SelectionError) as error:
+        TableEstimator(part)
+    assert str(error.value) == (
+        "a search over a table needs all architectures of its space; this one holds 15,624 of "
+        f"15,625 of nas-bench-201{end}"
+    )
+
+
+def test_what_else_is_refused(whole):
+    with pytest.raises(SelectionError) as error:
+        TableEstimator(whole, seeds="all")
+    assert str(error.value) == "seeds must be one of mean, random, found 'all'"
+    with pytest.raises(UnknownNameError, match=r"^unknown data set 'svhn'; there are: cifar10, "):
+        TableEstimator(whole, dataset="svhn")
+    with pytest.raises(UnknownNameError, match=r"^unknown data set 'svhn'; there are: cifar10, "):
+        TableEstimator(whole, report_dataset="svhn")
+    without_reference = dataclasses.replace(whole, references=("c100-200",))
+    with pytest.raises(MissingReferenceError, match=r"no reference .* for data set 'cifar10'"):
+        TableEstimator(without_reference)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [Architecture("darts", (0,) * 6), Architecture("nas-bench-201", (5,) + (0,) * 5)],
+)
+def test_architectures_of_elsewhere_are_refused(estimator, architecture):
+    message = (
+        f"the table of nas-bench-201 does not hold this architecture of {architecture.space}: "
+        f"{architecture.genes}"
+    )
+    calls = (
+        lambda: estimator.evaluate(architecture, RNG),
+        lambda: estimator.expected_seconds(architecture),
+        lambda: estimator.outcome(architecture),
+    )
+    for call in calls:
+        with pytest.raises(SelectionError) as error:
+            call()
+        assert str(error.value) == message
+
+
+def test_figures_of_all_architectures(whole, counts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [TableEstimator(whole, seeds=seeds).figures for seeds in ("mean", "random")]
+    first, second = counts("valid-12", VALIDATION).astype(float)
+    mean = (first + second) / 20_000
+    mean[7], mean[8] = second[7] / 10_000, np.nan
+    for signal, seconds, final in found:
+        np.testing.assert_allclose(signal, mean)
+        assert seconds[0] == whole.measures["valid-12", "seconds"][0]
+        np.testing.assert_array_equal(final, counts("valid-200", VALIDATION)[0] / 10_000)
+
+
+def test_it_is_sent_without_the_tables_file(whole, tmp_path):
+    path = tmp_path / "whole.h5"
+    write_table(whole, path)
+    estimator = TableEstimator(read_table(path))
+    sent = pickle.dumps(estimator)
+    path.unlink()
+    # Signal, seconds, two final figures and the places of all architectures.
+    assert len(sent) < 2_000_000
+    found = pickle.loads(sent)
+    architecture = whole.architectures[5]
+    assert found.evaluate(architecture, RNG) == TableEstimator(whole).evaluate(architecture, RNG)
+    assert found.outcome(architecture) == TableEstimator(whole).outcome(architecture)
+    assert found.optimum() == estimator.optimum()
+
+
+def test_searches_in_two_processes_are_those_in_one(whole):
+    estimator = TableEstimator(whole, seeds="random")
+    options = {"repeats": 6, "seconds": 2_000.0}
+    one, two = (
+        repeat_search(RegularizedEvolution(), estimator, jobs=jobs, **options) for jobs in (1, 2)
+    )
+    assert repr(one) == repr(two)
+    assert all(trace.stopped_by == "seconds" for trace in one)
+
+
+def test_a_setting_without_seconds_is_not_taken_for_the_cheapest(whole):
+    unknown = [
+        Setting(s.label, s.budget, s.dataset) if s.label == "valid-12" else s
+        for s in whole.settings
+    ]
+    table = dataclasses.replace(whole, settings=tuple(unknown), measures={})
+    assert TableEstimator(table).setting.label == "valid-200"
