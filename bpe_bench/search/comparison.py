@@ -34,6 +34,8 @@ class Comparison:
     """Of the two-sided Mann-Whitney test that neither tends to find better ones."""
     p_adjusted: float
     """After Holm's correction for all comparisons made."""
+    too_few: bool = False
+    """Whether no outcome of so few repeats could make the p-value small."""
 
     @property
     def verdict(self) -> str:
@@ -45,7 +47,9 @@ class Comparison:
             better, worse, low, high = worse, better, -high, -low
         size = f"{100 * abs(self.difference):.2f} points"
         sure = f"interval {100 * low:+.2f} to {100 * high:+.2f}, p = {self.p_adjusted:.2g}"
-        if self.p_adjusted < _LEVEL:
+        if self.too_few:
+            said = f"{better} is {size} ahead of {worse}, in too few repeats to tell it from chance"
+        elif self.p_adjusted < _LEVEL:
             said = f"{better} finds better architectures than {worse}, by {size} on average"
         else:
             said = (
@@ -91,9 +95,15 @@ def compare_searchers(
             rows.append((difference, *_welch(a, b, confidence), p_value))
     adjusted = holm([p_value for *_, p_value in rows])
     return [
-        Comparison(one.searcher, other.searcher, *row, p_adjusted=p)
+        Comparison(one.searcher, other.searcher, *row, p_adjusted=p, too_few=_too_few(one, other))
         for (one, other), row, p in zip(pairs, rows, adjusted, strict=True)
     ]
+
+
+def _too_few(one: SearchReport, other: SearchReport) -> bool:
+    """Return whether the smallest p-value that the test can give is not small."""
+    counts = [int(np.isfinite(report.validation).sum()) for report in (one, other)]
+    return 2 / math.comb(sum(counts), counts[0]) >= _LEVEL
 
 
 def _welch(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float, float]:

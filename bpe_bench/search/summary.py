@@ -12,7 +12,7 @@ import numpy as np
 
 from ..curves import FloatArray
 from ..errors import SelectionError
-from ..estimators.base import Estimator, Outcome
+from ..estimators.base import Estimator, Outcome, Source
 from ..spaces import Architecture
 from .trace import SearchTrace
 
@@ -187,7 +187,7 @@ def summarise(
         speedup=_speedup(evaluations, seconds, estimator),
         failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
         best=_best(traces, validation),
-        warnings=tuple(_warnings(traces)),
+        warnings=tuple(_warnings(traces, estimator.source)),
         validation=validation,
         test=test,
         curve=_curve(steps),
@@ -265,7 +265,7 @@ def _speedup(evaluations: float, seconds: float, estimator: Estimator) -> Speedu
     )
 
 
-def _warnings(traces: Sequence[SearchTrace]) -> list[str]:
+def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
     found = []
     nothing = sum(trace.found is None for trace in traces)
     if nothing:
@@ -292,10 +292,10 @@ def _warnings(traces: Sequence[SearchTrace]) -> list[str]:
             f"the supernets of {diverged} of {len(traces)} searches diverged: what they found was "
             "derived before"
         )
-    if any(trace.searcher == "darts" for trace in traces):
+    if source == "table" and any(trace.searcher == "darts" for trace in traces):
         found.append(
-            "the seconds of the supernet's training are of this machine; with a table they are "
-            "added to those of another device"
+            "the clock adds the seconds that the supernet took on this machine to the table's "
+            "seconds, which are of another device"
         )
     return found
 

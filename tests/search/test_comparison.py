@@ -109,12 +109,22 @@ def test_verdicts_put_the_better_one_first(report):
 
 
 def test_the_verdict_does_not_separate_what_the_test_does_not(report):
-    a, b = [0.90, 0.92], [0.91, 0.95]
+    a, b = [0.90, 0.92, 0.91, 0.93], [0.91, 0.95, 0.90, 0.98]
     (found,) = compare_searchers([report("a", a), report("b", b)])
     assert found.verdict.startswith(
         "b is 2.00 points ahead of a, which these repeats do not separate from 0 (interval "
     )
     assert found.verdict.endswith(f"p = {stats.mannwhitneyu(a, b).pvalue:.2g})")
+
+
+def test_three_repeats_cannot_tell(report):
+    # The smallest p-value of three against three is 2 / C(6, 3) = 0.1.
+    (found,) = compare_searchers([report("a", [0.7, 0.71, 0.72]), report("b", [0.9, 0.91, 0.92])])
+    assert found.p_value == pytest.approx(0.1)
+    assert found.too_few
+    assert found.verdict.startswith(
+        "b is 20.00 points ahead of a, in too few repeats to tell it from chance (interval "
+    )
 
 
 def test_one_searcher_is_compared_with_nothing(report):

@@ -23,6 +23,7 @@ from bpe_bench.search import (
     make_searcher,
     repeat_search,
     run_search,
+    summarise,
 )
 from bpe_bench.spaces import FULL_DARTS, Architecture, get_space
 from bpe_bench.spaces.darts import cells_of
@@ -203,7 +204,7 @@ def test_final_figures_are_attached_when_the_search_has_ended(toys):
 @pytest.fixture
 def trained(monkeypatch):
     """Calls of a supernet that takes 100 seconds and two epochs."""
-    from bpe_bench.training import data, supernet
+    from bpe_bench.training import supernet, task
 
     calls = []
 
@@ -211,14 +212,27 @@ def trained(monkeypatch):
         calls.append((space, options["seed"], options["order"]))
         for epoch in (1, 2):
             options["on_epoch"](SimpleNamespace(epoch=epoch))
-        return SimpleNamespace(architecture=Architecture(space, B), seconds=100.0)
+        # The last is what a loss that is not finite leaves.
+        diverged = options["order"] == 2
+        return SimpleNamespace(
+            architecture=Architecture(space, B), seconds=100.0, diverged=diverged
+        )
 
     monkeypatch.setattr(supernet, "train_supernet", train)
-    monkeypatch.setattr(data, "load_images", lambda source: None)
+    monkeypatch.setattr(task, "_images", lambda source: None)
     return calls
 
 
 DARTS = Darts(BPE_1.replace(epochs=2))
+
+
+def test_a_supernet_that_diverged_is_said(toys, trained):
+    said = [
+        summarise([run(Darts(DARTS.budget, order), toys.Toy(), evaluations=1)], toys.Toy()).warnings
+        for order in (1, 2)
+    ]
+    text = "the supernets of 1 of 1 searches diverged: what they found was derived before"
+    assert [text in warnings for warnings in said] == [False, True]
 
 
 def test_the_supernets_seconds_are_on_the_clock(toys, trained):

@@ -224,7 +224,7 @@ def test_frames_have_a_line_per_searcher(three, toy, make_trace):
     assert frame.loc["random", "speedup_full_training"] == pytest.approx(7 / 3 * 1_000 / 40)
 
 
-def test_what_was_scored_and_is_not_built_is_said(make_trace, toy):
+def test_what_was_scored_and_is_not_built_is_said(make_trace, toy, toys):
     trace = make_trace((0, 0.5, 10.0), outcome=Outcome(0.9, 0.9), score="full")
     (warning,) = summarise([trace], toy).warnings
     assert warning == (
@@ -233,7 +233,13 @@ def test_what_was_scored_and_is_not_built_is_said(make_trace, toy):
     )
     trace = make_trace((0, 0.5, 10.0), outcome=Outcome(0.9, 0.9), searcher="darts")
     (warning,) = summarise([trace], toy).warnings
-    assert warning.startswith("the seconds of the supernet's training are of this machine")
+    assert warning == (
+        "the clock adds the seconds that the supernet took on this machine to the table's seconds, "
+        "which are of another device"
+    )
+    training = toys.Toy()
+    training.source = "training"
+    assert summarise([trace], training).warnings == ()
 
 
 def test_what_cannot_be_summed_up(three, toy, make_trace):
