@@ -1,5 +1,5 @@
 """Real training of real networks: what fills a table's gaps.
 
-Only `operations`, `network`, `pipeline`, `trainer` and `task` import torch; `trial`,
-`journal` and `data` do without, so results can be read where it is not installed.
+`trial`, `journal` and `data` do without torch, so results can be read where it is not
+installed; networks, pipeline, trainer, supernet and task import it.
 """

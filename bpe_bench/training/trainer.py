@@ -151,7 +151,7 @@ class Trainer:
         # The weights' first values are drawn from torch's global generator, so it is
         # put into a known state, and back.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.trial.seed)
+            torch.default_generator.manual_seed(self.trial.seed)
             network = build_network(
                 self.trial.architecture,
                 self.budget,
