@@ -331,8 +331,8 @@ def _reference(table: Table, dataset: str, wanted: str | None, notes: list[str])
         reference = table.setting(label)
         if reference.dataset != dataset and any(s.dataset == dataset for s in table.settings):
             notes.append(
-                f"the reference {label!r} is of data set {reference.dataset}, and ranked by its own "
-                "split; the budgets are ranked by theirs"
+                f"the reference {label!r} is of data set {reference.dataset}, and ranked by its "
+                "own split; the budgets are ranked by theirs"
             )
             return reference
     return table.reference(wanted or dataset)
