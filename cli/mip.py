@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--importance",
     default="forest",
     show_default=True,
-    help="forest, permutation, xgboost or xgboost-permutation.",
+    help="forest, permutation, fanova, xgboost, xgboost-permutation, xgboost-shap or ped-anova "
+    "(docs/importance.md).",
 )
 @click.option(
     "--max-cost-hours",

@@ -414,7 +414,7 @@ def test_an_allowance_that_nobody_meets_gives_a_warning(darts_bpe, observed):
             {"importance": "forrest"},
             UnknownNameError,
             "unknown importance estimator 'forrest' (did you mean 'forest'?); there are: forest, "
-            "permutation, xgboost, xgboost-permutation",
+            "permutation, xgboost, xgboost-permutation, fanova, xgboost-shap, ped-anova",
         ),
         (
             {"evidence": "tables"},

@@ -1,45 +1,19 @@
-"""Two ways to read importance off a model: its own account, and permutation."""
+"""The estimators of importance by name, and two that any model allows: its account, permutation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
 import numpy as np
 
 from ..errors import unknown_name
+from .base import Groups, ImportanceEstimator, check_evidence, shares, square_floor
+from .fanova import FanovaImportance
 from .models import Fit, FloatArray, fit_boosted, fit_forest
-
-Groups = Sequence[Sequence[int]]
-"""Columns that are judged together, as they move together."""
-
-
-class ImportanceEstimator(Protocol):
-    """Says how much each group of hyper-parameters matters for the correlation."""
-
-    @property
-    def summary(self) -> str:
-        """What it is, in a few words."""
-
-    def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
-    ) -> FloatArray:
-        """Return the importance of each group, shape (G,), not negative, with sum 1.
-
-        Parameters
-        ----------
-        x, y
-            Settings (S, d) and their correlations (S,).
-        groups
-            G disjoint lists of columns.
-
-        Returns
-        -------
-        array of shape (G,)
-            All zero if the model found nothing that matters.
-        """
+from .ped_anova import PedAnovaImportance
+from .shap import ShapImportance
 
 
 @dataclass(frozen=True)
@@ -48,13 +22,16 @@ class ModelImportance:
 
     fit: Fit
     summary: str
+    seeded: bool = True
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in what the columns account for."""
+        check_evidence(x, y, groups)
         by_column = self.fit(x, y, rng).importances()
-        return _shares(np.array([by_column[list(group)].sum() for group in groups]), y)
+        joined = np.array([by_column[list(group)].sum() for group in groups])
+        return shares(joined, square_floor(y))
 
 
 @dataclass(frozen=True)
@@ -68,11 +45,13 @@ class PermutationImportance:
     fit: Fit
     summary: str
     repeats: int = 5
+    seeded: bool = True
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the increases of the squared error."""
+        check_evidence(x, y, groups)
         model = self.fit(x, y, rng)
         shuffled = np.repeat(x[None], len(groups) * self.repeats, axis=0)
         for copy in range(len(shuffled)):
@@ -81,7 +60,7 @@ class PermutationImportance:
         predicted = model.predict(shuffled.reshape(-1, x.shape[1])).reshape(len(shuffled), -1)
         error = np.mean((predicted - y) ** 2, axis=1).reshape(len(groups), self.repeats)
         base = np.mean((model.predict(x) - y) ** 2)
-        return _shares(np.maximum(error.mean(axis=1) - base, 0.0), y)
+        return shares(error.mean(axis=1) - base, square_floor(y))
 
 
 ESTIMATORS: Mapping[str, ImportanceEstimator] = MappingProxyType(
@@ -90,6 +69,9 @@ ESTIMATORS: Mapping[str, ImportanceEstimator] = MappingProxyType(
         "permutation": PermutationImportance(fit_forest, "random forest, permutation"),
         "xgboost": ModelImportance(fit_boosted, "XGBoost, total gain"),
         "xgboost-permutation": PermutationImportance(fit_boosted, "XGBoost, permutation"),
+        "fanova": FanovaImportance(),
+        "xgboost-shap": ShapImportance(),
+        "ped-anova": PedAnovaImportance(),
     }
 )
 """The importance estimators by the name under which the command line knows them."""
@@ -106,10 +88,3 @@ def get_estimator(name: str) -> ImportanceEstimator:
     if name not in ESTIMATORS:
         raise unknown_name("importance estimator", name, ESTIMATORS)
     return ESTIMATORS[name]
-
-
-def _shares(values: FloatArray, y: FloatArray) -> FloatArray:
-    """Return values (G,), which are in squares of y, divided by their sum; rounding is no value."""
-    values = np.where(values > 1e-12 * np.mean(y**2), values, 0.0)
-    total = values.sum()
-    return values / total if total > 0 else values
