@@ -65,6 +65,10 @@ class SourceFileError(BpeBenchError, ValueError):
     """A published file that is missing or is not the one expected."""
 
 
+class SurrogateFileError(BpeBenchError, ValueError):
+    """A file that is not a surrogate, or not one that this version can read."""
+
+
 class OptionalDependencyError(BpeBenchError, ImportError):
     """A library that an optional feature needs and that is not installed."""
 

@@ -1,0 +1,109 @@
+"""Architectures and budgets as the columns of a regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..budget import HYPER_PARAMETERS, Budget, BudgetSpace, Value, encode
+from ..errors import SelectionError
+from ..spaces import Architecture
+from ..spaces.features import encode_features, feature_names
+from .question import FloatArray
+
+_BY_FACTORS = (
+    "epochs", "batch_size", "learning_rate", "layers", "channels", "image_size", "data_fraction",
+)  # fmt: skip
+"""Hyper-parameters whose doubling is the same step everywhere: they come as logarithms."""
+
+Ranges = Mapping[str, tuple[Value, ...]]
+"""By hyper-parameter the least and the largest number, or the categories, that were seen."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which numbers describe what is asked for.
+
+    In this order: the architecture, its known accuracies under other settings,
+    the budget (base-2 logarithms of what acts by factors; of one more than the cutout;
+    the place in its category), and the device.
+    """
+
+    space: str
+    """Search space of the architectures."""
+    encoding: str
+    """How architectures become numbers; empty if they play no part."""
+    given: tuple[str, ...]
+    """Settings whose accuracies are known."""
+    hyper_parameters: tuple[str, ...]
+    """Those that varied in what was learned from."""
+    devices: tuple[str, ...] = ()
+    """Devices other than the usual one, for which predictions are."""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What each column is called."""
+        features = feature_names(self.space, self.encoding) if self.encoding else ()
+        given = (f"accuracy under {label}" for label in self.given)
+        devices = (f"on {device}" for device in self.devices)
+        return (*features, *given, *self.hyper_parameters, *devices)
+
+    def of_architectures(
+        self, architectures: Sequence[Architecture], given: FloatArray
+    ) -> FloatArray:
+        """Return the columns of A architectures with accuracies (A, G) under the given settings."""
+        if not self.encoding:
+            return given
+        return np.hstack([encode_features(self.space, architectures, self.encoding), given])
+
+    def of_budgets(
+        self, budgets: Sequence[Budget], devices: Sequence[str] | None = None
+    ) -> FloatArray:
+        """Return the columns of B budgets, on the usual device unless devices are named."""
+        numbers = encode(budgets, self.hyper_parameters)
+        for place, name in enumerate(self.hyper_parameters):
+            if name in _BY_FACTORS:
+                numbers[:, place] = np.log2(numbers[:, place])
+            elif name == "cutout":
+                numbers[:, place] = np.log2(1 + numbers[:, place])
+        used = ["" for _ in budgets] if devices is None else devices
+        other = [[float(device == name) for name in self.devices] for device in used]
+        return np.hstack([numbers, np.array(other).reshape(len(budgets), len(self.devices))])
+
+
+def ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
+    """Return what values of each hyper-parameter were seen: least and largest, or categories."""
+    seen = BudgetSpace.of(budgets).values
+    return {
+        name: values if isinstance(values[0], str) else (values[0], values[-1])
+        for name, values in ((name, seen[name]) for name in HYPER_PARAMETERS)
+    }
+
+
+def outside(budget: Budget, ranges: Ranges) -> list[str]:
+    """Return in which hyper-parameters a budget lies outside of ranges, as text."""
+    faults = []
+    for name, seen in ranges.items():
+        value = getattr(budget, name)
+        if isinstance(value, str):
+            inside, said = value in seen, ", ".join(map(str, seen))
+        else:
+            least, largest = float(seen[0]), float(seen[-1])
+            inside = least <= value <= largest
+            said = str(seen[0]) if least == largest else f"{seen[0]} to {seen[-1]}"
+        if not inside:
+            faults.append(f"{name}={value} (fitted: {said})")
+    return faults
+
+
+def check_inside(budget: Budget, ranges: Ranges) -> None:
+    """Raise `SelectionError` if a budget lies outside of ranges."""
+    faults = outside(budget, ranges)
+    if faults:
+        raise SelectionError(
+            f"the surrogate would have to extrapolate: {', '.join(faults)}; ask for a budget "
+            "within, or allow it (--extrapolate)"
+        )

@@ -1,0 +1,333 @@
+"""How far surrogates can be trusted: judged on architectures and budgets that were held out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import RankingError, SelectionError, unknown_name
+from ..inference import check_confidence, noise_ceiling
+from ..table import Split, Table
+from .crossfit import GROUPINGS, Grouping, Judged, judge
+from .examples import Examples, gather
+from .fitted import CONFIDENCE, DEFAULT_FOLDS, member_fitter, share_of
+from .metrics import UNKNOWN, Clusters, Figure, r2, rank_correlation, share, top_metrics
+from .models import get_model
+from .question import TARGETS, FloatArray, Question
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FIGURES = (
+    "r2", "kendall", "sparse_kendall", "kendall_within_budget", "share_of_ceiling",
+    "precision_at_k", "regret_at_k", "best_rank_at_k", "coverage_90",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SurrogateRow:
+    """How well a model predicts one kind of held-out groups."""
+
+    model: str
+    """A key of `bpe_bench.surrogate.models.MODELS`."""
+    grouping: Grouping
+    """What was held out: architectures, budgets, or both at once."""
+    n_rows: int
+    """Held-out rows that the figures rest on."""
+    n_groups: tuple[int, ...]
+    """Groups that they are of; architectures and settings where both are held out."""
+    r2: Figure
+    """Of accuracies, of correlations, or of the logarithm of seconds."""
+    kendall: Figure
+    """Over all held-out rows: mostly of budgets, where there are several."""
+    sparse_kendall: Figure
+    """The same, both rounded to 0.1 %; not defined for costs."""
+    kendall_within_budget: Figure
+    """Mean over settings of the correlation over held-out architectures."""
+    share_of_ceiling: Figure
+    """`kendall_within_budget` divided by the report's noise ceiling."""
+    precision_at_k: Figure
+    regret_at_k: Figure
+    best_rank_at_k: Figure
+    """Means over settings; for correlations and costs by setting, over the settings."""
+    coverage_90: Figure
+    """Share of held-out rows inside their nominal 90 % interval."""
+    width: float
+    """Mean width of those intervals; of costs, relative to the prediction."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values; what is unknown is None."""
+        figures = {name: getattr(self, name).to_json() for name in _FIGURES}
+        return {
+            "model": self.model,
+            "grouping": self.grouping,
+            "n_rows": self.n_rows,
+            "n_groups": list(self.n_groups),
+            **figures,
+            "width": self.width if math.isfinite(self.width) else None,
+        }
+
+
+@dataclass(frozen=True)
+class SurrogateReport:
+    """Surrogates of a table, judged by cross-validation."""
+
+    table: str
+    space: str
+    dataset: str
+    split: str
+    target: str
+    statistic: str
+    """Which correlation is predicted; empty otherwise."""
+    encoding: str
+    """How architectures became numbers; empty if they played no part."""
+    given: tuple[str, ...]
+    n_architectures: int
+    n_budgets: int
+    folds: int
+    confidence: float
+    """Of the intervals of the figures; those of predictions are 90 % ones."""
+    top_k: int
+    noise_ceiling: float
+    """Kendall's of a setting's trainings with themselves across seeds, mean over settings."""
+    rows: tuple[SurrogateRow, ...]
+    warnings: tuple[str, ...] = ()
+    settings: tuple[str, ...] = field(default=())
+    """Labels of what was learned from."""
+
+    def row(self, model: str, grouping: Grouping) -> SurrogateRow:
+        """Return the row of a model and a grouping."""
+        for row in self.rows:
+            if (row.model, row.grouping) == (model, grouping):
+                return row
+        known = [f"{row.model} by {row.grouping}" for row in self.rows]
+        raise unknown_name("row", f"{model} by {grouping}", known)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        plain = (
+            "table", "space", "dataset", "split", "target", "statistic", "encoding",
+            "n_architectures", "n_budgets", "folds", "confidence", "top_k",
+        )  # fmt: skip
+        ceiling = self.noise_ceiling if math.isfinite(self.noise_ceiling) else None
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "given": list(self.given),
+            "settings": list(self.settings),
+            "noise_ceiling": ceiling,
+            "warnings": list(self.warnings),
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line per model and grouping."""
+        import pandas as pd
+
+        lines = []
+        for row in self.rows:
+            line = {"model": row.model, "grouping": row.grouping, "n_rows": row.n_rows}
+            for name in _FIGURES:
+                figure = getattr(row, name)
+                line |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+            lines.append({**line, "width": row.width})
+        return pd.DataFrame(lines).set_index("model")
+
+
+def evaluate_surrogates(
+    table: Table,
+    question: Question | None = None,
+    *,
+    rng: np.random.Generator,
+    name: str = "",
+    models: Sequence[str] | None = None,
+    groupings: Sequence[Grouping] | None = None,
+    folds: int = DEFAULT_FOLDS,
+    top_k: int = 10,
+    confidence: float = 0.95,
+    resamples: int = 200,
+    progress: Callable[[float], None] | None = None,
+) -> SurrogateReport:
+    """Judge surrogates of a table by cross-validation grouped by what is new in a question.
+
+    By architecture: held-out ones, under settings that others were trained in. By
+    budget: held-out settings, of architectures that were trained in others. By both:
+    neither was seen. Each fold is predicted by the ensemble that `fit_surrogate` would
+    fit to the other folds, so intervals are judged as predictions are.
+
+    Parameters
+    ----------
+    table
+        The finished trainings.
+    question
+        What to predict, and from what; by default accuracies under all settings.
+    rng
+        Draws the architectures, deals the folds, seeds the models, and resamples.
+    name
+        What to call the table in the report.
+    models
+        Keys of `bpe_bench.surrogate.models.MODELS`; by default what suits the quantity.
+    groupings
+        Some of `GROUPINGS`; by default all that the table has enough groups for.
+    folds
+        Parts that the groups are dealt into.
+    top_k
+        How many of the best count for precision, regret and best rank.
+    confidence
+        Nominal coverage of the intervals of the figures.
+    resamples
+        Of the groups, for the intervals of the top-k figures.
+    progress
+        Called with the share that is done.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that does not exist.
+    SelectionError
+        If there is too little to learn from, or fewer groups than folds.
+    RankingError
+        For a k below 1, or a confidence outside (0, 1).
+    """
+    question = question or Question()
+    check_confidence(confidence)
+    if top_k < 1:
+        raise RankingError(f"k must be at least 1, found {top_k}")
+    if resamples < 1:
+        raise SelectionError(f"at least 1 resample is needed, found {resamples}")
+    for model in models or ():
+        get_model(model)
+    examples = gather(table, question, rng)
+    chosen_models = models or (TARGETS[question.target].model,)
+    chosen = _groupings(examples, groupings, folds)
+    ceiling = _ceiling(table, examples)
+    jobs = [(model, grouping) for model in chosen_models for grouping in chosen]
+    rows = []
+    for place, (model, grouping) in enumerate(jobs):
+        dealt = examples.folds(grouping, folds, rng)
+        judged = judge(
+            examples.x,
+            examples.y,
+            dealt,
+            member_fitter(examples, model, rng),
+            confidence=CONFIDENCE,
+            progress=share_of(progress, place, len(jobs)),
+        )
+        rows.append(
+            _row(examples, judged, model, grouping, ceiling, top_k, confidence, resamples, rng)
+        )
+    notes = list(examples.notes)
+    missing = [g for g in GROUPINGS if g not in chosen and groupings is None]
+    if missing and not examples.by_setting:
+        notes.append(
+            f"not judged by {' nor '.join(missing)}: {len(examples.settings)} settings are fewer "
+            f"than {folds} folds"
+        )
+    places = set(examples.architecture.tolist())
+    return SurrogateReport(
+        table=name,
+        space=table.space,
+        dataset=examples.settings[0].dataset,
+        split=examples.split,
+        target=question.target,
+        statistic=question.statistic if question.target == "correlation" else "",
+        encoding=examples.columns.encoding,
+        given=examples.columns.given,
+        n_architectures=len(table.architectures) if examples.by_setting else len(places),
+        n_budgets=len(examples.settings),
+        folds=folds,
+        confidence=confidence,
+        top_k=top_k,
+        noise_ceiling=ceiling,
+        rows=tuple(rows),
+        warnings=tuple(notes),
+        settings=tuple(s.label for s in examples.settings),
+    )
+
+
+def _groupings(
+    examples: Examples, wanted: Sequence[Grouping] | None, folds: int
+) -> Sequence[Grouping]:
+    if wanted is None:
+        return examples.groupings(folds)
+    for grouping in wanted:
+        if grouping not in GROUPINGS:
+            raise unknown_name("grouping", grouping, GROUPINGS)
+        if examples.by_setting and grouping != "budget":
+            raise SelectionError(
+                f"{TARGETS[examples.target].units} are known by setting only, so they can be "
+                f"judged by budget, not by {grouping}"
+            )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _row(
+    examples: Examples,
+    judged: Judged,
+    model: str,
+    grouping: Grouping,
+    ceiling: float,
+    top_k: int,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> SurrogateRow:
+    target = TARGETS[examples.target]
+    learned = examples.y[judged.place]
+    y, value, low, high = (
+        target.bounded(part) for part in (learned, judged.value, judged.low, judged.high)
+    )
+    budget = examples.budget[judged.place]
+    axes = {"architecture": examples.architecture[judged.place], "budget": budget}
+    of_groups = tuple(axes.values()) if grouping == "both" else (axes[grouping],)
+    clusters = Clusters(of_groups)
+    inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
+    # Where a row is a setting, there is nothing within one.
+    within = np.zeros(y.size, dtype=np.int64) if examples.by_setting else budget
+    is_cost = examples.target == "cost"
+    scales = (learned, judged.value) if is_cost else (y, value)
+    inner = UNKNOWN
+    if not examples.by_setting:
+        inner = rank_correlation(y, value, clusters, confidence, within=within)
+    sparse = UNKNOWN
+    if not is_cost:
+        sparse = rank_correlation(y, value, clusters, confidence, rounded=True)
+    # Of costs the lowest are the best.
+    sign = -1.0 if is_cost else 1.0
+    top = top_metrics(
+        sign * y, sign * value, clusters, within, top_k, confidence, resamples=resamples, rng=rng
+    )
+    widths = (high - low) / value if is_cost else high - low
+    return SurrogateRow(
+        model=model,
+        grouping=grouping,
+        n_rows=y.size,
+        n_groups=tuple(np.unique(axis).size for axis in of_groups),
+        r2=r2(*scales, clusters, confidence),
+        kendall=rank_correlation(y, value, clusters, confidence),
+        sparse_kendall=sparse,
+        kendall_within_budget=inner,
+        share_of_ceiling=inner.scaled(1 / ceiling) if ceiling > 0 else UNKNOWN,
+        coverage_90=share(inside, clusters, confidence),
+        width=float(widths.mean()),
+        **top,
+    )
+
+
+def _ceiling(table: Table, examples: Examples) -> float:
+    """Return Kendall's noise ceiling, mean over the settings that have seeds; NaN if none has."""
+    if examples.target != "accuracy":
+        return math.nan
+    ceilings = [
+        noise_ceiling(_seeds(table, setting.label, examples.split), "kendall")
+        for setting in examples.settings
+    ]
+    known = [ceiling for ceiling in ceilings if math.isfinite(ceiling)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _seeds(table: Table, label: str, split: str) -> FloatArray:
+    return table.curves_of(label, Split(split)).accuracy()

@@ -1,0 +1,283 @@
+"""What a table has to learn from: rows of numbers, and for each what came out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..budget import BudgetSpace
+from ..correlation import correlate
+from ..errors import SelectionError, unknown_name
+from ..spaces import Architecture
+from ..table import Setting, Split, Table
+from .columns import Columns
+from .crossfit import Folds, Grouping, IntArray
+from .question import TARGETS, FloatArray, Question, TargetName
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows to learn from, n of them."""
+
+    target: TargetName
+    columns: Columns
+    x: FloatArray
+    """Shape (n, d)."""
+    y: FloatArray
+    """Shape (n,), on the scale on which the target is learned."""
+    architecture: IntArray
+    """Shape (n,): the place of each row's architecture in the table; -1 for all together."""
+    budget: IntArray
+    """Shape (n,): the place of each row's setting in `settings`."""
+    settings: tuple[Setting, ...]
+    split: str
+    """Where accuracy was measured; empty for costs."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def by_setting(self) -> bool:
+        """Whether a row is a setting, for all architectures together."""
+        return not self.columns.encoding
+
+    def folds(self, grouping: Grouping, count: int, rng: np.random.Generator) -> Folds:
+        """Deal the rows into folds by architecture, by budget or by both.
+
+        Raises
+        ------
+        SelectionError
+            If there are fewer groups than folds.
+        """
+        axes = {
+            "architecture": ("architectures", self.architecture),
+            "budget": ("settings", self.budget),
+        }
+        chosen = list(axes.values()) if grouping == "both" else [axes[grouping]]
+        return Folds.deal(chosen, count, rng)
+
+    def groupings(self, folds: int) -> tuple[Grouping, ...]:
+        """Return by what the rows can be grouped, with settings enough for so many folds."""
+        if self.by_setting:
+            return ("budget",)
+        if np.unique(self.budget).size < folds:
+            return ("architecture",)
+        return ("architecture", "budget", "both")
+
+
+def gather(table: Table, question: Question, rng: np.random.Generator) -> Examples:
+    """Return what a table has to answer a question.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that does not exist.
+    SelectionError
+        If nothing is known, or all that is known is equal.
+    """
+    if question.target not in TARGETS:
+        raise unknown_name("target", question.target, TARGETS)
+    if question.target == "correlation":
+        examples = _of_correlation(table, question)
+    else:
+        places = _places(table, question.architectures, rng)
+        settings = _settings(table, question)
+        make = _of_accuracy if question.target == "accuracy" else _of_cost
+        examples = make(table, question, places, settings)
+    units = TARGETS[examples.target].units
+    if not examples.y.size:
+        raise SelectionError(f"the table has no {units} to learn from; widen the selection")
+    if examples.y.min() == examples.y.max():
+        value = TARGETS[examples.target].back(examples.y[:1])[0]
+        raise SelectionError(
+            f"all {examples.y.size} {units} to learn from are {value:.6g}: there is nothing to "
+            "learn"
+        )
+    return examples
+
+
+def has_costs(table: Table, question: Question) -> bool:
+    """Return whether two different costs are known of the settings that a question means."""
+    known = {s.seconds for s in _settings(table, question) if math.isfinite(s.seconds)}
+    measured = any((s.label, "seconds") in table.measures for s in _settings(table, question))
+    return measured or len(known) > 1
+
+
+def given_accuracies(
+    table: Table, labels: Sequence[str], split: Split, places: Sequence[int]
+) -> FloatArray:
+    """Return accuracies under some settings, mean over seeds, (A, G); NaN where missing."""
+    columns = [table.accuracy(table.setting(n).label, split)[list(places)] for n in labels]
+    return np.array(columns).reshape(len(labels), len(places)).T
+
+
+def _places(
+    table: Table, wanted: int | Sequence[int] | None, rng: np.random.Generator
+) -> list[int]:
+    known = len(table.architectures)
+    if wanted is None:
+        return list(range(known))
+    if isinstance(wanted, int):
+        if wanted < 1:
+            raise SelectionError(f"at least 1 architecture is needed, found {wanted}")
+        if wanted >= known:
+            return list(range(known))
+        return sorted(rng.choice(known, wanted, replace=False).tolist())
+    places = sorted({int(place) for place in wanted})
+    if not places or places[0] < 0 or places[-1] >= known:
+        raise SelectionError(f"architectures must be places from 0 to {known - 1} of the table")
+    return places
+
+
+def _settings(table: Table, question: Question) -> list[Setting]:
+    """Return the settings that are learned from."""
+    given = {table.setting(label).label for label in question.given}
+    if question.budgets is not None:
+        chosen = [table.setting(label) for label in dict.fromkeys(question.budgets)]
+        both = [s.label for s in chosen if s.label in given]
+        if both:
+            raise SelectionError(f"{both[0]} cannot be both given and predicted")
+        return chosen
+    dataset = question.dataset or table.dataset
+    known = sorted({s.dataset for s in table.settings})
+    if dataset not in known:
+        raise unknown_name("data set", dataset, known)
+    return [s for s in table.settings if s.dataset == dataset and s.label not in given]
+
+
+def _split(table: Table, question: Question, settings: Sequence[Setting]) -> Split:
+    if question.split is not None:
+        return question.split
+    may_steer = any((s.label, Split.VALIDATION) in table.curves for s in settings)
+    return Split.VALIDATION if may_steer else Split.TEST
+
+
+def _of_accuracy(
+    table: Table, question: Question, places: list[int], settings: list[Setting]
+) -> Examples:
+    split = _split(table, question, settings)
+    notes = []
+    if not split.may_steer:
+        notes.append(
+            f"fitted to {split} accuracies: what is found by searching with it was chosen on "
+            f"{split} images"
+        )
+    without = [s.label for s in settings if (s.label, split) not in table.curves]
+    if without and question.budgets is not None:
+        table.curves_of(without[0], split)  # says what there is
+    if without:
+        notes.append(f"left out, as they have no {split} accuracies: {', '.join(without)}")
+    settings = [s for s in settings if s.label not in without]
+    rows = [table.accuracy(s.label, split)[places] for s in settings]
+    accuracy = np.array(rows).reshape(len(settings), len(places))
+    given = given_accuracies(table, question.given, split, places)
+    known = np.isfinite(accuracy) & np.isfinite(given).all(axis=1)
+    if not known.all():
+        notes.append(f"{int((~known).sum())} of {known.size} trainings are missing and left out")
+    return _crossed(table, question, places, settings, accuracy, known, given, str(split), notes)
+
+
+def _of_cost(
+    table: Table, question: Question, places: list[int], settings: list[Setting]
+) -> Examples:
+    measured = all(
+        (s.label, "seconds") in table.measures for s in settings if math.isfinite(s.seconds)
+    )
+    if not measured:
+        return _of_mean_cost(table, settings)
+    with_costs = [s for s in settings if (s.label, "seconds") in table.measures]
+    rows = [table.measure(s.label, "seconds")[places] for s in with_costs]
+    seconds = np.array(rows).reshape(len(with_costs), len(places))
+    known = np.isfinite(seconds) & (seconds > 0)
+    none = np.zeros((len(places), 0))
+    return _crossed(table, question, places, with_costs, seconds, known, none, "", [])
+
+
+def _of_mean_cost(table: Table, settings: list[Setting]) -> Examples:
+    """Return the settings' mean costs, where a table has no others."""
+    known = [s for s in settings if math.isfinite(s.seconds)]
+    columns = Columns(table.space, "", (), _varied(known), _other_devices(known))
+    x = columns.of_budgets([s.budget for s in known], [s.device for s in known])
+    y = TARGETS["cost"].learned(np.array([s.seconds for s in known]))
+    places = np.arange(len(known))
+    return Examples("cost", columns, x, y, np.full(len(known), -1), places, tuple(known), "")
+
+
+def _of_correlation(table: Table, question: Question) -> Examples:
+    report = correlate(
+        table,
+        dataset=question.dataset,
+        split=question.split,
+        statistic=question.statistic,
+        labels=question.budgets,
+        epochs="last",
+        top_k=1,
+    )
+    rows = [row for row in report.rows if math.isfinite(row.correlation)]
+    undefined = [row.label for row in report.rows if not math.isfinite(row.correlation)]
+    notes = []
+    if undefined:
+        notes.append(f"left out, as their correlation is not defined: {', '.join(undefined)}")
+    settings = tuple(table.setting(row.setting) for row in rows)
+    columns = Columns(table.space, "", (), _varied(settings))
+    x = columns.of_budgets([s.budget for s in settings])
+    y = np.array([row.correlation for row in rows])
+    places = np.arange(len(rows))
+    return Examples(
+        "correlation",
+        columns,
+        x,
+        y,
+        np.full(len(rows), -1),
+        places,
+        settings,
+        report.split,
+        tuple(notes),
+    )
+
+
+def _crossed(
+    table: Table,
+    question: Question,
+    places: list[int],
+    settings: list[Setting],
+    values: FloatArray,
+    known: npt.NDArray[np.bool_],
+    given: FloatArray,
+    split: str,
+    notes: list[str],
+) -> Examples:
+    """Return a row per architecture and setting of which a value, (B, A), is known."""
+    labels = tuple(table.setting(n).label for n in question.given) if given.shape[1] else ()
+    # What a network costs depends on the device, how good it gets does not.
+    devices = _other_devices(settings) if question.target == "cost" else ()
+    columns = Columns(table.space, question.encoding, labels, _varied(settings), devices)
+    chosen: list[Architecture] = [table.architectures[place] for place in places]
+    of_architectures = columns.of_architectures(chosen, given)
+    of_budgets = columns.of_budgets([s.budget for s in settings], [s.device for s in settings])
+    budget, architecture = np.nonzero(known)
+    return Examples(
+        question.target,
+        columns,
+        np.hstack([of_architectures[architecture], of_budgets[budget]]),
+        TARGETS[question.target].learned(values[known]),
+        np.array(places, dtype=np.int64)[architecture],
+        budget,
+        tuple(settings),
+        split,
+        tuple(notes),
+    )
+
+
+def _varied(settings: Sequence[Setting]) -> tuple[str, ...]:
+    return BudgetSpace.of([s.budget for s in settings]).free if settings else ()
+
+
+def _other_devices(settings: Sequence[Setting]) -> tuple[str, ...]:
+    """Return the devices that are not the one on which most settings were measured."""
+    counts = Counter(s.device for s in settings if math.isfinite(s.seconds))
+    usual = counts.most_common(1)[0][0] if counts else ""
+    return tuple(sorted(device for device in counts if device != usual))

@@ -1,0 +1,214 @@
+"""How good predictions of held-out groups are, and how sure that is.
+
+Groups are what was drawn, so they are the sample: an interval comes from the influence of each
+row on a figure (infinitesimal jackknife, as in `bpe_bench.inference`), summed over each group;
+with two kinds of groups the variances add up, less that of single rows (Cameron, Gelbach &
+Miller, 2011). Top-of-ranking figures have no influence: they are resampled.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..errors import ConstantInputWarning
+from ..ranking import best_rank_at_k, kendall, precision_at_k, regret_at_k, sparse
+from .crossfit import IntArray
+from .question import FloatArray
+
+_FEWEST_RANKED = 2
+"""Times k: fewer held-out rows of a setting than this say nothing about its top k."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its interval; NaN where it is not defined or cannot be estimated."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the figure as JSON values, what is unknown as None."""
+        return {k: v if math.isfinite(v) else None for k, v in vars(self).items()}
+
+    def scaled(self, factor: float) -> Figure:
+        """Return the figure and its bounds times a factor."""
+        return Figure(self.value * factor, self.low * factor, self.high * factor)
+
+
+UNKNOWN = Figure(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which rows belong together: along each axis the group of each of n rows."""
+
+    axes: tuple[IntArray, ...]
+    """One or two of shape (n,)."""
+
+    @property
+    def fewest(self) -> int:
+        """Groups along the axis that has the fewest."""
+        return min(np.unique(axis).size for axis in self.axes)
+
+    def variance(self, influence: FloatArray) -> float:
+        """Return the variance of a figure from the influence of each row, (n,)."""
+        n = influence.size
+        found = 0.0
+        for axis in self.axes:
+            groups, place = np.unique(axis, return_inverse=True)
+            sums = np.bincount(place, weights=influence)
+            found += float(np.sum(sums**2)) * groups.size / max(1, groups.size - 1)
+        if len(self.axes) == 2:
+            found = max(found - float(np.sum(influence**2)), 0.0)
+        return found / n**2
+
+
+def r2(y: FloatArray, predicted: FloatArray, clusters: Clusters, confidence: float) -> Figure:
+    """Return the coefficient of determination, 1 − Σ(y − p)² / Σ(y − ȳ)².
+
+    NaN for constant y.
+    """
+    missed, spread = (y - predicted) ** 2, (y - y.mean()) ** 2
+    if spread.max() == 0:
+        return UNKNOWN
+    value = 1 - float(missed.mean() / spread.mean())
+    influence = -(missed - missed.mean()) / spread.mean()
+    influence += missed.mean() / spread.mean() ** 2 * (spread - spread.mean())
+    half = _quantile(clusters, confidence) * math.sqrt(clusters.variance(influence))
+    return Figure(value, value - half, min(1.0, value + half))
+
+
+def rank_correlation(
+    y: FloatArray,
+    predicted: FloatArray,
+    clusters: Clusters,
+    confidence: float,
+    *,
+    within: IntArray | None = None,
+    rounded: bool = False,
+) -> Figure:
+    """Return Kendall's tau-b of predictions and truth.
+
+    Parameters
+    ----------
+    y, predicted
+        Shape (n,).
+    clusters
+        The groups that were held out.
+    confidence
+        Nominal coverage, on Fisher's z scale.
+    within
+        The setting of each row, (n,): the mean over settings of the correlation within
+        each, weighted by its rows. Over all rows by default.
+    rounded
+        Round both to 0.1 % first (sparse Kendall).
+    """
+    if rounded:
+        y, predicted = sparse(y), sparse(predicted)
+    parts = np.zeros(y.size, dtype=np.int64) if within is None else within
+    values, influence = np.full(y.size, np.nan), np.full(y.size, np.nan)
+    for part in np.unique(parts):
+        rows = parts == part
+        if rows.sum() < 2:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConstantInputWarning)  # it is NaN, and left out
+            found = kendall(predicted[rows], y[rows])
+        values[rows], influence[rows] = found.value, found.influence
+    known = np.isfinite(values)
+    if not known.any():
+        return UNKNOWN
+    value = float(values[known].mean())
+    # What a row changes: the correlation of its setting, and that setting's weight in the mean.
+    pull = np.where(known, influence + values - value, 0.0) * y.size / known.sum()
+    if abs(value) >= 1 - 1e-12:
+        return Figure(value, math.nan, math.nan)
+    error = math.sqrt(clusters.variance(pull)) / (1 - value**2)
+    half = _quantile(clusters, confidence) * error
+    return Figure(value, math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half))
+
+
+def share(inside: FloatArray, clusters: Clusters, confidence: float) -> Figure:
+    """Return a share of rows, with Wilson's interval (1927) for as many rows as groups are worth.
+
+    So many independent rows would have the variance that the groups show.
+    """
+    value = float(inside.mean())
+    variance = clusters.variance(inside - value)
+    worth = value * (1 - value) / variance if variance > 0 else clusters.fewest
+    worth = min(worth, inside.size)
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    centre = (value + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth)
+    half *= math.sqrt(value * (1 - value) / worth + z * z / (4 * worth * worth))
+    return Figure(value, max(0.0, centre - half), min(1.0, centre + half))
+
+
+TOP_METRICS: dict[str, Callable[[FloatArray, FloatArray, int], float]] = {
+    "precision_at_k": precision_at_k,
+    "regret_at_k": regret_at_k,
+    "best_rank_at_k": best_rank_at_k,
+}
+
+
+def top_metrics(
+    y: FloatArray,
+    predicted: FloatArray,
+    clusters: Clusters,
+    within: IntArray,
+    k: int,
+    confidence: float,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Figure]:
+    """Return how good the top k of the predictions are: means over settings.
+
+    Intervals are percentiles of a bootstrap over the held-out groups, of settings and of
+    architectures where both are. Settings of fewer than 2k rows do not count: their top k
+    would be most of them.
+
+    Parameters
+    ----------
+    y, predicted, within
+        Truth, prediction and setting of each row, (n,).
+    clusters
+        The groups that were held out.
+    """
+    parts = [np.flatnonzero(within == part) for part in np.unique(within)]
+    parts = [rows for rows in parts if rows.size >= _FEWEST_RANKED * k]
+    if not parts:
+        return dict.fromkeys(TOP_METRICS, UNKNOWN)
+    # Resampling a setting's only group, the setting itself, changes nothing within it.
+    of_rows = any(np.unique(axis[parts[0]]).size > 1 for axis in clusters.axes)
+    of_parts = any(np.unique(axis[parts[0]]).size == 1 for axis in clusters.axes)
+    drawn = np.empty((resamples, len(TOP_METRICS)))
+    for place in range(resamples):
+        chosen = rng.integers(len(parts), size=len(parts)) if of_parts else range(len(parts))
+        rows = [parts[part] for part in chosen]
+        if of_rows:
+            rows = [rng.choice(part, part.size) for part in rows]
+        drawn[place] = _top(y, predicted, rows, k)
+    tails = (1 - confidence) / 2, (1 + confidence) / 2
+    low, high = np.quantile(drawn, tails, axis=0)
+    value = _top(y, predicted, parts, k)
+    return {n: Figure(*map(float, f)) for n, *f in zip(TOP_METRICS, value, low, high, strict=True)}
+
+
+def _top(y: FloatArray, predicted: FloatArray, parts: Sequence[IntArray], k: int) -> FloatArray:
+    metrics = TOP_METRICS.values()
+    found = [[metric(predicted[rows], y[rows], k) for metric in metrics] for rows in parts]
+    mean: FloatArray = np.mean(found, axis=0)
+    return mean
+
+
+def _quantile(clusters: Clusters, confidence: float) -> float:
+    """Return Student's quantile for as many degrees of freedom as groups leave."""
+    return float(stats.t.ppf((1 + confidence) / 2, max(1, clusters.fewest - 2)))
