@@ -186,6 +186,31 @@ def parse_values(text: str) -> dict[str, Value]:
     return values
 
 
+def parse_candidates(texts: Sequence[str]) -> dict[str, tuple[Value, ...]]:
+    """Read texts ``name=value,value,...`` as candidates of hyper-parameters.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is no hyper-parameter.
+    InvalidBudgetError
+        For a value that the hyper-parameter cannot have, or a name that comes twice.
+
+    Examples
+    --------
+    >>> parse_candidates(["epochs=1,2,4", "precision=fp32,fp16"])
+    {'epochs': (1, 2, 4), 'precision': ('fp32', 'fp16')}
+    """
+    found: dict[str, tuple[Value, ...]] = {}
+    for text in texts:
+        name, _, values = (piece.strip() for piece in text.partition("="))
+        if name in found:
+            raise InvalidBudgetError(f"candidates of {name} are given twice; list them in one")
+        read = [parse_values(f"{name}={value}")[name] for value in values.split(",")]
+        found[name] = tuple(dict.fromkeys(read))
+    return found
+
+
 def parse_budget(text: str) -> Budget:
     """Read a budget: the name of a published one, ``name=value,...``, or a name and changes.
 
@@ -272,6 +297,17 @@ class BudgetSpace:
             raise SelectionError("a budget space needs at least one budget, found none")
         return cls({n: tuple({getattr(b, n) for b in found}) for n in HYPER_PARAMETERS})
 
+    @classmethod
+    def around(cls, budget: Budget, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
+        """Return a budget's space with candidates for some of its hyper-parameters.
+
+        Examples
+        --------
+        >>> BudgetSpace.around(BPE_1, {"epochs": (5, 10), "channels": (4, 8)}).size
+        4
+        """
+        return cls({**{n: (v,) for n, v in budget.to_dict().items()}, **_tuples(vary)})
+
     @property
     def free(self) -> tuple[str, ...]:
         """Hyper-parameters with more than one candidate left."""
@@ -331,10 +367,23 @@ class BudgetSpace:
         arguments["cutout"], arguments["image_size"] = pairs[int(rng.integers(len(pairs)))]
         return Budget(**arguments)
 
+    def select(self, most: int, rng: np.random.Generator) -> list[Budget]:
+        """Return all valid budgets if they are at most so many, else a random sample of them."""
+        if self.size <= most:
+            return list(self)
+        found: dict[Budget, None] = {}
+        while len(found) < most:
+            found[self.sample(rng)] = None
+        return list(found)
+
     def _cutouts(self) -> list[tuple[Value, Value]]:
         """Return the pairs of cutout and image size that go together."""
         pairs = itertools.product(self.values["cutout"], self.values["image_size"])
         return [(cutout, size) for cutout, size in pairs if float(cutout) < float(size)]
+
+
+def _tuples(vary: Mapping[str, Sequence[Value]]) -> dict[str, tuple[Value, ...]]:
+    return {name: tuple(values) for name, values in vary.items()}
 
 
 def encode(

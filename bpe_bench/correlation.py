@@ -68,6 +68,35 @@ class BudgetRow:
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     """The estimate behind the row, with its influence."""
 
+    @classmethod
+    def untrained(
+        cls,
+        label: str,
+        budget: Budget,
+        *,
+        correlation: float = math.nan,
+        low: float = math.nan,
+        high: float = math.nan,
+        cost_seconds: float = math.nan,
+        device: str = "",
+    ) -> BudgetRow:
+        """Return the row of a budget that nobody trained: what is predicted of it, if anything."""
+        return cls(
+            label=label,
+            budget=budget,
+            epoch=budget.epochs,
+            correlation=correlation,
+            low=low,
+            high=high,
+            p_value=math.nan,
+            precision_at_k=math.nan,
+            regret_at_k=math.nan,
+            best_rank_at_k=math.nan,
+            cost_seconds=cost_seconds,
+            device=device,
+            pareto=False,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values; what is unknown is None."""
         row = {k: _known(v) for k, v in vars(self).items() if k not in ("budget", "estimate")}

@@ -128,20 +128,14 @@ def predict(
     half = float(np.quantile(residuals, level))
     seconds = costs.seconds(wanted)
     rows = [
-        BudgetRow(
-            label=_describe(budget, space),
-            budget=budget,
-            epoch=budget.epochs,
+        BudgetRow.untrained(
+            _describe(budget, space),
+            budget,
             correlation=float(value),
             low=max(-1.0, float(value) - half),
             high=min(1.0, float(value) + half),
-            p_value=math.nan,
-            precision_at_k=math.nan,
-            regret_at_k=math.nan,
-            best_rank_at_k=math.nan,
             cost_seconds=float(cost),
             device=costs.device,
-            pareto=False,
         )
         for budget, value, cost in zip(wanted, answers, seconds, strict=True)
     ]

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._mip_objective import make_objective, objective_options
+from ._mip_output import pruning_tables, search_lines
 from ._options import common, ranking
-from ._output import Output, duration, number
+from ._output import Output
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from bpe_bench.pruning import PruningReport, Rules
+    from bpe_bench.search import SearchReport
 
-    from bpe_bench.pruning import PruningReport, Round
+_TRAINED, _REPLAYED = (8, 3), (12, 4)
+"""Settings to start with and to add per round, where they are trained and where they are not."""
 
 
-@click.command()
-@click.option("--space", type=str, required=True, help="Search space of the architectures: darts.")
+@click.group(invoke_without_command=True)
+@click.option("--space", help="Search space of the architectures: darts or nas-bench-201.")
 @click.option("--table", help="Table by name or path.  [default: the one shipped for the space]")
 @click.option(
     "--evidence",
     type=click.Choice(["table", "sequential"]),
-    default="table",
-    show_default=True,
-    help="What a round may look at: the whole table, or only settings sampled so far.",
+    help="What a round may look at: the whole table, or only settings sampled so far.  "
+    "[default: table; with --objective train, sequential]",
 )
 @click.option(
     "--importance",
@@ -49,12 +53,12 @@ if TYPE_CHECKING:
 @click.option(
     "--initial",
     type=int,
-    default=12,
-    show_default=True,
-    help="Settings to start with (sequential).",
+    help="Settings to start with (sequential).  [default: 12; with --objective train, 8]",
 )
 @click.option(
-    "--per-round", type=int, default=4, show_default=True, help="Settings per round (sequential)."
+    "--per-round",
+    type=int,
+    help="Settings per round (sequential).  [default: 4; with --objective train, 3]",
 )
 @click.option(
     "--resamples",
@@ -70,19 +74,34 @@ if TYPE_CHECKING:
     show_default=True,
     help="At most so many predicted budgets beside the observed ones.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Prune the least important also where the data do not separate it from the next.",
+)
+@click.option(
+    "--then-search",
+    metavar="SEARCHER",
+    help="Search with the recommended budget: random, evolution, reinforce or darts.",
+)
+@click.option(
+    "--evaluations",
+    type=click.IntRange(min=1),
+    help="--then-search: evaluations.  [default: 6 with real training, 100 over a table]",
+)
+@objective_options
 @ranking
 @common
+@click.pass_context
 def mip(
-    space: str,
+    ctx: click.Context,
+    /,
+    space: str | None,
     table: str | None,
-    evidence: str,
-    importance: str,
     max_cost_hours: tuple[float, ...],
-    keep: int,
-    initial: int,
-    per_round: int,
-    resamples: int,
     predictions: int,
+    then_search: str | None,
+    evaluations: int | None,
     statistic: str,
     split: str | None,
     where: str | None,
@@ -93,20 +112,29 @@ def mip(
     output: Path | None,
     seed: int,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Find out which hyper-parameters of a budget matter, and which budgets to use.
 
     Minimum importance pruning (Zheng et al., CVPR 2020): round by round the
     hyper-parameter that matters least for the correlation with full training
-    is pinned at its cheapest value. Says of every step whether the data carry it.
+    is pinned at its cheapest value. Says of every step whether the data carry
+    it, and prunes nothing that they do not, unless told to with --force.
 
     \b
     Example:
       bpe-bench mip --space darts --max-cost-hours 0.1 --max-cost-hours 0.6
+
+    \b
+    With real training, on the digits that come with scikit-learn:
+      bpe-bench mip --space darts --objective train
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    if space is None:
+        raise click.MissingParameter(param_hint="'--space'", param_type="option", ctx=ctx)
     from bpe_bench.budget import parse_values
-    from bpe_bench.catalog import open_table_of
-    from bpe_bench.pruning import minimum_importance_pruning
+    from bpe_bench.pruning import prune
     from bpe_bench.randomness import as_generator
     from bpe_bench.table import Split
 
@@ -114,109 +142,105 @@ def mip(
 
     out = Output(format_, output, quiet)
     save = figure_saver(plot)
-    name, opened = open_table_of(space, table)
-    with out.progress("pruning") as progress:
-        report = minimum_importance_pruning(
-            opened,
-            rng=as_generator(seed),
-            name=name,
-            importance=importance,
-            evidence="sequential" if evidence == "sequential" else "table",
-            statistic=statistic,
-            split=Split(split) if split else None,
-            where=parse_values(where) if where else None,
+    rng = as_generator(seed)
+    rules = _rules(options, confidence)
+    if then_search is not None:
+        from bpe_bench.search import SEARCHERS
+
+        if then_search not in SEARCHERS:
+            from bpe_bench.errors import unknown_name
+
+            raise unknown_name("searcher", then_search, SEARCHERS)
+    wanted: dict[str, Any] = {"statistic": statistic, "top_k": top_k, "confidence": confidence}
+    wanted["split"] = Split(split) if split else None
+    wanted["where"] = parse_values(where) if where else None
+    objective = make_objective(space, table, options, wanted, rng, out)
+    # Trainings show their own progress.
+    with out.progress("pruning") if objective.kind != "train" else nullcontext() as progress:
+        report = prune(
+            objective,
+            rules,
+            rng=rng,
             max_cost_hours=max_cost_hours,
-            keep=keep,
-            initial=initial,
-            per_round=per_round,
-            resamples=resamples,
             predictions=predictions,
-            top_k=top_k,
-            confidence=confidence,
             progress=progress,
         )
-    out.emit(report.to_json, report.to_frame, lambda: _tables(report))
+    found = None
+    if then_search is not None:
+        found = _search(report, then_search, table, evaluations, options, seed, out)
+    out.emit(
+        lambda: _json(report, found),
+        report.to_frame,
+        lambda: [*pruning_tables(report), *search_lines(report, found)],
+    )
     if save is not None:
         from bpe_bench.report.figures import pruning_figure
 
         save(pruning_figure(report))
-    out.warn(report.warnings)
+    out.warn([*report.warnings, *(found.warnings if found else ())])
 
 
-def _tables(report: PruningReport) -> list[RenderableType]:
-    from rich.text import Text
+def _rules(options: dict[str, Any], confidence: float) -> Rules:
+    from bpe_bench.pruning import Rules
 
-    title = Text.assemble(
-        (f"{report.table}", "bold"),
-        f": minimum importance pruning by {report.importance_estimator}, {report.evidence} "
-        f"evidence worth {report.cost_hours:,.0f} device hours",
+    training = options["objective"] == "train"
+    initial, per_round = _TRAINED if training else _REPLAYED
+    evidence = options["evidence"] or ("sequential" if training else "table")
+    return Rules(
+        importance=options["importance"],
+        sequential=evidence == "sequential",
+        keep=options["keep"],
+        initial=initial if options["initial"] is None else options["initial"],
+        per_round=per_round if options["per_round"] is None else options["per_round"],
+        resamples=options["resamples"],
+        confidence=confidence,
+        force=options["force"],
     )
-    order = " → ".join("+".join(r.pruned) for r in report.rounds if r.pruned) or "nothing"
-    return [
-        title,
-        _rounds(report),
-        Text.assemble(("pruned: ", "bold"), order),
-        Text.assemble(("kept:   ", "bold"), ", ".join(report.kept), f"; {report.stop_reason}"),
-        Text(""),
-        _recommended(report),
-        Text(
-            "training: epochs x layers x channels, pixels, batch size, precision; (predicted): "
-            "never trained; *: hardly varies, so it is not eligible for pruning"
-        ),
-    ]
 
 
-def _rounds(report: PruningReport) -> RenderableType:
-    """Return a line per hyper-parameter and a column per round."""
-    from rich.table import Table
+def _search(
+    report: PruningReport,
+    searcher: str,
+    table: str | None,
+    evaluations: int | None,
+    options: dict[str, Any],
+    seed: int,
+    out: Output,
+) -> SearchReport:
+    """Search with the budget that the report recommends: over its table, or by training."""
+    from bpe_bench.errors import SelectionError
+    from bpe_bench.spaces import get_space
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("importance")
-    for index in range(1, len(report.rounds) + 1):
-        table.add_column(f"round {index}", justify="right")
-    names = dict.fromkeys(n for r in report.rounds for n in r.importances)
-    for name in names:
-        table.add_row(name, *(_importance(done, name) for done in report.rounds))
-    table.add_row("", *("" for _ in report.rounds))
-    lines = {
-        "settings": [str(r.evaluated) for r in report.rounds],
-        "pruned": ["\n".join(r.pruned) or "–" for r in report.rounds],
-        "pinned to": ["\n".join(map(str, r.pinned_to.values())) or "–" for r in report.rounds],
-        "least in": [number(r.stability, "{:.0%}") for r in report.rounds],
-        "separable": ["yes" if r.separable else "no" for r in report.rounds],
-    }
-    for name, cells in lines.items():
-        table.add_row(name, *cells)
-    return table
+    from .search import defaults, search_once, whole_table
+
+    best = report.best()
+    if best is None:
+        raise SelectionError("no budget is recommended, so there is nothing to search with")
+    whole = None
+    if report.objective == "replay":
+        whole = whole_table(report.space, table)
+        if len(whole[1].architectures) < get_space(report.space).size:
+            whole = None
+    given = defaults() | {name: options[name] for name in ("data", "device", "store")}
+    given["budget"] = str(best.row.budget) if whole is None else best.row.setting
+    return search_once(
+        searcher,
+        report.space,
+        "train" if whole is None else "table",
+        table if whole is None else whole[0],
+        given,
+        evaluations=evaluations or (6 if whole is None else 100),
+        seed=seed,
+        out=out,
+    )
 
 
-def _importance(done: Round, name: str) -> str:
-    value = done.importances.get(name)
-    if value is None:
-        return ""
-    text = f"{value.mean:.2f} ({value.low:.2f}–{value.high:.2f})"
-    return text if value.eligible else f"{text}*"
-
-
-def _recommended(report: PruningReport) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("recommended", no_wrap=True)
-    for column in (report.statistic.capitalize(), f"{report.confidence:.0%} interval", "cost"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("device", "best within", "training"):
-        table.add_column(column, no_wrap=True)
-    for item in report.recommended:
-        row, budget = item.row, item.row.budget
-        table.add_row(
-            row.label if item.observed else "(predicted)",
-            number(row.correlation),
-            f"\\[{number(row.low, '{:.2f}')}, {number(row.high, '{:.2f}')}]",
-            duration(row.cost_seconds),
-            row.device or "–",
-            ", ".join(f"{hours:g} h" for hours in item.best_under_hours),
-            f"{budget.epochs} x {budget.layers} x {budget.channels}, {budget.image_size}, "
-            f"{budget.batch_size}, {budget.precision}",
-        )
-    return table
+def _json(report: PruningReport, found: SearchReport | None) -> dict[str, Any]:
+    values = report.to_json()
+    if found is not None:
+        values["search"] = found.to_json()
+        values["costs"] = {
+            "pruning_hours": report.cost_hours,
+            "search_hours": found.simulated_seconds / 3600,
+        }
+    return values

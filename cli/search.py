@@ -16,14 +16,16 @@ from .train import DEFAULT_STORE, default_budgets
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from bpe_bench.budget import Budget
     from bpe_bench.estimators import Estimator
     from bpe_bench.search import Comparison, Searcher, SearchReport, SearchTrace
-    from bpe_bench.table import Table
+    from bpe_bench.surrogate import FittedSurrogate
+    from bpe_bench.table import Setting, Table
 
 _TABLE_SECONDS = 12_000.0
 """Default allowance over a table, that of the published NAS-Bench-201 searches."""
-_TRAINED_EVALUATIONS = 6
-"""Default allowance with real training."""
+_EVALUATIONS = {"train": 6, "surrogate": 100}
+"""Default allowance where it is not in seconds."""
 _TABLE_REPEATS, _TRAINED_REPEATS = 100, 2
 _WORTH_PROCESSES = 50
 """Repeats over a table from which on processes save more time than starting them takes."""
@@ -54,6 +56,16 @@ _WORTH_PROCESSES = 50
     help="How evaluations are trained.  [default: the table's cheapest; for training, as train]",
 )
 @click.option(
+    "--surrogate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="surrogate: a file of `bpe-bench surrogate fit`; with --table, judged by that table.",
+)
+@click.option(
+    "--extrapolate",
+    is_flag=True,
+    help="surrogate: allow a budget outside of what it was fitted on.",
+)
+@click.option(
     "--table-seeds",
     type=click.Choice(["mean", "random"]),
     default="mean",
@@ -63,7 +75,8 @@ _WORTH_PROCESSES = 50
 @click.option(
     "--evaluations",
     type=int,
-    help=f"Most evaluations.  [default: {_TRAINED_EVALUATIONS} with real training]",
+    help=f"Most evaluations.  [default: {_EVALUATIONS['train']} with real training, "
+    f"{_EVALUATIONS['surrogate']} with a surrogate]",
 )
 @click.option(
     "--seconds",
@@ -188,7 +201,8 @@ def search(
     get_space(space)
     training = estimator_name == "train"
     if evaluations is None and seconds is None:
-        evaluations, seconds = (_TRAINED_EVALUATIONS, None) if training else (None, _TABLE_SECONDS)
+        evaluations = _EVALUATIONS.get(estimator_name)
+        seconds = None if evaluations else _TABLE_SECONDS
     check_allowance(evaluations, seconds)
     if traces is not None and not traces.parent.is_dir():
         raise click.UsageError(f"--traces: there is no folder {traces.parent}; make it first")
@@ -223,6 +237,33 @@ def search(
         out.note(
             "darts is left out, for it trains a supernet: --searcher darts runs it over a table"
         )
+
+
+def defaults() -> dict[str, Any]:
+    """Return the options of a search where none is given."""
+    return {p.name: p.get_default(click.Context(search)) for p in search.params if p.name}
+
+
+def search_once(
+    searcher: str,
+    space: str,
+    estimator_name: str,
+    table: str | None,
+    options: dict[str, Any],
+    *,
+    evaluations: int,
+    seed: int,
+    out: Output,
+) -> SearchReport:
+    """Run one search as `search` would, with the options that `defaults` has."""
+    from bpe_bench.search import summarise
+
+    training = estimator_name == "train"
+    (one,) = _searchers(searcher, space, training, evaluations, options)
+    name, estimator = _estimator(estimator_name, space, table, options)
+    with out.progress(f"{one.name}: one search") as progress:
+        found = _run(one, estimator, 1, seed, evaluations, None, None, progress)
+    return summarise(found, estimator, table=name)
 
 
 def _run(
@@ -305,14 +346,11 @@ def _estimator(
 ) -> tuple[str, Estimator]:
     """Return where evaluations come from, and the table's name if it is one."""
     if kind == "surrogate":
-        raise click.UsageError(
-            "no surrogate is fitted by this version's commands; take --estimator table or train, "
-            "or bpe_bench.estimators.SurrogateEstimator with a model of your own"
-        )
+        return _surrogate(space, table, options)
     if kind == "table":
         from bpe_bench.estimators import TableEstimator
 
-        name, opened = _whole_table(space, table)
+        name, opened = whole_table(space, table)
         return name, TableEstimator(
             opened,
             options["budget"],
@@ -335,7 +373,52 @@ def _estimator(
     )
 
 
-def _whole_table(space: str, table: str | None) -> tuple[str, Table]:
+def _surrogate(space: str, table: str | None, options: dict[str, Any]) -> tuple[str, Estimator]:
+    """Return a fitted surrogate at a budget; where the table is whole, judged by it."""
+    from bpe_bench.catalog import open_table_of
+    from bpe_bench.errors import SelectionError
+    from bpe_bench.estimators import SurrogateEstimator, TableEstimator
+    from bpe_bench.spaces import get_space
+    from bpe_bench.surrogate import load_surrogate
+
+    if options["surrogate"] is None:
+        raise click.UsageError(
+            "--estimator surrogate needs --surrogate FILE; make one with: bpe-bench surrogate fit "
+            "TABLE -o FILE"
+        )
+    fitted = load_surrogate(options["surrogate"])
+    if fitted.space != space:
+        raise SelectionError(
+            f"the surrogate {options['surrogate']} is of space {fitted.space!r}, not of {space!r}"
+        )
+    name, opened, judge = fitted.table, None, None
+    if table is not None:
+        name, opened = open_table_of(space, table)
+        fitted.check_table(opened)
+        if len(opened.architectures) >= get_space(space).size:
+            judge = TableEstimator(
+                opened, dataset=fitted.dataset, report_dataset=options["report_dataset"]
+            )
+    budget = _budget_of(fitted, options["budget"])
+    one = fitted.at(budget, table=opened, extrapolate=options["extrapolate"])
+    return name, SurrogateEstimator(one, judge=judge, dataset=fitted.dataset, budget=budget)
+
+
+def _dearness(setting: Setting) -> tuple[float, int]:
+    return (setting.seconds if math.isfinite(setting.seconds) else 0.0, setting.budget.epochs)
+
+
+def _budget_of(fitted: FittedSurrogate, text: str | None) -> Budget:
+    """Return the budget that is asked for; by default the dearest that the surrogate knows."""
+    from bpe_bench.budget import parse_budget
+
+    if text is None:
+        return max(fitted.settings, key=_dearness).budget
+    setting = fitted.setting(text)
+    return parse_budget(text) if setting is None else setting.budget
+
+
+def whole_table(space: str, table: str | None) -> tuple[str, Table]:
     """Open the table asked for, or the registered one that holds a whole space."""
     from bpe_bench.catalog import entries, open_table_of
 

@@ -27,6 +27,9 @@ class Evaluation:
     state: State = "done"
     message: str = ""
     """Why it failed; empty otherwise."""
+    low: float = math.nan
+    high: float = math.nan
+    """Bounds of the accuracy's interval, where the answer is a prediction that has one."""
 
     @property
     def usable(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ..budget import Budget
 from ..curves import FloatArray
 from ..spaces import Architecture
-from .base import Evaluation, Outcome, Source
+from .base import Estimator, Evaluation, Outcome, Source
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Prediction:
     """Fractions in [0, 1], shape (A,)."""
     seconds: FloatArray
     """Device seconds that training them would take, shape (A,); NaN if unknown."""
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+    """Bounds of the accuracies' intervals, shape (A,), NaN where there is none; None if the
+    surrogate gives none."""
 
 
 class Surrogate(Protocol):
@@ -45,37 +49,63 @@ class SurrogateEstimator:
         Predicts the signal, what a search may look at.
     full
         Predicts full training, for the final report; by default the same.
+    judge
+        Knows the final figures, for instance a table of the whole space: then they are
+        those of trainings, and how far the surrogate led astray shows. By default they
+        are predicted.
+    dataset, budget
+        What the signal is on, and how the networks would be trained; if it is known.
     """
 
     source: Source = "surrogate"
-    dataset = report_dataset = ""
-    budget: Budget | None = None
-    full_seconds = float("nan")
 
-    def __init__(self, surrogate: Surrogate, full: Surrogate | None = None) -> None:
-        self.surrogate, self.full = surrogate, full or surrogate
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        full: Surrogate | None = None,
+        *,
+        judge: Estimator | None = None,
+        dataset: str = "",
+        budget: Budget | None = None,
+    ) -> None:
+        self.surrogate, self.full, self.judge = surrogate, full or surrogate, judge
+        self.dataset, self.budget = dataset, budget
 
     @property
     def space(self) -> str:
         """Name of the search space."""
         return self.surrogate.space
 
+    @property
+    def report_dataset(self) -> str:
+        """What the final figures are on."""
+        return self.dataset if self.judge is None else self.judge.report_dataset
+
+    @property
+    def full_seconds(self) -> float:
+        """Mean device seconds of full training; NaN if there is no judge that knows."""
+        return math.nan if self.judge is None else self.judge.full_seconds
+
     def expected_seconds(self, architecture: Architecture) -> float:
         """Return the predicted cost."""
         return float(self.surrogate.predict([architecture]).seconds[0])
 
     def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
-        """Return what the surrogate predicts."""
+        """Return what the surrogate predicts, with its interval."""
         predicted = self.surrogate.predict([architecture])
         accuracy = float(predicted.accuracy[0])
         seconds = float(predicted.seconds[0])
         if not math.isfinite(accuracy):
             return Evaluation(math.nan, seconds, "surrogate", "failed", "nothing is predicted")
-        return Evaluation(accuracy, seconds, "surrogate")
+        bounds = [math.nan if b is None else float(b[0]) for b in (predicted.low, predicted.high)]
+        return Evaluation(accuracy, seconds, "surrogate", low=bounds[0], high=bounds[1])
 
     def outcome(self, architecture: Architecture) -> Outcome:
-        """Return the prediction for full training; a surrogate knows nothing of test images."""
-        return Outcome(float(self.full.predict([architecture]).accuracy[0]), float("nan"))
+        """Return what the judge knows; without one the prediction, as no test image was seen."""
+        if self.judge is not None:
+            return self.judge.outcome(architecture)
+        return Outcome(float(self.full.predict([architecture]).accuracy[0]), math.nan)
 
-    def optimum(self) -> None:
-        """Return None: the best of a space is not known by predicting."""
+    def optimum(self) -> Outcome | None:
+        """Return the judge's; without one None: the best is not known by predicting."""
+        return None if self.judge is None else self.judge.optimum()

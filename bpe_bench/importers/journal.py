@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -46,7 +46,7 @@ class _Way:
         return cls(trial.budget, trial.dataset, trial.protocol, trial.recipe, trial.code_version)
 
 
-def read(source: Path, progress: Progress) -> Table:
+def read(source: Path, progress: Progress, only: Collection[str] | None = None) -> Table:
     """Read the finished trainings of a journal.
 
     Parameters
@@ -55,6 +55,8 @@ def read(source: Path, progress: Progress) -> Table:
         The store of ``bpe-bench train``; it may be in use.
     progress
         Called with the share that is done.
+    only
+        Identities of the trials to read; all by default.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def read(source: Path, progress: Progress) -> Table:
     try:
         with Journal(source, read_only=True) as journal:
             counts = journal.counts()
-            entries = list(_shown(journal, counts["done"] + counts["diverged"], progress))
+            entries = list(_shown(journal, counts["done"] + counts["diverged"], progress, only))
     except JournalError as error:
         raise SourceFileError(str(error)) from error
     if not any(entry.state == "done" for entry in entries):
@@ -87,10 +89,12 @@ def read(source: Path, progress: Progress) -> Table:
     return table
 
 
-def _shown(journal: Journal, number: int, progress: Progress) -> Iterator[Entry]:
+def _shown(
+    journal: Journal, number: int, progress: Progress, only: Collection[str] | None
+) -> Iterator[Entry]:
     for place, entry in enumerate(journal.entries(["done", "diverged"])):
         # One that diverged in its first epoch has nothing to show.
-        if _records(entry):
+        if _records(entry) and (only is None or entry.trial.id in only):
             yield entry
         progress(min(0.9, 0.9 * (place + 1) / max(number, 1)))
 

@@ -168,7 +168,16 @@ class _Loop:
         if not self._is_free(architecture):
             self._paid += answer.cost_seconds
         self._seen.add(architecture)
-        self.steps.append(Step(architecture, answer.accuracy, self.clock, answer.state))
+        self.steps.append(
+            Step(
+                architecture,
+                answer.accuracy,
+                self.clock,
+                answer.state,
+                answer.low,
+                answer.high,
+            )
+        )
         if answer.accuracy > self._best:
             self._best, self._found = answer.accuracy, architecture
         self.searcher.tell(architecture, answer)

@@ -28,6 +28,14 @@ class Step:
     clock: float
     """Simulated seconds since the beginning, when the answer was there."""
     state: State = "done"
+    low: float = math.nan
+    high: float = math.nan
+    """Bounds of the signal's interval, where it was predicted with one."""
+
+    @property
+    def predicted(self) -> bool:
+        """Whether the signal has an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ class SearchTrace:
         texts: dict[Architecture, int] = {}
         steps = [
             [texts.setdefault(s.architecture, len(texts)), _known(s.accuracy), _known(s.clock)]
-            + ([s.state] if s.state != "done" else [])
+            + ([s.state] if s.state != "done" or s.predicted else [])
+            + ([s.low, s.high] if s.predicted else [])
             for s in self.steps
         ]
         return {
@@ -102,8 +111,8 @@ class SearchTrace:
             parameters=values["parameters"],
             space=space.name,
             steps=tuple(
-                Step(architectures[place], _number(accuracy), _number(clock), *state)
-                for place, accuracy, clock, *state in values["steps"]
+                Step(architectures[place], _number(accuracy), _number(clock), *rest)
+                for place, accuracy, clock, *rest in values["steps"]
             ),
             found=None if values["found"] is None else space.parse(values["found"]),
             seconds=_number(values["seconds"]),

@@ -435,6 +435,21 @@ def count_flops(network: ProxyNetwork, image_size: int) -> int:
     return sum(counts)
 
 
+def flops_of(architecture: Architecture, budget: Budget, classes: int = 10) -> int:
+    """Return the multiply-adds of an architecture's network on one image of a budget's size.
+
+    Counted on shapes alone: nothing is computed and nothing drawn.
+
+    Raises
+    ------
+    TrainingError, GenotypeError, UnknownNameError
+        As `build_network`.
+    """
+    with torch.device("meta"):
+        network = build_network(architecture, budget, classes)
+        return count_flops(network, budget.image_size)
+
+
 def _stem(channels_in: int, channels_out: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),

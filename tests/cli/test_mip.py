@@ -7,7 +7,7 @@ import pytest
 
 from bpe_bench.importance import ESTIMATORS
 
-QUICK = ("mip", "--space", "darts", "--resamples", 2, "--predictions", 2)
+QUICK = ("mip", "--space", "darts", "--resamples", 2, "--predictions", 2, "--force")
 
 
 def test_json_has_the_fields_that_were_promised(as_json):

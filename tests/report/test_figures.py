@@ -25,7 +25,7 @@ def correlation_report(darts_bpe):
 @pytest.fixture(scope="module")
 def pruning_report(darts_bpe):
     rng = np.random.default_rng(0)
-    return minimum_importance_pruning(darts_bpe, rng=rng, name="darts-bpe", resamples=3)
+    return minimum_importance_pruning(darts_bpe, rng=rng, name="darts-bpe", resamples=3, force=True)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ each_estimator = pytest.mark.parametrize("importance", ESTIMATORS)
 
 
 def prune(table, seed=0, **options):
-    options = {"resamples": 3, "predictions": 0, **options}
+    options = {"resamples": 3, "predictions": 0, "force": True, **options}
     return minimum_importance_pruning(table, rng=np.random.default_rng(seed), **options)
 
 
@@ -34,6 +34,7 @@ def report_of(importance):
         importance=importance,
         max_cost_hours=ALLOWANCES,
         resamples=10,
+        force=True,
     )
 
 

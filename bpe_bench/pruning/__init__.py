@@ -1,0 +1,32 @@
+"""Minimum importance pruning (MIP): which hyper-parameters of a budget to stop varying.
+
+Zheng et al., CVPR 2020, section 3, as restated in ``docs/mip.md``. In every
+round a model of the correlation says which hyper-parameter matters least; it is
+pinned at its cheapest value, and the rest is judged again. The paper leaves
+open how many settings to start with, how many to add, when to stop and what to
+pick; here these are parameters.
+"""
+
+from __future__ import annotations
+
+from .objective import OBJECTIVES, Objective, ObjectiveKind, Replay
+from .procedure import EVIDENCE, EvidenceKind, minimum_importance_pruning, prune
+from .report import Importance, PruningReport, Recommendation, Round
+from .rounds import Pruning, Rules
+
+__all__ = [
+    "EVIDENCE",
+    "OBJECTIVES",
+    "EvidenceKind",
+    "Importance",
+    "Objective",
+    "ObjectiveKind",
+    "Pruning",
+    "PruningReport",
+    "Recommendation",
+    "Replay",
+    "Round",
+    "Rules",
+    "minimum_importance_pruning",
+    "prune",
+]

@@ -1,0 +1,206 @@
+"""Where the correlation of a setting comes from: what pruning asks, and the answers of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..budget import Budget, Value
+from ..correlation import BudgetRow, correlate
+from ..errors import SelectionError
+from ..evidence import Evidence
+from ..holdout import HalfCorrelations, half_correlations
+from ..prediction import CostModel
+from ..table import Split, Table
+
+ObjectiveKind = Literal["replay", "surrogate", "train"]
+OBJECTIVES: tuple[ObjectiveKind, ...] = ("replay", "surrogate", "train")
+"""A table's finished trainings, a surrogate's predictions, or real training."""
+
+FEWEST_SETTINGS = 4
+"""With fewer there is nothing that importance could be judged by."""
+
+
+class Objective(Protocol):
+    """Settings that can be asked for, and what is found when they are."""
+
+    @property
+    def kind(self) -> ObjectiveKind:
+        """Which of `OBJECTIVES` it is."""
+
+    @property
+    def space(self) -> str:
+        """Name of the search space."""
+
+    @property
+    def name(self) -> str:
+        """What to call the source in the report."""
+
+    @property
+    def statistic(self) -> str:
+        """Which correlation it is, a key of `bpe_bench.ranking.STATISTICS`."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What its user must know, a sentence each."""
+
+    @property
+    def pool(self) -> Evidence:
+        """Settings that can be asked for, with expected costs; correlations count in `known`."""
+
+    @property
+    def costs(self) -> CostModel:
+        """What settings of the space cost, relative to one another."""
+
+    @property
+    def known(self) -> Evidence:
+        """Settings whose correlation is known, paid for or not: what is recommended from."""
+
+    @property
+    def predicts_beyond(self) -> bool:
+        """Whether a forest fitted to `known` may answer where the pool has no setting left."""
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing more is evaluated; empty while settings are."""
+
+    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+        """Return settings of the pool with their correlations; those that have none are left out.
+
+        Fewer than asked for, and a reason in `stopped`, when an allowance is used up.
+        """
+
+    def hours(self, rows: Sequence[BudgetRow]) -> float:
+        """Return the device hours of the trainings that some settings rest on."""
+
+    def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
+        """Return the correlations of the settings of `known` on halves of the architectures.
+
+        None where there are no architectures to halve.
+        """
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Settings of a table, whose trainings are finished."""
+
+    table: Table
+    name: str
+    statistic: str
+    confidence: float
+    split: Split
+    """Where accuracy is taken."""
+    pool: Evidence
+    """Settings with a correlation and a cost."""
+    costs: CostModel
+    rows: tuple[BudgetRow, ...]
+    """All settings, those that cannot be used included."""
+    notes: tuple[str, ...] = ()
+    predicts_beyond: bool = True
+    kind: ObjectiveKind = "replay"
+    stopped: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        table: Table,
+        *,
+        name: str = "",
+        statistic: str = "spearman",
+        split: Split | None = None,
+        labels: Sequence[str] | None = None,
+        where: Mapping[str, Value] | None = None,
+        top_k: int = 10,
+        confidence: float = 0.95,
+    ) -> Replay:
+        """Correlate a table; parameters and errors as for `bpe_bench.correlation.correlate`.
+
+        Raises
+        ------
+        SelectionError
+            If fewer than 4 settings have a correlation and a cost, or none varies.
+        """
+        report = correlate(
+            table, name=name, statistic=statistic, split=split, labels=labels, where=where,
+            epochs="last", top_k=top_k, confidence=confidence,
+        )  # fmt: skip
+        usable = tuple(row for row in report.rows if usable_row(row))
+        if len(usable) < FEWEST_SETTINGS:
+            raise SelectionError(
+                f"pruning needs at least {FEWEST_SETTINGS} settings with a correlation and a "
+                f"cost, found {len(usable)}; widen the selection or use a larger table"
+            )
+        pool = Evidence(usable)
+        check_varied(pool)
+        return cls(
+            table=table,
+            name=name,
+            statistic=statistic,
+            confidence=confidence,
+            split=Split(report.split),
+            pool=pool,
+            costs=CostModel.fit(usable),
+            rows=report.rows,
+            notes=report.warnings,
+        )
+
+    @property
+    def space(self) -> str:
+        """Name of the search space."""
+        return self.table.space
+
+    @property
+    def known(self) -> Evidence:
+        """The pool: all of it was trained."""
+        return self.pool
+
+    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+        """Return settings as they are."""
+        return list(rows)
+
+    def hours(self, rows: Sequence[BudgetRow]) -> float:
+        """Return what the trainings of some settings took, over all architectures."""
+        return sum(row.cost_seconds for row in rows) * len(self.table.architectures) / 3600
+
+    def halves(self, rng: np.random.Generator) -> HalfCorrelations:
+        """Return correlations on halves of the table's architectures."""
+        return halves_of(self.table, self.pool.rows, self.split, self.statistic, rng)
+
+
+def usable_row(row: BudgetRow) -> bool:
+    """Return whether a setting has a correlation and a cost."""
+    return math.isfinite(row.correlation) and math.isfinite(row.cost_seconds)
+
+
+def check_varied(pool: Evidence) -> None:
+    """Raise `SelectionError` if all settings are the same budget."""
+    if not pool.varied:
+        raise SelectionError("all settings are the same budget, so there is nothing to prune")
+
+
+def halves_of(
+    table: Table,
+    rows: Sequence[BudgetRow],
+    split: Split,
+    statistic: str,
+    rng: np.random.Generator,
+) -> HalfCorrelations:
+    """Return the correlations of settings of a table on random halves of its architectures."""
+    label = table.reference().label
+    accuracies = [table.accuracy(row.setting, own_split(table, row.setting, split)) for row in rows]
+    truth = table.accuracy(label, split)
+    return half_correlations(truth, np.column_stack(accuracies), statistic=statistic, rng=rng)
+
+
+def own_split(table: Table, label: str, split: Split) -> Split:
+    """Return a split if a setting has it, else the one that it is ranked by."""
+    return split if (label, split) in table.curves else table.ranking_split(label)
+
+
+def describe(budget: Budget, names: Sequence[str]) -> str:
+    """Return the values of some hyper-parameters as the label of a setting."""
+    return ",".join(f"{name}={getattr(budget, name)}" for name in names) or "setting"

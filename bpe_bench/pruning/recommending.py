@@ -1,0 +1,134 @@
+"""Which budgets to use: the observed front, the best within allowances, and predicted gains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..correlation import BudgetRow, pareto_front
+from ..errors import SelectionError
+from ..evidence import Evidence
+from ..holdout import held_out
+from ..prediction import predict
+from .objective import Objective
+from .report import Recommendation
+from .rounds import Pruning
+
+
+def recommend(
+    run: Pruning, max_cost_hours: Sequence[float], predictions: int, notes: list[str]
+) -> tuple[Recommendation, ...]:
+    """Return budgets to use, by cost; what the user must know of them goes to ``notes``.
+
+    The observed Pareto front with the best per allowance, and at most so many
+    predictions that improve on it. Where all is predicted, the front of the predictions
+    in the remaining space.
+
+    Raises
+    ------
+    SelectionError
+        For an allowance that is not above 0.
+    """
+    known, space = run.objective.known, run.remaining()
+    observed = run.objective.kind != "surrogate"
+    rows = known.rows if observed else tuple(r for r in known.rows if r.budget in space)
+    front = _front(rows)
+    best = _best_within(rows, max_cost_hours, notes, observed=observed)
+    chosen = [
+        Recommendation(row, observed, row.budget in space, tuple(best.get(row.label, ())))
+        for row in front
+    ]
+    if observed:
+        chosen = _with_held_out(chosen, run.objective, known, run.rng, notes)
+        chosen += _predicted(run, rows, predictions, notes)
+    return tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label)))
+
+
+def _front(rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+    on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
+    return [replace(row, pareto=True) for row, on in zip(rows, on_front, strict=True) if on]
+
+
+def _best_within(
+    rows: Sequence[BudgetRow], max_cost_hours: Sequence[float], notes: list[str], *, observed: bool
+) -> dict[str, list[float]]:
+    """Return by label the allowances under which a setting is the best."""
+    what = "observed budget" if observed else "predicted budget of the remaining space"
+    best: dict[str, list[float]] = {}
+    for hours in max_cost_hours:
+        if not 0 < hours < math.inf:
+            raise SelectionError(f"an allowance must be above 0 GPU hours, found {hours:g}")
+        within = [r for r in rows if r.cost_seconds <= hours * 3600]
+        if within:
+            winner = max(within, key=lambda r: (r.correlation, -r.cost_seconds))
+            best.setdefault(winner.label, []).append(hours)
+        elif rows:
+            cheapest = min(rows, key=lambda r: r.cost_seconds)
+            notes.append(
+                f"no {what} costs at most {hours:g} hours per network; the cheapest is "
+                f"{cheapest.label} at {cheapest.cost_seconds / 3600:.3g} hours"
+            )
+    return best
+
+
+def _with_held_out(
+    chosen: Sequence[Recommendation],
+    objective: Objective,
+    known: Evidence,
+    rng: np.random.Generator,
+    notes: list[str],
+) -> list[Recommendation]:
+    """Add what choosing the best at each budget's cost brings on other architectures."""
+    halves = objective.halves(rng)
+    if halves is None:
+        return list(chosen)
+    costs = np.array([row.cost_seconds for row in known.rows])
+    places = {row.label: place for place, row in enumerate(known.rows)}
+    done = [
+        replace(r, held_out=held_out(halves, costs, r.row.cost_seconds, places[r.row.label]))
+        for r in chosen
+    ]
+    largest = max((r.held_out.optimism for r in done if r.held_out), default=math.nan)
+    if math.isfinite(largest):
+        notes.append(
+            "each recommended budget was chosen by the correlation shown beside it; chosen on "
+            f"half of the architectures, it is up to {largest:.3f} lower on the other half (held "
+            "out)"
+        )
+    return done
+
+
+def _predicted(
+    run: Pruning, rows: Sequence[BudgetRow], predictions: int, notes: list[str]
+) -> list[Recommendation]:
+    """Return predictions that improve on what was observed."""
+    if not predictions:
+        return []
+    costs = run.objective.costs
+    observed = Evidence(tuple(rows))
+    known = {row.budget for row in rows}
+    asked, error = predict(observed, costs, run.remaining(), known, run.rng)
+    better = _improving(asked, rows)[:predictions]
+    if better:
+        notes.append(
+            f"predicted budgets were never trained: out of bag the predictions miss by "
+            f"{error:.3f} (root mean square), and their cost, stated for {costs.device}, by a "
+            f"factor of {math.exp(costs.error):.2f}"
+        )
+    return [Recommendation(row, False, True) for row in better]
+
+
+def _improving(asked: Sequence[BudgetRow], observed: Sequence[BudgetRow]) -> list[BudgetRow]:
+    """Return predictions on their own front and above the observed one, largest gain first."""
+    on_front = pareto_front([r.cost_seconds for r in asked], [r.correlation for r in asked])
+    gains = []
+    for row, on in zip(asked, on_front, strict=True):
+        cheaper = [o.correlation for o in observed if o.cost_seconds <= row.cost_seconds]
+        gain = row.correlation - max(cheaper, default=0.0)
+        if on and gain > 0:
+            gains.append((gain, row))
+    gains.sort(key=lambda pair: -pair[0])
+    return [replace(row, pareto=True) for _, row in gains]

@@ -1,0 +1,174 @@
+"""What a pruning did and recommends: frozen results with `to_json` and `to_frame`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..budget import Value
+from ..correlation import BudgetRow
+from ..holdout import HeldOut
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much a hyper-parameter matters in one round."""
+
+    mean: float
+    """Share of what all hyper-parameters explain, averaged over the resamples."""
+    low: float
+    high: float
+    """Percentile interval over the resamples."""
+    eligible: bool
+    """Whether it varied enough to be judged (see `bpe_bench.evidence.Evidence.eligible`)."""
+    moves_with: tuple[str, ...] = ()
+    """Hyper-parameters that move with it; the importance is that of all of them together."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the importance as JSON values."""
+        return {**vars(self), "moves_with": list(self.moves_with)}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of pruning."""
+
+    evaluated: int
+    """Settings in the evidence."""
+    added: tuple[str, ...]
+    """Labels of the settings that this round added to it."""
+    importances: Mapping[str, Importance]
+    """By hyper-parameter, of those not yet pinned that vary."""
+    pruned: tuple[str, ...]
+    """What was pruned; empty if nothing was eligible, or the round abstained."""
+    pinned_to: Mapping[str, Value]
+    """The values they stay at from now on."""
+    least: tuple[str, ...]
+    """The least important group that is eligible."""
+    next_least: tuple[str, ...]
+    """The least important one that stays."""
+    separable: bool
+    """Whether the data separate what is pruned (or `least`) from all eligible ones that stay."""
+    stability: float
+    """Share of the resamples in which it is the least important; NaN if nothing was eligible."""
+
+    @property
+    def abstained(self) -> bool:
+        """Whether there was something to prune, and the data did not carry it."""
+        return bool(self.least) and not self.pruned
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the round as JSON values."""
+        return {
+            "evaluated": self.evaluated,
+            "added": list(self.added),
+            "importances": {name: value.to_json() for name, value in self.importances.items()},
+            "pruned": list(self.pruned),
+            "pinned_to": dict(self.pinned_to),
+            "least": list(self.least),
+            "next_least": list(self.next_least),
+            "separable": self.separable,
+            "abstained": self.abstained,
+            "stability": None if math.isnan(self.stability) else self.stability,
+        }
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A budget to use."""
+
+    row: BudgetRow
+    """The row of an observed setting, or the prediction in the same shape."""
+    observed: bool
+    """Whether it was trained; else it is predicted."""
+    in_remaining_space: bool
+    """Whether its pruned hyper-parameters have the values that they were pinned at."""
+    best_under_hours: tuple[float, ...] = ()
+    """The allowances under which it is the best observed budget."""
+    held_out: HeldOut | None = None
+    """What choosing the best at this cost brings on architectures that it was not chosen by."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recommendation as JSON values."""
+        return {
+            **self.row.to_json(),
+            "observed": self.observed,
+            "in_remaining_space": self.in_remaining_space,
+            "best_under_hours": list(self.best_under_hours),
+            "held_out": None if self.held_out is None else self.held_out.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """What minimum importance pruning did and what it recommends."""
+
+    space: str
+    table: str
+    """Name of the table, the surrogate's, or of the store of trainings."""
+    objective: str
+    """Where correlations came from: replay, surrogate or train."""
+    statistic: str
+    confidence: float
+    importance_estimator: str
+    evidence: str
+    force: bool
+    """Whether it pruned what the data could not separate."""
+    resamples: int
+    rounds: tuple[Round, ...]
+    pruning_order: tuple[str, ...]
+    """Pruned hyper-parameters, first pruned first; those pinned together are neighbours."""
+    kept: tuple[str, ...]
+    """Hyper-parameters left, the most important first."""
+    recommended: tuple[Recommendation, ...]
+    """By cost: the observed Pareto front, and predicted budgets that would improve it."""
+    cost_hours: float
+    """Device hours of the trainings that the evidence rests on, over all architectures."""
+    stop_reason: str
+    warnings: tuple[str, ...]
+    rows: tuple[BudgetRow, ...] = field(repr=False, default=())
+    """All settings whose correlation is known, for figures."""
+
+    def best(self) -> Recommendation | None:
+        """Return what to search with: the observed best under the largest allowance.
+
+        Without allowances, the observed budget of the best correlation; where nothing
+        was observed, the predicted one. None if nothing is recommended.
+        """
+        allowed = [r for r in self.recommended if r.best_under_hours]
+        if allowed:
+            return max(allowed, key=lambda r: max(r.best_under_hours))
+        known = [r for r in self.recommended if r.observed] or list(self.recommended)
+        return max(known, key=lambda r: r.row.correlation, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        plain = (
+            "space", "table", "objective", "statistic", "confidence", "importance_estimator",
+            "evidence", "force", "resamples", "cost_hours", "stop_reason",
+        )  # fmt: skip
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "rounds": [r.to_json() for r in self.rounds],
+            "pruning_order": list(self.pruning_order),
+            "kept": list(self.kept),
+            "recommended": [r.to_json() for r in self.recommended],
+            "warnings": list(self.warnings),
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line per recommended budget, hyper-parameters as columns."""
+        import pandas as pd
+
+        rows = []
+        for item in self.recommended:
+            row = item.to_json()
+            held_out = row.pop("held_out") or {}
+            row |= {f"held_out_{name}": value for name, value in held_out.items()}
+            rows.append({**row.pop("budget"), **row})
+        return pd.DataFrame(rows, columns=None if rows else ["label"]).set_index("label")

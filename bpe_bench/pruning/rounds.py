@@ -1,0 +1,294 @@
+"""The rounds of minimum importance pruning: judge, pin the least important, sample, repeat."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..budget import Budget, BudgetSpace, Value, encode
+from ..correlation import BudgetRow
+from ..errors import SelectionError
+from ..evidence import Evidence, covering
+from ..importance import get_estimator
+from ..inference import FloatArray
+from ..prediction import predict
+from .objective import Objective
+from .report import Importance, Round
+
+_ROOMY = 4096
+"""An image size that any cutout fits into, where only costs are compared."""
+
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the paper leaves open, and how sure a pruning must be."""
+
+    importance: str = "forest"
+    """A key of `bpe_bench.importance.ESTIMATORS`."""
+    sequential: bool = True
+    """Look only at settings sampled so far, a cheap covering design first; or at the whole pool."""
+    keep: int = 2
+    """Stop when so many groups of hyper-parameters are left."""
+    initial: int = 12
+    per_round: int = 4
+    """Settings to start with and to add per round, if sequential."""
+    resamples: int = 50
+    """Draws of settings and architectures behind every interval."""
+    confidence: float = 0.95
+    """Nominal coverage of the intervals."""
+    force: bool = False
+    """Prune the least important group also where the data do not separate it from the next."""
+
+    def __post_init__(self) -> None:
+        get_estimator(self.importance)
+        for name in ("keep", "initial", "per_round", "resamples"):
+            value, least = getattr(self, name), 2 if name in ("resamples", "initial") else 1
+            if value < least:
+                raise SelectionError(f"{name} must be at least {least}, found {value}")
+
+
+@dataclass
+class Pruning:
+    """The state of a pruning: what is known, what is pinned, what was done."""
+
+    objective: Objective
+    rules: Rules
+    rng: np.random.Generator
+    progress: Callable[[float], None] | None = None
+    evidence: Evidence = field(default_factory=lambda: Evidence(()))
+    """What was looked at so far."""
+    pinned: dict[str, Value] = field(default_factory=dict)
+    rounds: list[Round] = field(default_factory=list)
+    answered: int = 0
+    """Settings of the evidence that are a forest's answers."""
+    stop_reason: str = ""
+    _asked: set[Budget] = field(default_factory=set)
+
+    def run(self) -> Pruning:
+        """Run all rounds, and return itself."""
+        pool = self.objective.pool.rows
+        first = covering(pool, (), self.rules.initial) if self.rules.sequential else pool
+        added = self._evaluate(first)
+        expected = max(1, len(self.open_groups()) - self.rules.keep)
+        while not self._ended():
+            done = self._round([row.label for row in added])
+            self.rounds.append(done)
+            self._report(len(self.rounds) / (expected + 1))
+            added = self._evaluate(self._sample(done)) if self.rules.sequential else []
+            if not done.pruned and not added:
+                self.stop_reason = self.objective.stopped or _nothing_to_prune(done)
+        return self
+
+    def open_groups(self) -> list[Group]:
+        """Return the groups that pruning could still reach: not pinned, and varied in the pool."""
+        pool = self.objective.pool
+        names = [n for n in pool.varied if n not in self.pinned]
+        return [g for g in pool.groups(names) if all(map(pool.eligible, g))]
+
+    def kept(self) -> tuple[str, ...]:
+        """Return what was not pruned, the most important in the last round first."""
+        left = [n for g in self.open_groups() for n in g]
+        last = self.rounds[-1].importances if self.rounds else {}
+        return tuple(sorted(left, key=lambda n: -last[n].mean if n in last else 0.0))
+
+    def remaining(self) -> BudgetSpace:
+        """Return the space that is left: pruned ones pinned, unjudged ones at their usual value."""
+        pool = self.objective.pool
+        space = BudgetSpace.of(pool.budgets)
+        open_names = {name for group in self.open_groups() for name in group}
+        for name in space.free:
+            if name in self.pinned:
+                space = space.pin(name, self.pinned[name])
+            elif name not in open_names:
+                space = space.pin(name, pool.usual_value(name))
+        return space
+
+    def _ended(self) -> bool:
+        """Return whether pruning is over, with the reason in `stop_reason`."""
+        left = len(self.open_groups())
+        if not self.stop_reason and left <= self.rules.keep:
+            self.stop_reason = (
+                f"{left} groups of hyper-parameters are left, as many as are to be kept"
+            )
+        if not self.stop_reason and not self.evidence.rows:
+            self.stop_reason = self.objective.stopped or "no setting has a correlation"
+        return bool(self.stop_reason)
+
+    def _evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+        """Add settings to the evidence: those of the pool evaluated, answers as they are."""
+        self._asked |= {row.budget for row in rows}
+        known = {row.label for row in self.objective.pool.rows}
+        found = self.objective.evaluate([row for row in rows if row.label in known])
+        found += [row for row in rows if row.label not in known]
+        error = max(self.evidence.surrogate_error, self.objective.pool.surrogate_error)
+        self.evidence = Evidence((*self.evidence.rows, *found), error)
+        return found
+
+    def _round(self, added: Sequence[str]) -> Round:
+        pool = self.objective.pool
+        names = [n for n in self.evidence.varied if n not in self.pinned]
+        groups = [tuple(n for n in g if n in names) for g in pool.groups(pool.varied)]
+        groups = [g for g in groups if g]
+        shares = self._resample(groups)
+        places = [p for p, g in enumerate(groups) if all(map(self.evidence.eligible, g))]
+        ranked = sorted(places, key=lambda place: float(shares[:, place].mean()))
+        spare = len(self.open_groups()) - self.rules.keep
+        tail = (1 - self.rules.confidence) / 2
+        count = separated(shares[:, ranked], tail, spare)
+        # Without force the smallest set that the data separate from all that stays.
+        chosen = ranked[: 1 if self.rules.force else count] if spare > 0 else []
+        named = chosen or ranked[:1]
+        following = ranked[len(named) : len(named) + 1]
+        pruned = tuple(name for place in chosen for name in groups[place])
+        pins = {k: v for place in chosen for k, v in self._cheapest(groups[place]).items()}
+        self.pinned.update(pins)
+        return Round(
+            evaluated=len(self.evidence.rows),
+            added=tuple(added),
+            importances=self._importances(groups, shares, places, tail),
+            pruned=pruned,
+            pinned_to=pins,
+            least=tuple(name for place in named for name in groups[place]),
+            next_least=tuple(name for place in following for name in groups[place]),
+            separable=0 < count <= len(named),
+            stability=share_least(shares[:, ranked], len(named)),
+        )
+
+    def _importances(
+        self, groups: list[Group], shares: FloatArray, eligible: Sequence[int], tail: float
+    ) -> dict[str, Importance]:
+        low, high = np.quantile(shares, [tail, 1 - tail], axis=0)
+        return {
+            name: Importance(
+                mean=float(shares[:, place].mean()),
+                low=float(low[place]),
+                high=float(high[place]),
+                eligible=place in eligible,
+                moves_with=tuple(other for other in group if other != name),
+            )
+            for place, group in enumerate(groups)
+            for name in group
+        }
+
+    def _resample(self, groups: list[Group]) -> FloatArray:
+        """Return importances (B, G), each from other settings and other architectures."""
+        names = [name for group in groups for name in group]
+        x = encode(self.evidence.budgets, names)
+        columns = [[names.index(name) for name in group] for group in groups]
+        shares = np.empty((self.rules.resamples, len(groups)))
+        if not groups:
+            return shares
+        estimator = get_estimator(self.rules.importance)
+        drawn = self.evidence.draw(self.rules.resamples, self.rng)
+        for b, y in enumerate(drawn):
+            chosen = self.rng.integers(len(x), size=len(x))
+            shares[b] = estimator.importances(x[chosen], y[chosen], columns, self.rng)
+        return shares
+
+    def _cheapest(self, group: Group) -> dict[str, Value]:
+        """Return the observed values of a group that cost least, all else being equal.
+
+        Of values that cost the same (a schedule costs nothing) it is the most usual.
+        """
+        seen = Counter(tuple(getattr(b, n) for n in group) for b in self.evidence.budgets)
+        usual = [values for values, _ in seen.most_common()]
+        base = self.objective.pool.budgets[0].replace(cutout=0, image_size=_ROOMY)
+        variants = [base.replace(**dict(zip(group, values, strict=True))) for values in usual]
+        best = usual[int(np.argmin(self.objective.costs.seconds(variants).round(6)))]
+        return dict(zip(group, best, strict=True))
+
+    def _sample(self, done: Round) -> list[BudgetRow]:
+        """Return the settings to evaluate next: of the pool while it lasts, else answered.
+
+        After a round that abstained only the pool counts: answers made from what is known
+        cannot tell more than that.
+        """
+        if self.objective.stopped:
+            return []
+        wanted = self.rules.per_round
+        pool = [
+            row
+            for row in self.objective.pool.rows
+            if row.budget not in self._asked and self._allows(row.budget)
+        ]
+        chosen = covering(pool, self.evidence.rows, wanted)
+        if len(chosen) < wanted and self.objective.predicts_beyond and not done.abstained:
+            known = self._asked | {row.budget for row in chosen}
+            asked, error = predict(
+                self.objective.known, self.objective.costs, self.remaining(), known, self.rng
+            )
+            answered = covering(asked, (*self.evidence.rows, *chosen), wanted - len(chosen))
+            self.answered += len(answered)
+            chosen += answered
+            self.evidence = Evidence(self.evidence.rows, error)
+        return chosen
+
+    def _allows(self, budget: Budget) -> bool:
+        return all(getattr(budget, name) == value for name, value in self.pinned.items())
+
+    def _report(self, share: float) -> None:
+        if self.progress is not None:
+            self.progress(min(1.0, share))
+
+
+def separated(shares: FloatArray, tail: float, most: int) -> int:
+    """Return how many of the least important groups the data separate from all others.
+
+    The smallest m of at most ``most`` such that every difference in importance between
+    one of the others and one of the first m is above 0 but for a share ``tail`` of the
+    resamples. Groups that do nothing tie, and are separated together.
+
+    Parameters
+    ----------
+    shares
+        Importances (B, G), the least important group first.
+    tail
+        Share of the resamples that may say otherwise.
+    most
+        How many groups can be spared.
+
+    Returns
+    -------
+    int
+        m; 0 if there is none.
+
+    Examples
+    --------
+    >>> shares = np.array([[0.1, 0.1, 0.8], [0.2, 0.1, 0.7]])
+    >>> separated(shares, 0.025, 2), separated(shares, 0.025, 1)
+    (2, 0)
+    """
+    for count in range(1, min(most, shares.shape[1] - 1) + 1):
+        leads = shares[:, None, count:] - shares[:, :count, None]
+        if np.all(np.quantile(leads, tail, axis=0) > 0):
+            return count
+    return 0
+
+
+def share_least(shares: FloatArray, count: int) -> float:
+    """Return the share of rows (B, G) in which the first columns are the least, ties in part."""
+    if not shares.shape[1]:
+        return math.nan
+    if count == 1:
+        least = shares == shares.min(axis=1, keepdims=True)
+        return float(np.mean(least[:, 0] / least.sum(axis=1)))
+    most = shares[:, :count].max(axis=1)
+    return float(np.mean(most <= shares[:, count:].min(axis=1, initial=math.inf)))
+
+
+def _nothing_to_prune(done: Round) -> str:
+    if not done.abstained:
+        return "no hyper-parameter that is left varied enough to be judged"
+    least = "+".join(done.least)
+    if not done.next_least:
+        return f"only {least} varied enough to be judged; --force prunes it all the same"
+    return (
+        f"the data do not separate {least} from {'+'.join(done.next_least)}, the next least "
+        "important, and there is no more evidence; --force prunes it all the same"
+    )

@@ -1,0 +1,314 @@
+"""Real training as the source of correlations: what pruning asks for is trained, and kept."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..budget import Budget, BudgetSpace
+from ..campaign import make_trials, run_campaign
+from ..correlation import BudgetRow, correlate
+from ..curves import Split
+from ..errors import MissingReferenceError, SelectionError
+from ..evidence import Evidence
+from ..execution import Progress
+from ..holdout import HalfCorrelations
+from ..importers.journal import read
+from ..prediction import CostModel
+from ..spaces import Architecture
+from ..table import Table
+from ..training.journal import FINAL_STATES, Entry, Journal
+from ..training.trial import Trial
+from .objective import ObjectiveKind, check_varied, describe, halves_of, usable_row
+
+_MOST_SETTINGS = 512
+"""Settings of a space that can be asked for; of a larger one, a random sample."""
+_FEWEST_ARCHITECTURES = 3
+_FEWEST_TO_HALVE = 6
+_WEIGHED = 3
+"""Architectures whose multiply-adds stand for all."""
+
+Watch = Callable[[str], AbstractContextManager[Callable[[float], None]]]
+"""Shows the progress of a step: is told its name, and gives what is told the share done."""
+
+
+@contextmanager
+def _unwatched(_: str) -> Iterator[Callable[[float], None]]:
+    yield lambda share: None
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and on what networks are trained."""
+
+    store: Path
+    """The journal's file; made if it is not there. What is there is not trained again."""
+    dataset: str
+    """What the images are called (`bpe_bench.campaign.dataset_name`)."""
+    source: str | None = None
+    """Where they are; None for the bundled digits."""
+    device: str = "cpu"
+    jobs: int | None = None
+    """Trainings at a time (`bpe_bench.campaign.run_campaign`)."""
+    executor: str = "local"
+    seed: int = 0
+    """Of the trainings."""
+
+
+@dataclass
+class Trained:
+    """Trains a set of architectures under what pruning asks for, through the journal.
+
+    Which settings come next follows from the seed and from what whole rounds found, so the
+    same command on the same store goes on where it was stopped or killed.
+
+    Raises
+    ------
+    SelectionError
+        For fewer than 3 architectures, a space with nothing to vary, or an allowance that
+        is not above 0.
+    """
+
+    settings: BudgetSpace
+    """The budgets that can be asked for."""
+    reference: Budget
+    """What counts as full training."""
+    architectures: Sequence[Architecture]
+    """Whose ranking counts, all of one space."""
+    workplace: Workplace
+    rng: np.random.Generator
+    """Draws the settings of a space that is too large to list."""
+    statistic: str = "spearman"
+    confidence: float = 0.95
+    max_device_hours: float = math.inf
+    """Nothing more is trained once the store holds so many device hours."""
+    watch: Watch = _unwatched
+    notes: list[str] = field(default_factory=list)
+    stopped: str = ""
+    kind: ObjectiveKind = "train"
+    predicts_beyond: bool = False
+    known: Evidence = field(default_factory=lambda: Evidence(()))
+    _table: Table | None = None
+    _asked: list[Budget] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.architectures = tuple(dict.fromkeys(self.architectures))
+        if len(self.architectures) < _FEWEST_ARCHITECTURES:
+            raise SelectionError(
+                f"a rank correlation needs at least {_FEWEST_ARCHITECTURES} different "
+                f"architectures, found {len(self.architectures)}; name more with --architectures"
+            )
+        if not self.max_device_hours > 0:
+            raise SelectionError(
+                f"the allowance must be above 0 device hours, found {self.max_device_hours:g}"
+            )
+        check_varied(self.pool)
+
+    @property
+    def space(self) -> str:
+        """Name of the search space."""
+        return self.architectures[0].space
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self.workplace.store.name
+
+    @cached_property
+    def pool(self) -> Evidence:
+        """The settings of the space, with costs in multiply-adds (relative to one another)."""
+        budgets = self.settings.select(_MOST_SETTINGS, self.rng)
+        budgets = [budget for budget in budgets if budget != self.reference]
+        costs = _multiply_adds(budgets, self.architectures)
+        return Evidence(
+            tuple(
+                BudgetRow.untrained(describe(budget, self.settings.free), budget, cost_seconds=cost)
+                for budget, cost in zip(budgets, costs, strict=True)
+            )
+        )
+
+    @property
+    def costs(self) -> CostModel:
+        """What settings cost in seconds.
+
+        As measured once enough settings were, before that in proportion to multiply-adds.
+        """
+        if len(self.known.rows) >= 2 * (len(self.pool.varied) + 1):
+            return CostModel.fit(self.known.rows)
+        planned = CostModel.fit(self.pool.rows)
+        ratios = [np.log(r.cost_seconds / self._expected[r.budget]) for r in self.known.rows]
+        shift = np.zeros(len(planned.coefficients))
+        shift[0] = float(np.mean(ratios)) if ratios else 0.0
+        device = self.known.rows[0].device if self.known.rows else ""
+        return replace(planned, coefficients=planned.coefficients + shift, device=device)
+
+    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+        """Train settings on all architectures, those that the allowance pays for.
+
+        Raises
+        ------
+        MissingReferenceError
+            If the allowance ends before all architectures have their reference.
+        """
+        if self._table is None:
+            self._train([self.reference], "the reference")
+            if not self._finished(self.reference):
+                raise MissingReferenceError(
+                    f"the allowance of {self.max_device_hours:g} device hours ends before all "
+                    f"{len(self.architectures)} architectures have their reference "
+                    f"({self.reference}); the same command with a larger --max-device-hours goes on"
+                )
+        affordable = self._affordable(rows)
+        if affordable:
+            self._train([row.budget for row in affordable], f"{len(affordable)} settings")
+        finished = [row for row in affordable if self._finished(row.budget)]
+        if len(finished) < len(rows):
+            self.stopped = (
+                f"the allowance of {self.max_device_hours:g} device hours is used up; the same "
+                "command with a larger one goes on"
+            )
+        self._asked += [row.budget for row in finished]
+        return self._correlated(finished)
+
+    def hours(self, rows: Sequence[BudgetRow]) -> float:
+        """Return all device hours that the store holds, the reference's included."""
+        return self._spent() / 3600
+
+    def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
+        """Return correlations on halves of the architectures; None if those are fewer than 6."""
+        if self._table is None or len(self.architectures) < _FEWEST_TO_HALVE or not self.known.rows:
+            return None
+        return halves_of(self._table, self.known.rows, Split.VALIDATION, self.statistic, rng)
+
+    # What is trained, and what it took
+
+    def _trials(self, budgets: Sequence[Budget]) -> list[Trial]:
+        return make_trials(
+            self.architectures,
+            budgets,
+            dataset=self.workplace.dataset,
+            seeds=(self.workplace.seed,),
+        )
+
+    def _train(self, budgets: Sequence[Budget], what: str) -> None:
+        place, trials = self.workplace, self._trials(budgets)
+        if self._spent() >= self.max_device_hours * 3600:
+            return
+        epochs = sum(trial.budget.epochs for trial in trials)
+        stop, before = threading.Event(), self._epochs()
+        with self.watch(f"training {what} x {len(self.architectures)} networks") as told:
+
+            def watched(now: Progress) -> None:
+                told(min(1.0, (now.epochs - before) / epochs))
+                if now.device_seconds >= self.max_device_hours * 3600:
+                    stop.set()
+
+            run_campaign(
+                place.store, trials, source=place.source, device=place.device, jobs=place.jobs,
+                executor=place.executor, on_progress=watched, stop=stop,
+            )  # fmt: skip
+
+    def _affordable(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+        """Return the settings that the rest of the allowance should pay for, in order."""
+        left = self.max_device_hours * 3600 - self._spent()
+        seconds_per_unit = self._rate()
+        chosen = []
+        for row in rows:
+            expected = self._expected[row.budget] * seconds_per_unit * len(self.architectures)
+            if self._finished(row.budget):
+                chosen.append(row)
+            elif expected <= left:
+                left -= expected
+                chosen.append(row)
+        return chosen
+
+    @cached_property
+    def _expected(self) -> dict[Budget, float]:
+        (full,) = _multiply_adds([self.reference], self.architectures)
+        return {self.reference: full, **{r.budget: r.cost_seconds for r in self.pool.rows}}
+
+    def _rate(self) -> float:
+        """Return device seconds per multiply-add, as measured on all that was trained whole."""
+        done = [self.reference, *self._asked]
+        seconds = sum(record.seconds for entry in self._entries(done) for record in entry.records)
+        units = sum(self._expected[budget] for budget in done) * len(self.architectures)
+        return seconds / units
+
+    def _entries(self, budgets: Sequence[Budget]) -> list[Entry]:
+        with Journal(self.workplace.store) as journal:
+            found = [journal.find(trial) for trial in self._trials(budgets)]
+        return [entry for entry in found if entry is not None]
+
+    def _finished(self, budget: Budget) -> bool:
+        entries = self._entries([budget])
+        ended = sum(entry.state in FINAL_STATES for entry in entries)
+        return ended == len(self.architectures)
+
+    def _spent(self) -> float:
+        with Journal(self.workplace.store) as journal:
+            return journal.device_seconds()
+
+    def _epochs(self) -> int:
+        with Journal(self.workplace.store) as journal:
+            return journal.epochs_recorded()
+
+    # What it says
+
+    def _correlated(self, asked: Sequence[BudgetRow]) -> list[BudgetRow]:
+        """Read the journal, and return the settings asked for that have a correlation."""
+        trials = self._trials([self.reference, *self._asked])
+        table = read(self.workplace.store, lambda share: None, {trial.id for trial in trials})
+        labels = {setting.budget: setting.label for setting in table.settings}
+        self._table = table = table.with_reference(labels[self.reference])
+        ranking = [labels[b] for b in self._asked if self._ranks(table, labels.get(b))]
+        rows: Sequence[BudgetRow] = ()
+        if ranking:
+            rows = correlate(
+                table,
+                statistic=self.statistic,
+                split=Split.VALIDATION,
+                labels=ranking,
+                epochs="last",
+                top_k=min(10, len(self.architectures)),
+                confidence=self.confidence,
+            ).rows
+        names = {row.budget: row.label for row in self.pool.rows}
+        found = {r.budget: replace(r, label=names[r.budget]) for r in rows if usable_row(r)}
+        self.known = Evidence(tuple(found[b] for b in self._asked if b in found))
+        new = [row.budget for row in asked]
+        self.notes += [
+            f"{names[budget]} has no correlation, as its networks are all equally good or were "
+            "not trained to the end; it is left out"
+            for budget in new
+            if budget not in found
+        ]
+        return [found[budget] for budget in new if budget in found]
+
+    def _ranks(self, table: Table, label: str | None) -> bool:
+        """Return whether enough networks of a setting were trained to the end."""
+        if label is None:
+            return False
+        columns = [table.accuracy(n, Split.VALIDATION) for n in (label, table.reference().label)]
+        return int(np.isfinite(columns).all(axis=0).sum()) >= _FEWEST_ARCHITECTURES
+
+
+def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[float]:
+    """Return the relative work of training under B budgets: multiply-adds x epochs x images."""
+    from ..training.network import flops_of
+
+    shapes: dict[tuple[int, int, int], float] = {}
+    found = []
+    for budget in budgets:
+        shape = (budget.layers, budget.channels, budget.image_size)
+        if shape not in shapes:
+            chosen = architectures[:_WEIGHED]
+            shapes[shape] = float(np.mean([flops_of(a, budget) for a in chosen]))
+        found.append(shapes[shape] * budget.epochs * budget.data_fraction)
+    return found

@@ -1,0 +1,225 @@
+"""Where ``bpe-bench mip`` takes its correlations from: options, and the objective they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ._output import Output
+from .train import default_budgets
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bpe_bench.pruning import Objective
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_STORE = Path("bpe-bench-mip.sqlite")
+_DIGITS_VARY = ("epochs=1,3", "channels=2,6", "layers={layers}", "data_fraction=0.5,1")
+_DIGITS_LAYERS = {"nas-bench-201": "5,8"}
+_VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16")
+_LAYERS = {"nas-bench-201": "5,8,11"}
+
+
+def objective_options(function: Command) -> Command:
+    """Add the options that say where correlations come from."""
+    options: list[Callable[[Any], Any]] = [
+        click.option(
+            "--objective",
+            type=click.Choice(["replay", "surrogate", "train"]),
+            default="replay",
+            show_default=True,
+            help="Settings of a table; any setting, by a surrogate; or real training.",
+        ),
+        click.option(
+            "--vary",
+            multiple=True,
+            metavar="NAME=VALUE,...",
+            help="surrogate, train: candidates of a hyper-parameter; may be repeated.",
+        ),
+        click.option(
+            "--surrogate",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="surrogate: a file of `surrogate fit --target correlation`.  [default: fitted to "
+            "the table]",
+        ),
+        click.option(
+            "--extrapolate", is_flag=True, help="surrogate: allow values that it was not fitted on."
+        ),
+        click.option(
+            "--architectures",
+            default="sample:8",
+            show_default=True,
+            metavar="TABLE:0-19|sample:N|FILE",
+            help="train: whose ranking counts.",
+        ),
+        click.option(
+            "--budget",
+            metavar="NAME|NAME=VALUE[,...]",
+            help="train: what does not vary.  [default: as `bpe-bench train`]",
+        ),
+        click.option(
+            "--reference",
+            metavar="NAME|NAME=VALUE[,...]",
+            help="train: what counts as full training.  [default: a longer one on the digits]",
+        ),
+        click.option("--data", help="train: images (docs/training.md).  [default: digits]"),
+        click.option(
+            "--device", default="cpu", show_default=True, help="train: cpu, cuda, cuda:N."
+        ),
+        click.option("--jobs", type=click.IntRange(min=1), help="train: trainings at a time."),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path, dir_okay=False),
+            default=DEFAULT_STORE,
+            show_default=True,
+            help="train: where trainings report; what is there is not trained again.",
+        ),
+        click.option(
+            "--max-device-hours",
+            type=float,
+            help="train: train nothing more once the store holds so many device hours.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_objective(
+    space: str,
+    table: str | None,
+    options: dict[str, Any],
+    ranking: dict[str, Any],
+    rng: np.random.Generator,
+    out: Output,
+) -> Objective:
+    """Return the source of correlations that options mean.
+
+    Parameters
+    ----------
+    space, table
+        As given to the command.
+    options
+        The values of `objective_options`.
+    ranking
+        Statistic, split, where, top_k and confidence.
+    """
+    kind = options["objective"]
+    _refuse_stray(kind, options)
+    if kind == "train":
+        return _trained(space, options, ranking, rng, out)
+    if kind == "surrogate":
+        return _predicted(space, table, options, ranking, rng, out)
+    from bpe_bench.catalog import open_table_of
+    from bpe_bench.pruning import Replay
+
+    name, opened = open_table_of(space, table)
+    return Replay.of(opened, name=name, **ranking)
+
+
+def _refuse_stray(kind: str, options: dict[str, Any]) -> None:
+    """Refuse options that the kind of objective has no use for."""
+    owners = {
+        "vary": ("surrogate", "train"),
+        "surrogate": ("surrogate",),
+        "extrapolate": ("surrogate",),
+        "budget": ("train",),
+        "reference": ("train",),
+        "max_device_hours": ("train",),
+    }
+    for name, kinds in owners.items():
+        if options[name] and kind not in kinds:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} goes with --objective {' or '.join(kinds)}, found "
+                f"--objective {kind}"
+            )
+
+
+def _trained(
+    space: str,
+    options: dict[str, Any],
+    ranking: dict[str, Any],
+    rng: np.random.Generator,
+    out: Output,
+) -> Objective:
+    from bpe_bench.budget import BudgetSpace, parse_budget, parse_candidates
+    from bpe_bench.campaign import choose_architectures, dataset_name
+    from bpe_bench.pruning.trained import Trained, Workplace
+    from bpe_bench.spaces import get_space
+
+    get_space(space)
+    data = options["data"]
+    defaults = default_budgets(space, data)
+    if options["reference"] is None and len(defaults) < 2:
+        raise click.UsageError(
+            "--reference must say what counts as full training on these images, for instance "
+            "--reference BPE-2; there is a default for the digits only"
+        )
+    base = parse_budget(options["budget"] or defaults[0])
+    vary = parse_candidates(options["vary"] or _default_vary(space, data))
+    hours = options["max_device_hours"]
+    return Trained(
+        settings=BudgetSpace.around(base, vary),
+        reference=parse_budget(options["reference"] or defaults[1]),
+        architectures=choose_architectures(options["architectures"], space, rng),
+        workplace=Workplace(
+            store=options["store"],
+            dataset=dataset_name(data),
+            source=data,
+            device=options["device"],
+            jobs=options["jobs"],
+        ),
+        rng=rng,
+        statistic=ranking["statistic"],
+        confidence=ranking["confidence"],
+        max_device_hours=float("inf") if hours is None else hours,
+        watch=out.progress,
+    )
+
+
+def _default_vary(space: str, data: str | None) -> list[str]:
+    digits = data in (None, "digits")
+    layers = (_DIGITS_LAYERS if digits else _LAYERS).get(space, "3,6")
+    return [text.format(layers=layers) for text in (_DIGITS_VARY if digits else _VARY)]
+
+
+def _predicted(
+    space: str,
+    table: str | None,
+    options: dict[str, Any],
+    ranking: dict[str, Any],
+    rng: np.random.Generator,
+    out: Output,
+) -> Objective:
+    from bpe_bench.budget import parse_candidates
+    from bpe_bench.catalog import open_table_of
+    from bpe_bench.errors import SelectionError
+    from bpe_bench.pruning.predicted import Predicted
+    from bpe_bench.surrogate import Question, fit_surrogate, load_surrogate
+
+    if options["surrogate"] is not None:
+        fitted = load_surrogate(options["surrogate"])
+        if fitted.space != space:
+            raise SelectionError(
+                f"the surrogate {options['surrogate']} is of space {fitted.space!r}, not of "
+                f"{space!r}"
+            )
+        if table is not None:
+            fitted.check_table(open_table_of(space, table)[1])
+    else:
+        name, opened = open_table_of(space, table)
+        question = Question("correlation", split=ranking["split"], statistic=ranking["statistic"])
+        with out.progress("fitting the surrogate") as progress:
+            fitted = fit_surrogate(opened, question, rng=rng, name=name, progress=progress)
+    return Predicted.of(
+        fitted,
+        rng=rng,
+        vary=parse_candidates(options["vary"]),
+        confidence=ranking["confidence"],
+        extrapolate=options["extrapolate"],
+    )

@@ -1,0 +1,165 @@
+"""How ``bpe-bench mip`` shows a pruning and the search that followed it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ._output import duration, number
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bpe_bench.budget import Budget
+    from bpe_bench.pruning import PruningReport, Recommendation, Round
+    from bpe_bench.search import SearchReport
+
+
+_MOST_ROUNDS = 5
+"""Rounds that fit beside one another: the last ones."""
+
+
+def pruning_tables(report: PruningReport) -> list[RenderableType]:
+    from rich.text import Text
+
+    source = "" if report.objective == "replay" else f"{report.objective}, "
+    title = Text.assemble(
+        (f"{report.table}", "bold"),
+        f": minimum importance pruning by {report.importance_estimator}, {source}"
+        f"{report.evidence} evidence worth {_hours(report.cost_hours)}",
+    )
+    order = " → ".join("+".join(r.pruned) for r in report.rounds if r.pruned) or "nothing"
+    return [
+        title,
+        _rounds(report),
+        Text.assemble(("pruned: ", "bold"), order),
+        Text.assemble(("kept:   ", "bold"), ", ".join(report.kept), f"; {report.stop_reason}"),
+        Text(""),
+        _recommended(report),
+        Text(
+            "held out: chosen among budgets of at most this cost on half of the architectures, "
+            "ranked on the other half; training: epochs x layers x channels, pixels, batch size, "
+            "precision; (predicted): never trained; *: hardly varies, so it is not eligible for "
+            "pruning"
+        ),
+    ]
+
+
+def search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
+    """Return what a search with the recommended budget found, and both costs."""
+    from rich.text import Text
+
+    best = report.best()
+    if found is None or best is None:
+        return []
+    figures = f"validation {100 * found.validation_mean:.2f} %"
+    if not math.isnan(found.test_mean):
+        figures += f", test {100 * found.test_mean:.2f} %"
+    return [
+        Text(""),
+        Text.assemble(
+            (f"search by {found.searcher}", "bold"),
+            f" under {best.row.label}: {found.evaluations_mean:.0f} evaluations by "
+            f"{'training' if found.estimator == 'training' else found.estimator}; the best has "
+            f"{figures}",
+        ),
+        Text(f"found: {found.best}"),
+        Text(
+            f"cost: the pruning rests on {_hours(report.cost_hours)}, the search took "
+            f"{_hours(found.simulated_seconds / 3600)}"
+        ),
+    ]
+
+
+def _hours(hours: float) -> str:
+    if hours < 1:
+        return f"{duration(3600 * hours)} of device time"
+    return f"{hours:,.0f} device hours" if hours >= 10 else f"{hours:.1f} device hours"
+
+
+def _rounds(report: PruningReport) -> RenderableType:
+    """Return a line per hyper-parameter and a column per round."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = report.rounds[-_MOST_ROUNDS:]
+    table.add_column("importance")
+    for index in range(len(report.rounds) - len(shown), len(report.rounds)):
+        table.add_column(f"round {index + 1}", justify="right")
+    names = dict.fromkeys(n for r in shown for n in r.importances)
+    for name in names:
+        table.add_row(name, *(_importance(done, name) for done in shown))
+    table.add_row("", *("" for _ in shown))
+    lines = {
+        "settings": [str(r.evaluated) for r in shown],
+        "least": ["\n".join(r.least) or "–" for r in shown],
+        "least in": [number(r.stability, "{:.0%}") for r in shown],
+        "separable": ["yes" if r.separable else "no" for r in shown],
+        "pinned to": [_pinned(r) for r in shown],
+    }
+    for name, cells in lines.items():
+        table.add_row(name, *cells)
+    return table
+
+
+def _pinned(done: Round) -> str:
+    return "abstains" if done.abstained else "\n".join(map(str, done.pinned_to.values())) or "–"
+
+
+def _importance(done: Round, name: str) -> str:
+    value = done.importances.get(name)
+    if value is None:
+        return ""
+    text = f"{value.mean:.2f} ({value.low:.2f}–{value.high:.2f})"
+    return text if value.eligible else f"{text}*"
+
+
+def _recommended(report: PruningReport) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("recommended", no_wrap=True)
+    interval = f"{report.confidence:.0%} interval"
+    for column in (report.statistic.capitalize(), interval, "held out", "cost"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("device", no_wrap=True, max_width=12)
+    table.add_column("best within", no_wrap=True)
+    table.add_column("training")
+    for item in report.recommended:
+        row = item.row
+        table.add_row(
+            _name(item),
+            number(row.correlation),
+            f"\\[{number(row.low, '{:.2f}')}, {number(row.high, '{:.2f}')}]",
+            _held_out(item),
+            duration(row.cost_seconds),
+            row.device or "–",
+            ", ".join(f"{hours:g} h" for hours in item.best_under_hours),
+            _training(row.budget),
+        )
+    return table
+
+
+def _held_out(item: Recommendation) -> str:
+    return "–" if item.held_out is None else number(item.held_out.correlation)
+
+
+def _name(item: Recommendation) -> str:
+    """Return a setting's label; one that only repeats its values gives way to what it is."""
+    if not item.observed:
+        return "(predicted)"
+    return "(trained)" if "=" in item.row.label else item.row.label
+
+
+def _training(budget: Budget) -> str:
+    parts = [
+        f"{budget.epochs} x {budget.layers} x {budget.channels}",
+        str(budget.image_size),
+        str(budget.batch_size),
+        budget.precision,
+    ]
+    if budget.data_fraction < 1:
+        parts.append(f"{budget.data_fraction:.0%} of the images")
+    if budget.cutout:
+        parts.append(f"cutout {budget.cutout}")
+    return ", ".join(parts)

@@ -1,0 +1,171 @@
+"""Rounds: what is separable, when they abstain, and what they ask for next."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from bpe_bench import BPE_1, BudgetSpace
+from bpe_bench.correlation import BudgetRow
+from bpe_bench.errors import SelectionError, UnknownNameError
+from bpe_bench.evidence import Evidence
+from bpe_bench.prediction import CostModel
+from bpe_bench.pruning import Pruning, Rules, prune
+from bpe_bench.pruning.rounds import separated, share_least
+
+
+@dataclass
+class MadeUp:
+    """A full grid whose correlations a formula gives, known to ``error``."""
+
+    vary: dict
+    formula: object
+    error: float = 0.0
+    asked: list = field(default_factory=list)
+    kind = "replay"
+    space, name, statistic, notes = "darts", "made up", "spearman", ()
+    predicts_beyond = False
+    stopped = ""
+
+    def __post_init__(self):
+        budgets = list(BudgetSpace.around(BPE_1, self.vary))
+        rows = [
+            BudgetRow.untrained(
+                str(place),
+                budget,
+                correlation=self.formula(budget),
+                cost_seconds=float(budget.epochs * budget.layers * budget.channels),
+            )
+            for place, budget in enumerate(budgets)
+        ]
+        self.pool = self.known = Evidence(tuple(rows), self.error)
+        self.costs = CostModel.fit(rows)
+
+    def evaluate(self, rows):
+        self.asked += [row.label for row in rows]
+        return list(rows)
+
+    def hours(self, rows):
+        return sum(row.cost_seconds for row in rows) / 3600
+
+    def halves(self, rng):
+        return None
+
+
+GRID = {"epochs": (5, 10, 20, 40), "layers": (6, 12), "channels": (8, 16), "cutout": (0, 8)}
+
+
+def only_epochs(budget):
+    return 0.3 + 0.1 * math.log2(budget.epochs / 5)
+
+
+def run(objective, seed=0, **rules):
+    rules = {"resamples": 40, "sequential": False, "importance": "forest", **rules}
+    return Pruning(objective, Rules(**rules), np.random.default_rng(seed)).run()
+
+
+def test_separated_by_hand():
+    first, second, third = np.zeros(40), np.full(40, 0.1), np.full(40, 0.9)
+    apart = np.column_stack([first, second, third])
+    assert separated(apart, 0.025, 2) == 1
+    # The first two tie: together they are apart from the third, if two can be spared.
+    tied = np.column_stack([second, second, third])
+    assert separated(tied, 0.025, 2) == 2
+    assert separated(tied, 0.025, 1) == 0
+    # In one of ten resamples the order is another one.
+    mixed = np.where((np.arange(40) % 10 == 0)[:, None], apart[:, ::-1], apart)
+    assert separated(mixed, 0.025, 2) == 0
+    assert separated(mixed, 0.2, 2) == 1
+    assert separated(apart[:, :1], 0.025, 2) == 0  # nothing to be apart from
+
+
+def test_share_least_counts_ties_in_part():
+    shares = np.array([[0.1, 0.2, 0.7], [0.2, 0.2, 0.6], [0.5, 0.2, 0.3]])
+    assert share_least(shares, 1) == pytest.approx((1 + 0.5 + 0) / 3)
+    assert share_least(shares, 2) == pytest.approx(2 / 3)
+    assert math.isnan(share_least(np.zeros((3, 0)), 1))
+
+
+def test_hyper_parameters_that_do_nothing_go_together():
+    """They tie near zero: no order among them can be told, and none is needed."""
+    done = run(MadeUp(GRID, only_epochs, error=0.01), keep=1)
+    assert len(done.rounds) == 1
+    (only,) = done.rounds
+    assert set(only.pruned) == {"layers", "channels", "cutout"}
+    assert (only.separable, only.abstained) == (True, False)
+    assert only.next_least == ("epochs",)
+    assert done.pinned == {"layers": 6, "channels": 8, "cutout": 0}  # the cheapest, the usual
+    assert done.kept() == ("epochs",)
+    assert done.stop_reason == "1 groups of hyper-parameters are left, as many as are to be kept"
+
+
+def test_what_is_to_be_kept_is_kept_although_it_does_nothing():
+    """Of the three that tie one would have to stay, so nothing is pruned."""
+    done = run(MadeUp(GRID, only_epochs, error=0.01), keep=2)
+    assert done.pinned == {}
+    assert done.rounds[-1].abstained
+    assert done.stop_reason.startswith("the data do not separate ")
+    assert done.stop_reason.endswith(
+        "the next least important, and there is no more evidence; --force prunes it all the same"
+    )
+
+
+def test_without_separation_it_abstains_and_with_force_it_goes_on():
+    objective = MadeUp(GRID, only_epochs, error=5.0)  # the noise is far above any effect
+    careful = run(objective)
+    assert [r.abstained for r in careful.rounds] == [True]
+    assert careful.rounds[0].pruned == ()
+    assert careful.rounds[0].least != careful.rounds[0].next_least != ()
+    forced = run(objective, force=True)
+    assert [len(r.pruned) for r in forced.rounds] == [1, 1]
+    assert not any(r.separable for r in forced.rounds)
+    assert forced.rounds[0].pruned == careful.rounds[0].least
+    assert len(forced.kept()) == 2
+
+
+def test_a_sequential_run_that_abstains_looks_for_more_evidence():
+    objective = MadeUp(GRID, only_epochs, error=5.0)
+    done = run(objective, sequential=True, initial=8, per_round=6)
+    assert [r.evaluated for r in done.rounds] == [8, 14, 20, 26, 32]
+    assert len(set(objective.asked)) == len(objective.asked) == 32  # all, and each once
+    assert all(r.abstained for r in done.rounds)
+    assert "there is no more evidence" in done.stop_reason
+
+
+def test_settings_of_the_remaining_space_only_are_asked_for():
+    objective = MadeUp(GRID, only_epochs, error=0.01)
+    done = run(objective, sequential=True, initial=16, per_round=2, keep=1)
+    (pruned,) = (r for r in done.rounds if r.pruned)
+    later = objective.asked[pruned.evaluated :]
+    budgets = {row.label: row.budget for row in objective.pool.rows}
+    assert all(getattr(budgets[n], k) == v for n in later for k, v in pruned.pinned_to.items())
+
+
+def test_the_report_says_what_it_did_not_prune():
+    report = prune(
+        MadeUp(GRID, only_epochs, error=5.0),
+        Rules(sequential=True, initial=8, per_round=12, resamples=5),
+        rng=np.random.default_rng(0),
+        max_cost_hours=(1.0,),
+        predictions=0,
+    )
+    assert report.pruning_order == ()
+    assert [r.abstained for r in report.rounds] == [True] * 3
+    said = [w for w in report.warnings if w.startswith("nothing was pruned in round ")]
+    assert said
+    assert all(w.endswith(" (--force prunes it all the same)") for w in said)
+    found = report.to_json()
+    assert [r["abstained"] for r in found["rounds"]] == [True] * 3
+    assert all(r["least"] and r["next_least"] and not r["pruned"] for r in found["rounds"])
+    assert (found["objective"], found["force"]) == ("replay", False)
+    assert report.best().best_under_hours == (1.0,)
+
+
+def test_rules_are_checked():
+    with pytest.raises(UnknownNameError, match="unknown importance estimator 'forrest'"):
+        Rules(importance="forrest")
+    for name, least in (("keep", 1), ("initial", 2), ("per_round", 1), ("resamples", 2)):
+        with pytest.raises(SelectionError) as error:
+            Rules(**{name: least - 1})
+        assert str(error.value) == f"{name} must be at least {least}, found {least - 1}"
