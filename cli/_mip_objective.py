@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = Path("bpe-bench-mip.sqlite")
-_DIGITS_VARY = ("epochs=1,3", "channels=2,6", "layers={layers}", "data_fraction=0.5,1")
+_DIGITS_VARY = ("epochs=1,2", "channels=2,4", "layers={layers}", "data_fraction=0.5,1")
 _DIGITS_LAYERS = {"nas-bench-201": "5,8"}
 _VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16")
 _LAYERS = {"nas-bench-201": "5,8,11"}

@@ -16,7 +16,7 @@ from ..budget import Budget, BudgetSpace
 from ..campaign import make_trials, run_campaign
 from ..correlation import BudgetRow, correlate
 from ..curves import Split
-from ..errors import MissingReferenceError, SelectionError
+from ..errors import MissingReferenceError, RankingError, SelectionError
 from ..evidence import Evidence
 from ..execution import Progress
 from ..holdout import HalfCorrelations
@@ -292,11 +292,18 @@ class Trained:
         return [found[budget] for budget in new if budget in found]
 
     def _ranks(self, table: Table, label: str | None) -> bool:
-        """Return whether enough networks of a setting were trained to the end."""
+        """Return whether enough networks of a setting were trained to the end, and differ."""
+        truth = table.accuracy(table.reference().label, Split.VALIDATION)
+        if len(set(truth[np.isfinite(truth)])) < 2:
+            raise RankingError(
+                f"all networks are equally good under the reference ({self.reference}), so there "
+                "is no order to find again; train it longer (--reference)"
+            )
         if label is None:
             return False
-        columns = [table.accuracy(n, Split.VALIDATION) for n in (label, table.reference().label)]
-        return int(np.isfinite(columns).all(axis=0).sum()) >= _FEWEST_ARCHITECTURES
+        own = table.accuracy(label, Split.VALIDATION)[np.isfinite(truth)]
+        known = own[np.isfinite(own)]
+        return known.size >= _FEWEST_ARCHITECTURES and len(set(known)) > 1
 
 
 def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[float]:

@@ -1,0 +1,218 @@
+"""Real training as the source of correlations: tiny networks on the digits, through a journal."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bpe_bench import BudgetSpace, Curves, get_space
+from bpe_bench.budget import parse_budget
+from bpe_bench.correlation import BudgetRow
+from bpe_bench.curves import Split
+from bpe_bench.errors import MissingReferenceError, RankingError, SelectionError
+from bpe_bench.pruning import Pruning, Rules, prune
+from bpe_bench.pruning.trained import Trained, Workplace
+from bpe_bench.training.journal import Journal
+from bpe_bench.training.network import flops_of
+
+BASE = parse_budget(
+    "epochs=1,batch_size=32,learning_rate=0.1,layers=3,channels=4,image_size=8,data_fraction=0.3"
+)
+REFERENCE = BASE.replace(epochs=3, data_fraction=0.5)
+VARY = {"epochs": (1, 2), "data_fraction": (0.2, 0.4)}
+SETTINGS = 4
+RNG = np.random.default_rng(3)
+CELLS = tuple(get_space("darts").sample(RNG) for _ in range(3))
+
+
+def objective(store, **options):
+    given = {
+        "settings": BudgetSpace.around(BASE, VARY),
+        "reference": REFERENCE,
+        "architectures": CELLS,
+        "workplace": Workplace(store, "digits", jobs=1),
+        "rng": np.random.default_rng(0),
+        **options,
+    }
+    return Trained(**given)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("mip") / "store.sqlite"
+
+
+@pytest.fixture(scope="module")
+def pruned(store):
+    """Everything trained, one setting after the other."""
+    steps = []
+
+    class Watched:
+        def __init__(self, what):
+            steps.append(what)
+
+        def __enter__(self):
+            return lambda share: steps.append(share)
+
+        def __exit__(self, *error):
+            return None
+
+    rules = Rules(keep=1, initial=2, per_round=1, resamples=3, force=False)
+    source = objective(store, watch=Watched)
+    report = prune(source, rules, rng=np.random.default_rng(1), max_cost_hours=(1.0,))
+    return source, report, steps
+
+
+def accuracies(store, budget):
+    with Journal(store, read_only=True) as journal:
+        found = {e.trial.architecture: e for e in journal if e.trial.budget == budget}
+    results = [found[cell].records[-1].results[Split.VALIDATION] for cell in CELLS]
+    return [result.correct / result.size for result in results]
+
+
+def test_the_correlations_are_those_of_the_journal(store, pruned):
+    source, report, _ = pruned
+    assert 2 <= len(source.known.rows) <= SETTINGS
+    truth = accuracies(store, REFERENCE)
+    for row in source.known.rows:
+        expected = stats.spearmanr(accuracies(store, row.budget), truth).statistic
+        assert row.correlation == pytest.approx(expected)
+        assert row.n_architectures == len(CELLS)
+    assert report.objective == "train"
+    assert report.evidence == "sequential"
+    assert all(r.observed for r in report.recommended if "=" in r.row.label and r.row.setting)
+    assert report.table == "store.sqlite"
+
+
+def test_the_cost_is_that_of_all_trainings(store, pruned):
+    _, report, _ = pruned
+    with Journal(store, read_only=True) as journal:
+        entries = list(journal)
+    seconds = sum(record.seconds for entry in entries for record in entry.records)
+    assert report.cost_hours == pytest.approx(seconds / 3600)
+    trained = {entry.trial.budget for entry in entries}
+    assert REFERENCE in trained
+    assert len(entries) == len(CELLS) * len(trained)
+
+
+def test_every_step_of_training_shows_its_progress(pruned):
+    _, _, steps = pruned
+    names = [step for step in steps if isinstance(step, str)]
+    assert names[:2] == [
+        "training the reference x 3 networks",
+        "training 2 settings x 3 networks",
+    ]
+    shares = [step for step in steps if not isinstance(step, str)]
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_what_was_trained_is_not_trained_again(store, pruned):
+    source, report, _ = pruned
+    with Journal(store, read_only=True) as journal:
+        before = journal.epochs_recorded(), journal.device_seconds()
+    rules = Rules(keep=1, initial=2, per_round=1, resamples=3)
+    again = prune(objective(store), rules, rng=np.random.default_rng(1), max_cost_hours=(1.0,))
+    with Journal(store, read_only=True) as journal:
+        assert (journal.epochs_recorded(), journal.device_seconds()) == before
+    assert again.to_json() == report.to_json()
+
+
+def test_other_trainings_of_the_store_do_not_count(store, pruned):
+    """A network that no one asked for would be one more to rank."""
+    source, _, _ = pruned
+    fewer = objective(store, architectures=CELLS)
+    found = fewer.evaluate(source.pool.rows[:1])
+    assert [row.n_architectures for row in found] == [3]
+
+
+def test_an_allowance_is_kept_and_a_larger_one_goes_on(tmp_path):
+    store = tmp_path / "small.sqlite"
+    tight = objective(store, max_device_hours=1e-9)
+    with pytest.raises(MissingReferenceError) as error:
+        tight.evaluate(tight.pool.rows[:2])
+    assert str(error.value) == (
+        "the allowance of 1e-09 device hours ends before all 3 architectures have their reference "
+        f"({REFERENCE}); the same command with a larger --max-device-hours goes on"
+    )
+    full = objective(store)
+    full._train([REFERENCE], "the reference")
+    with Journal(store, read_only=True) as journal:
+        spent = journal.device_seconds()
+    # Enough for the reference, not for one setting more.
+    source = objective(store, max_device_hours=spent * 1.0001 / 3600)
+    done = Pruning(source, Rules(initial=2, per_round=1, keep=1), np.random.default_rng(0)).run()
+    assert done.evidence.rows == ()
+    assert done.stop_reason.startswith("the allowance of ")
+    assert done.stop_reason.endswith("is used up; the same command with a larger one goes on")
+    with Journal(store, read_only=True) as journal:
+        assert journal.device_seconds() == spent
+    assert len(objective(store).evaluate(source.pool.rows[:1])) <= 1
+    with Journal(store, read_only=True) as journal:
+        assert journal.counts()["done"] == 2 * len(CELLS)
+
+
+def test_a_reference_under_which_all_are_equal_is_refused(store, pruned):
+    source, _, _ = pruned
+    table = source._table
+    label = table.reference().label
+    curves = table.curves[label, Split.VALIDATION]
+    same = Curves(np.ones_like(curves.counts), curves.split_size, curves.epochs, curves.seeds)
+    equal = replace(table, curves={**table.curves, (label, Split.VALIDATION): same})
+    with pytest.raises(RankingError) as error:
+        source._ranks(equal, label)
+    assert str(error.value) == (
+        f"all networks are equally good under the reference ({REFERENCE}), so there is no order to "
+        "find again; train it longer (--reference)"
+    )
+
+
+def test_expected_costs_are_multiply_adds(tmp_path):
+    source = objective(tmp_path / "none.sqlite")
+    for row in source.pool.rows:
+        adds = np.mean([flops_of(cell, row.budget) for cell in CELLS])
+        assert row.cost_seconds == pytest.approx(
+            adds * row.budget.epochs * row.budget.data_fraction
+        )
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_measured_costs_replace_expected_ones_once_there_are_enough(tmp_path):
+    source = objective(tmp_path / "none.sqlite")
+    expected = source.costs.seconds([BASE, BASE.replace(epochs=2)])
+    assert expected[1] / expected[0] == pytest.approx(2, rel=0.05)
+    rows = [
+        BudgetRow.untrained(str(n), row.budget, correlation=0.5, device="CPU",
+                            cost_seconds=3.0 * row.budget.epochs**3)
+        for n, row in enumerate([*source.pool.rows, *source.pool.rows])
+    ]  # fmt: skip
+    source.known = type(source.known)(tuple(rows[:2]))
+    assert source.costs.device == "CPU"
+    source.known = type(source.known)(tuple(rows))
+    measured = source.costs.seconds([BASE, BASE.replace(epochs=2)])
+    assert measured[1] / measured[0] == pytest.approx(8, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"architectures": (*CELLS[:2], CELLS[0])},
+            "a rank correlation needs at least 3 different architectures, found 2; name more with "
+            "--architectures",
+        ),
+        ({"max_device_hours": 0.0}, "the allowance must be above 0 device hours, found 0"),
+        ({"max_device_hours": math.nan}, "the allowance must be above 0 device hours, found nan"),
+        (
+            {"settings": BudgetSpace.around(BASE, {})},
+            "all settings are the same budget, so there is nothing to prune",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_trained(tmp_path, options, text):
+    with pytest.raises(SelectionError) as error:
+        objective(tmp_path / "none.sqlite", **options)
+    assert str(error.value) == text
+    assert list(tmp_path.iterdir()) == []
