@@ -12,6 +12,7 @@ from ._mip_objective import make_objective, objective_options
 from ._mip_output import pruning_tables, search_lines
 from ._options import common, ranking
 from ._output import Output
+from .mip_evaluate import evaluate
 
 if TYPE_CHECKING:
     from bpe_bench.pruning import PruningReport, Rules
@@ -73,6 +74,13 @@ _TRAINED, _REPLAYED = (8, 3), (12, 4)
     default=5,
     show_default=True,
     help="At most so many predicted budgets beside the observed ones.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    default=5,
+    show_default=True,
+    help="Rounds in a row that may abstain before it gives up (sequential).",
 )
 @click.option(
     "--force",
@@ -194,6 +202,7 @@ def _rules(options: dict[str, Any], confidence: float) -> Rules:
         per_round=per_round if options["per_round"] is None else options["per_round"],
         resamples=options["resamples"],
         confidence=confidence,
+        patience=options["patience"],
         force=options["force"],
     )
 
@@ -222,7 +231,13 @@ def _search(
         if len(whole[1].architectures) < get_space(report.space).size:
             whole = None
     given = defaults() | {name: options[name] for name in ("data", "device", "store")}
-    given["budget"] = str(best.row.budget) if whole is None else best.row.setting
+    given["budget"] = best.row.setting
+    if whole is None:
+        budget = best.row.budget
+        if options["device"] == "cpu" and budget.precision != "fp32":
+            out.warn([f"the search trains in fp32: on a CPU {budget.precision} saves nothing"])
+            budget = budget.replace(precision="fp32")
+        given["budget"] = str(budget)
     return search_once(
         searcher,
         report.space,
@@ -244,3 +259,6 @@ def _json(report: PruningReport, found: SearchReport | None) -> dict[str, Any]:
             "search_hours": found.simulated_seconds / 3600,
         }
     return values
+
+
+mip.add_command(evaluate)

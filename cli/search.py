@@ -241,7 +241,7 @@ def search(
 
 def defaults() -> dict[str, Any]:
     """Return the options of a search where none is given."""
-    return {p.name: p.get_default(click.Context(search)) for p in search.params if p.name}
+    return dict(search.make_context("search", ["--searcher", "random", "--space", "any"]).params)
 
 
 def search_once(

@@ -9,11 +9,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..budget import Budget, Value
+from ..budget import Budget, BudgetSpace, Value
 from ..correlation import BudgetRow, correlate
 from ..errors import SelectionError
 from ..evidence import Evidence
 from ..holdout import HalfCorrelations, half_correlations
+from ..inference import FloatArray
 from ..prediction import CostModel
 from ..table import Split, Table
 
@@ -58,7 +59,11 @@ class Objective(Protocol):
 
     @property
     def known(self) -> Evidence:
-        """Settings whose correlation is known, paid for or not: what is recommended from."""
+        """Settings whose correlation is known, paid for or not."""
+
+    @property
+    def precedents(self) -> Sequence[Budget]:
+        """Budgets that people have used: of values that cost the same their most usual counts."""
 
     @property
     def predicts_beyond(self) -> bool:
@@ -73,6 +78,12 @@ class Objective(Protocol):
 
         Fewer than asked for, and a reason in `stopped`, when an allowance is used up.
         """
+
+    def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
+        """Draw the correlations of S settings as they might have been found, (B, S)."""
+
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+        """Return the settings to recommend from, given the space that is left."""
 
     def hours(self, rows: Sequence[BudgetRow]) -> float:
         """Return the device hours of the trainings that some settings rest on."""
@@ -158,9 +169,22 @@ class Replay:
         """The pool: all of it was trained."""
         return self.pool
 
+    @property
+    def precedents(self) -> Sequence[Budget]:
+        """The settings of the pool."""
+        return self.pool.budgets
+
     def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
         """Return settings as they are."""
         return list(rows)
+
+    def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
+        """Draw correlations as other architectures might have given them."""
+        return evidence.draw(resamples, rng)
+
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+        """Return all settings: their trainings are paid for, in the space that is left or not."""
+        return self.pool.rows
 
     def hours(self, rows: Sequence[BudgetRow]) -> float:
         """Return what the trainings of some settings took, over all architectures."""

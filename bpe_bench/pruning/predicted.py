@@ -12,6 +12,7 @@ from ..budget import Budget, BudgetSpace, Value
 from ..correlation import BudgetRow
 from ..errors import SelectionError
 from ..evidence import Evidence
+from ..inference import FloatArray
 from ..prediction import CostModel
 from ..surrogate import FittedSurrogate
 from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe
@@ -28,10 +29,11 @@ class Predicted:
 
     fitted: FittedSurrogate
     confidence: float
+    extrapolate: bool
+    tied: Mapping[tuple[str, ...], frozenset[tuple[Value, ...]]]
+    """Hyper-parameters that move together, and the combinations of values that were seen."""
     pool: Evidence
     """The settings that importance is judged by."""
-    known: Evidence
-    """All settings that were predicted."""
     costs: CostModel
     notes: tuple[str, ...] = ()
     kind: ObjectiveKind = "surrogate"
@@ -72,21 +74,23 @@ class Predicted:
         """
         seen = Evidence(tuple(BudgetRow.untrained(s.label, s.budget) for s in fitted.settings))
         wanted = space_of(seen, vary or {}).select(_MOST_PREDICTED, rng)
-        budgets = [b for b in wanted if vary or seen.allows(b)]
+        tied = _tied(seen, vary or {})
+        budgets = [b for b in wanted if _allowed(b, tied)]
         if len(budgets) < FEWEST_SETTINGS:
             raise SelectionError(
                 f"pruning needs at least {FEWEST_SETTINGS} settings, found {len(budgets)} to "
                 "predict; give more candidates with --vary"
             )
-        rows = _predict(fitted, budgets, confidence, extrapolate)
-        chosen = rng.permutation(len(rows))[:_MOST_ASKED]
-        pool = Evidence(tuple(rows[place] for place in sorted(chosen)), fitted.error)
+        chosen = sorted(rng.permutation(len(budgets))[:_MOST_ASKED])
+        rows = _predict(fitted, [budgets[n] for n in chosen], confidence, extrapolate)
+        pool = Evidence(tuple(rows), fitted.error)
         check_varied(pool)
         return cls(
             fitted=fitted,
             confidence=confidence,
+            extrapolate=extrapolate,
+            tied=tied,
             pool=pool,
-            known=Evidence(tuple(rows), fitted.error),
             costs=CostModel.fit(rows),
             notes=(*fitted.notes, *_caveats(fitted)),
         )
@@ -106,9 +110,46 @@ class Predicted:
         """Which correlation it predicts."""
         return self.fitted.statistic
 
+    @property
+    def known(self) -> Evidence:
+        """The pool: all of it was predicted."""
+        return self.pool
+
+    @property
+    def precedents(self) -> Sequence[Budget]:
+        """What the surrogate was fitted to."""
+        return [setting.budget for setting in self.fitted.settings]
+
     def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
         """Return settings as they are: all were predicted at once."""
         return list(rows)
+
+    def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
+        """Draw correlations as surrogates of other settings might have predicted them.
+
+        A surrogate errs alike on settings that are alike, so noise of each setting alone
+        would average out. Its K members, each fitted without one fold, span by how much the
+        whole prediction moves: with weights z ~ N(0, 1) the draws m̄ + √((K−1)/K) Σ z (m − m̄)
+        have the covariance of the delete-a-group jackknife (Kott, 2001). What a setting is
+        missed by beside is added to each, too.
+        """
+        members = self._members(evidence.budgets)
+        k, apart = len(members), members - members.mean(axis=0)
+        moved = math.sqrt((k - 1) / k) * rng.normal(size=(resamples, k)) @ apart
+        alone = rng.normal(0.0, evidence.surrogate_error, (resamples, members.shape[1]))
+        drawn: FloatArray = evidence.correlations + moved + alone
+        return drawn
+
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+        """Predict the settings of the space that is left; a random sample of very many."""
+        wanted = [b for b in space.select(_MOST_PREDICTED, rng) if _allowed(b, self.tied)]
+        return _predict(self.fitted, wanted, self.confidence, self.extrapolate)
+
+    def _members(self, budgets: Sequence[Budget]) -> FloatArray:
+        """Return what each of K members predicts of S settings, (K, S)."""
+        model = self.fitted.models["correlation"]
+        columns = model.columns.of_budgets(budgets)
+        return np.array([m.predict(columns) for m in model.ensembles["budget"].members])
 
     def hours(self, rows: Sequence[BudgetRow]) -> float:
         """Return the device hours of the trainings that the surrogate was fitted to."""
@@ -126,6 +167,18 @@ def space_of(seen: Evidence, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace
         if not seen.eligible(name):
             space = space.pin(name, seen.usual_value(name))
     return BudgetSpace({**space.values, **{name: tuple(values) for name, values in vary.items()}})
+
+
+def _tied(
+    seen: Evidence, vary: Mapping[str, Sequence[Value]]
+) -> dict[tuple[str, ...], frozenset[tuple[Value, ...]]]:
+    """Return hyper-parameters that move together, none of which has candidates of its own."""
+    groups = [g for g in seen.groups(seen.varied) if len(g) > 1 and not set(g) & set(vary)]
+    return {g: frozenset(tuple(getattr(b, n) for n in g) for b in seen.budgets) for g in groups}
+
+
+def _allowed(budget: Budget, tied: Mapping[tuple[str, ...], frozenset[tuple[Value, ...]]]) -> bool:
+    return all(tuple(getattr(budget, n) for n in group) in known for group, known in tied.items())
 
 
 def _predict(

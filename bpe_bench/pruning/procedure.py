@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ..budget import BudgetSpace, Value
+from ..curves import ranges
 from ..errors import unknown_name
 from ..evidence import Evidence
 from ..table import Split, Table
@@ -148,7 +149,14 @@ def minimum_importance_pruning(
     if evidence not in EVIDENCE:
         raise unknown_name("kind of evidence", evidence, EVIDENCE)
     rules = Rules(
-        importance, evidence == "sequential", keep, initial, per_round, resamples, confidence, force
+        importance=importance,
+        sequential=evidence == "sequential",
+        keep=keep,
+        initial=initial,
+        per_round=per_round,
+        resamples=resamples,
+        confidence=confidence,
+        force=force,
     )
     objective = Replay.of(
         table, name=name, statistic=statistic, split=split, labels=labels, where=where,
@@ -192,11 +200,11 @@ def _limits(pool: Evidence) -> list[str]:
 def _unsure(rounds: Sequence[Round]) -> list[str]:
     """Say which rounds pruned, or did not prune, what the data do not separate."""
     notes = []
-    abstained: dict[tuple[str, str], list[str]] = {}
+    abstained: dict[tuple[str, str], list[int]] = {}
     for number, done in enumerate(rounds, 1):
         least, following = _join(done.least), _join(done.next_least)
         if done.abstained:
-            abstained.setdefault((least, following), []).append(str(number))
+            abstained.setdefault((least, following), []).append(number)
         elif done.pruned and not done.separable and following:
             notes.append(
                 f"round {number}: the data do not separate {least} from {following}, the next "
@@ -209,7 +217,7 @@ def _unsure(rounds: Sequence[Round]) -> list[str]:
             )
     for (least, following), numbers in abstained.items():
         notes.append(
-            f"nothing was pruned in round {_join(numbers)}: "
+            f"nothing was pruned in round {', '.join(ranges(numbers))}: "
             + (f"the data do not separate {least} from {following}" if following else "")
             + ("" if following else f"only {least} varied enough to be judged")
             + " (--force prunes it all the same)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,9 @@ from ..prediction import predict
 from .objective import Objective
 from .report import Recommendation
 from .rounds import Pruning
+
+_LEAST_GAIN = 0.02
+"""Predicted budgets that gain less over a cheaper one are not worth a line."""
 
 
 def recommend(
@@ -34,9 +37,11 @@ def recommend(
     """
     known, space = run.objective.known, run.remaining()
     observed = run.objective.kind != "surrogate"
-    rows = known.rows if observed else tuple(r for r in known.rows if r.budget in space)
-    front = _front(rows)
+    rows = run.objective.offers(space, run.rng)
     best = _best_within(rows, max_cost_hours, notes, observed=observed)
+    front = _front(rows)
+    if not observed:
+        front = _steps(front, best)
     chosen = [
         Recommendation(row, observed, row.budget in space, tuple(best.get(row.label, ())))
         for row in front
@@ -50,6 +55,16 @@ def recommend(
 def _front(rows: Sequence[BudgetRow]) -> list[BudgetRow]:
     on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
     return [replace(row, pareto=True) for row, on in zip(rows, on_front, strict=True) if on]
+
+
+def _steps(front: Sequence[BudgetRow], named: Collection[str]) -> list[BudgetRow]:
+    """Return those of a predicted front that gain something, and those that are named."""
+    chosen: list[BudgetRow] = []
+    for row in sorted(front, key=lambda r: r.cost_seconds):
+        last = chosen[-1].correlation if chosen else -1.0
+        if row.label in named or row.correlation >= last + _LEAST_GAIN:
+            chosen.append(row)
+    return chosen
 
 
 def _best_within(

@@ -42,12 +42,14 @@ class Rules:
     """Draws of settings and architectures behind every interval."""
     confidence: float = 0.95
     """Nominal coverage of the intervals."""
+    patience: int = 5
+    """Rounds in a row that may abstain, in the hope of more evidence, before it gives up."""
     force: bool = False
     """Prune the least important group also where the data do not separate it from the next."""
 
     def __post_init__(self) -> None:
         get_estimator(self.importance)
-        for name in ("keep", "initial", "per_round", "resamples"):
+        for name in ("keep", "initial", "per_round", "resamples", "patience"):
             value, least = getattr(self, name), 2 if name in ("resamples", "initial") else 1
             if value < least:
                 raise SelectionError(f"{name} must be at least {least}, found {value}")
@@ -80,6 +82,9 @@ class Pruning:
             done = self._round([row.label for row in added])
             self.rounds.append(done)
             self._report(len(self.rounds) / (expected + 1))
+            if self._out_of_patience():
+                self.stop_reason = _nothing_to_prune(done, "more evidence does not help")
+                break
             added = self._evaluate(self._sample(done)) if self.rules.sequential else []
             if not done.pruned and not added:
                 self.stop_reason = self.objective.stopped or _nothing_to_prune(done)
@@ -119,6 +124,11 @@ class Pruning:
         if not self.stop_reason and not self.evidence.rows:
             self.stop_reason = self.objective.stopped or "no setting has a correlation"
         return bool(self.stop_reason)
+
+    def _out_of_patience(self) -> bool:
+        """Return whether the last rounds all abstained, as many as there is patience for."""
+        last = self.rounds[-self.rules.patience :]
+        return len(last) == self.rules.patience and all(done.abstained for done in last)
 
     def _evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
         """Add settings to the evidence: those of the pool evaluated, answers as they are."""
@@ -185,7 +195,7 @@ class Pruning:
         if not groups:
             return shares
         estimator = get_estimator(self.rules.importance)
-        drawn = self.evidence.draw(self.rules.resamples, self.rng)
+        drawn = self.objective.draw(self.evidence, self.rules.resamples, self.rng)
         for b, y in enumerate(drawn):
             chosen = self.rng.integers(len(x), size=len(x))
             shares[b] = estimator.importances(x[chosen], y[chosen], columns, self.rng)
@@ -196,8 +206,9 @@ class Pruning:
 
         Of values that cost the same (a schedule costs nothing) it is the most usual.
         """
-        seen = Counter(tuple(getattr(b, n) for n in group) for b in self.evidence.budgets)
-        usual = [values for values, _ in seen.most_common()]
+        used = Counter(_values(b, group) for b in self.objective.precedents)
+        seen = Counter(_values(b, group) for b in self.evidence.budgets)
+        usual = sorted(seen, key=lambda values: (-used[values], -seen[values]))
         base = self.objective.pool.budgets[0].replace(cutout=0, image_size=_ROOMY)
         variants = [base.replace(**dict(zip(group, values, strict=True))) for values in usual]
         best = usual[int(np.argmin(self.objective.costs.seconds(variants).round(6)))]
@@ -235,6 +246,10 @@ class Pruning:
     def _report(self, share: float) -> None:
         if self.progress is not None:
             self.progress(min(1.0, share))
+
+
+def _values(budget: Budget, group: Group) -> tuple[Value, ...]:
+    return tuple(getattr(budget, name) for name in group)
 
 
 def separated(shares: FloatArray, tail: float, most: int) -> int:
@@ -282,7 +297,7 @@ def share_least(shares: FloatArray, count: int) -> float:
     return float(np.mean(most <= shares[:, count:].min(axis=1, initial=math.inf)))
 
 
-def _nothing_to_prune(done: Round) -> str:
+def _nothing_to_prune(done: Round, why: str = "there is no more evidence") -> str:
     if not done.abstained:
         return "no hyper-parameter that is left varied enough to be judged"
     least = "+".join(done.least)
@@ -290,5 +305,5 @@ def _nothing_to_prune(done: Round) -> str:
         return f"only {least} varied enough to be judged; --force prunes it all the same"
     return (
         f"the data do not separate {least} from {'+'.join(done.next_least)}, the next least "
-        "important, and there is no more evidence; --force prunes it all the same"
+        f"important, and {why}; --force prunes it all the same"
     )

@@ -21,6 +21,7 @@ from ..evidence import Evidence
 from ..execution import Progress
 from ..holdout import HalfCorrelations
 from ..importers.journal import read
+from ..inference import FloatArray
 from ..prediction import CostModel
 from ..spaces import Architecture
 from ..table import Table
@@ -177,6 +178,19 @@ class Trained:
         self._asked += [row.budget for row in finished]
         return self._correlated(finished)
 
+    @property
+    def precedents(self) -> Sequence[Budget]:
+        """The reference: what is usual is what it has."""
+        return [self.reference]
+
+    def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
+        """Draw correlations as other architectures might have given them."""
+        return evidence.draw(resamples, rng)
+
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+        """Return all settings that were trained."""
+        return self.known.rows
+
     def hours(self, rows: Sequence[BudgetRow]) -> float:
         """Return all device hours that the store holds, the reference's included."""
         return self._spent() / 3600
@@ -198,9 +212,9 @@ class Trained:
         )
 
     def _train(self, budgets: Sequence[Budget], what: str) -> None:
-        place, trials = self.workplace, self._trials(budgets)
-        if self._spent() >= self.max_device_hours * 3600:
+        if all(map(self._finished, budgets)) or self._spent() >= self.max_device_hours * 3600:
             return
+        place, trials = self.workplace, self._trials(budgets)
         epochs = sum(trial.budget.epochs for trial in trials)
         stop, before = threading.Event(), self._epochs()
         with self.watch(f"training {what} x {len(self.architectures)} networks") as told:

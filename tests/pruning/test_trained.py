@@ -110,7 +110,7 @@ def test_every_step_of_training_shows_its_progress(pruned):
 
 
 def test_what_was_trained_is_not_trained_again(store, pruned):
-    source, report, _ = pruned
+    _, report, _ = pruned
     with Journal(store, read_only=True) as journal:
         before = journal.epochs_recorded(), journal.device_seconds()
     rules = Rules(keep=1, initial=2, per_round=1, resamples=3)
