@@ -71,7 +71,7 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> str:
     digest = _digest(attributes, arrays)
     target = Path(path)
     try:
-        with _replacing(target) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        with replacing(target) as temporary, h5py.File(temporary, "w", libver="v110") as file:
             file.attrs["format"] = MAGIC
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["content_sha256"] = digest
@@ -217,7 +217,7 @@ def _write_array(file: h5py.File, name: str, array: Array) -> None:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """Give a temporary file beside the target; flush it to disk and rename it if all went well."""
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)

@@ -34,6 +34,18 @@ def making_table(function: Command) -> Command:
     return _common(function, output)
 
 
+def making_surrogate(function: Command) -> Command:
+    """Add the options of every command to one that makes a surrogate, which -o names."""
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        required=True,
+        help="The surrogate file to write; what it holds is said on standard output.",
+    )
+    return _common(function, output)
+
+
 def _common(function: Command, output: Callable[[Any], Any]) -> Command:
     options: list[Callable[[Any], Any]] = [
         click.option(

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "mip": "mip:mip",
     "regress": "regress:regress",
     "search": "search:search",
+    "surrogate": "surrogate:surrogate",
     "train": "train:train",
     "tables": "tables:tables",
 }

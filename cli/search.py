@@ -478,6 +478,8 @@ def _tables(reports: list[SearchReport], comparisons: list[Comparison]) -> list[
 def _source(report: SearchReport) -> str:
     """Say where evaluations came from, and what the final figures are on."""
     said = f"by table {report.table}" if report.table else "by real training"
+    if report.estimator == "surrogate":
+        said = f"by a surrogate of {report.table or 'a table'}"
     if report.budget is not None:
         b = report.budget
         shape = f"{b['epochs']} epochs x {b['layers']} layers x {b['channels']} channels"

@@ -26,6 +26,11 @@ FEWEST_SETTINGS = 4
 """With fewer there is nothing that importance could be judged by."""
 
 
+_RANKED = 50_000
+"""Architectures that are dealt into halves, over all splits."""
+_FEWEST_SPLITS, _MOST_SPLITS = 20, 500
+
+
 class Objective(Protocol):
     """Settings that can be asked for, and what is found when they are."""
 
@@ -217,7 +222,11 @@ def halves_of(
     label = table.reference().label
     accuracies = [table.accuracy(row.setting, own_split(table, row.setting, split)) for row in rows]
     truth = table.accuracy(label, split)
-    return half_correlations(truth, np.column_stack(accuracies), statistic=statistic, rng=rng)
+    # Halves of many architectures hardly differ, and take long to rank.
+    splits = int(np.clip(_RANKED // len(truth), _FEWEST_SPLITS, _MOST_SPLITS))
+    return half_correlations(
+        truth, np.column_stack(accuracies), statistic=statistic, splits=splits, rng=rng
+    )
 
 
 def own_split(table: Table, label: str, split: Split) -> Split:

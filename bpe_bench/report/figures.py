@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _INK, _MUTED, _ACCENT, _SECOND = "#1a1a2e", "#8d99ae", "#c8553d", "#2a6f97"
 _COLOURS = (_ACCENT, _SECOND, "#5b8e55", "#7b5ea7", "#b8860b", "#444b5a")
+_CROWDED = 100
+"""Points whose intervals would hide one another."""
 _NAMED_EPOCHS = (1, 4, 12, 50, 200)
 _SUFFIXES = (".png", ".svg", ".pdf")
 _STYLE = {
@@ -287,12 +289,13 @@ def _draw_points(
     error = np.array(
         [[r.correlation - r.low for r in rows], [r.high - r.correlation for r in rows]]
     )
+    crowded = len(rows) > _CROWDED
     axes.errorbar(
         [r.cost_seconds / 3600 for r in rows],
         middle,
-        yerr=np.nan_to_num(error),
+        yerr=None if crowded else np.nan_to_num(error),
         fmt=marker,
-        ms=4.5,
+        ms=3 if crowded else 4.5,
         lw=0.9,
         color=colour,
         mfc=colour if filled else "white",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from .crossfit import GROUPINGS, Grouping
 from .evaluation import SurrogateReport, SurrogateRow, evaluate_surrogates
-from .fitted import BudgetSurrogate, FittedSurrogate, Forecast, fit_surrogate
+from .files import load_surrogate, save_surrogate
+from .fitted import BudgetSurrogate, FittedSurrogate
+from .fitting import fit_surrogate
+from .forecast import Forecast
 from .metrics import Figure
 from .models import MODELS
 from .question import TARGETS, Question
@@ -23,4 +26,6 @@ __all__ = [
     "SurrogateRow",
     "evaluate_surrogates",
     "fit_surrogate",
+    "load_surrogate",
+    "save_surrogate",
 ]

@@ -79,7 +79,8 @@ class Folds:
 
     def learned(self, *left_out: int) -> npt.NDArray[np.bool_]:
         """Return which rows are of none of some folds along any axis, shape (n,)."""
-        return np.logical_not(np.isin(self.of_row, left_out)).all(axis=0)
+        learned: npt.NDArray[np.bool_] = np.all(np.isin(self.of_row, left_out, invert=True), axis=0)
+        return learned
 
 
 @dataclass(frozen=True)

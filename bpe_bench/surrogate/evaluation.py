@@ -14,7 +14,8 @@ from ..inference import check_confidence, noise_ceiling
 from ..table import Split, Table
 from .crossfit import GROUPINGS, Grouping, Judged, judge
 from .examples import Examples, gather
-from .fitted import CONFIDENCE, DEFAULT_FOLDS, member_fitter, share_of
+from .fitting import member_fitter, share_of
+from .forecast import CONFIDENCE
 from .metrics import UNKNOWN, Clusters, Figure, r2, rank_correlation, share, top_metrics
 from .models import get_model
 from .question import TARGETS, FloatArray, Question
@@ -145,7 +146,7 @@ def evaluate_surrogates(
     name: str = "",
     models: Sequence[str] | None = None,
     groupings: Sequence[Grouping] | None = None,
-    folds: int = DEFAULT_FOLDS,
+    folds: int | None = None,
     top_k: int = 10,
     confidence: float = 0.95,
     resamples: int = 200,
@@ -173,7 +174,7 @@ def evaluate_surrogates(
     groupings
         Some of `GROUPINGS`; by default all that the table has enough groups for.
     folds
-        Parts that the groups are dealt into.
+        Parts that the groups are dealt into; by default as for `fit_surrogate`.
     top_k
         How many of the best count for precision, regret and best rank.
     confidence
@@ -201,7 +202,8 @@ def evaluate_surrogates(
     for model in models or ():
         get_model(model)
     examples = gather(table, question, rng)
-    chosen_models = models or (TARGETS[question.target].model,)
+    folds = folds or examples.usual_folds()
+    chosen_models = tuple(dict.fromkeys(models or (examples.usual_model(),)))
     chosen = _groupings(examples, groupings, folds)
     ceiling = _ceiling(table, examples)
     jobs = [(model, grouping) for model in chosen_models for grouping in chosen]
@@ -226,7 +228,6 @@ def evaluate_surrogates(
             f"not judged by {' nor '.join(missing)}: {len(examples.settings)} settings are fewer "
             f"than {folds} folds"
         )
-    places = set(examples.architecture.tolist())
     return SurrogateReport(
         table=name,
         space=table.space,
@@ -236,7 +237,7 @@ def evaluate_surrogates(
         statistic=question.statistic if question.target == "correlation" else "",
         encoding=examples.columns.encoding,
         given=examples.columns.given,
-        n_architectures=len(table.architectures) if examples.by_setting else len(places),
+        n_architectures=examples.n_architectures(table),
         n_budgets=len(examples.settings),
         folds=folds,
         confidence=confidence,

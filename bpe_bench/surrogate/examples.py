@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,13 @@ from ..table import Setting, Split, Table
 from .columns import Columns
 from .crossfit import Folds, Grouping, IntArray
 from .question import TARGETS, FloatArray, Question, TargetName
+
+DEFAULT_FOLDS = 10
+"""Folds that architectures are dealt into to fit or to judge a surrogate."""
+_FEWEST_COSTS = 9
+"""Costs below which none are fitted beside: no 90 % interval follows from fewer."""
+_LEFT_OUT_SINGLY = 40
+"""Settings up to which each is a fold of its own."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,23 @@ class Examples:
         chosen = list(axes.values()) if grouping == "both" else [axes[grouping]]
         return Folds.deal(chosen, count, rng)
 
+    def n_architectures(self, table: Table) -> int:
+        """Return of how many architectures the rows are."""
+        return len(table.architectures) if self.by_setting else len(set(self.architecture.tolist()))
+
+    def usual_model(self) -> str:
+        """Return which model is taken unless one says: of few rows, the one that is smoothest."""
+        return "forest" if self.by_setting else "xgboost"
+
+    def usual_folds(self) -> int:
+        """Return into how many folds the rows are dealt unless one says.
+
+        Where a row is a setting there are tens of them, and each counts: one fold for each.
+        """
+        if self.by_setting and len(self.settings) <= _LEFT_OUT_SINGLY:
+            return len(self.settings)
+        return DEFAULT_FOLDS
+
     def groupings(self, folds: int) -> tuple[Grouping, ...]:
         """Return by what the rows can be grouped, with settings enough for so many folds."""
         if self.by_setting:
@@ -78,8 +102,6 @@ def gather(table: Table, question: Question, rng: np.random.Generator) -> Exampl
     SelectionError
         If nothing is known, or all that is known is equal.
     """
-    if question.target not in TARGETS:
-        raise unknown_name("target", question.target, TARGETS)
     if question.target == "correlation":
         examples = _of_correlation(table, question)
     else:
@@ -87,6 +109,40 @@ def gather(table: Table, question: Question, rng: np.random.Generator) -> Exampl
         settings = _settings(table, question)
         make = _of_accuracy if question.target == "accuracy" else _of_cost
         examples = make(table, question, places, settings)
+    _check_varied(examples)
+    return examples
+
+
+def gather_costs(table: Table, found: Examples, question: Question) -> Examples | None:
+    """Return costs of the same settings and architectures; None if too few are known.
+
+    Of what is known by setting only, the settings' mean costs.
+    """
+    if found.by_setting:
+        costs = _of_mean_cost(table, found.settings)
+    else:
+        places = sorted(set(found.architecture.tolist()))
+        asked = replace(question, target="cost", given=())
+        costs = _of_cost(table, asked, places, list(found.settings))
+    enough = costs.y.size >= _FEWEST_COSTS and costs.y.min() < costs.y.max()
+    return costs if enough else None
+
+
+def given_accuracies(
+    table: Table, labels: Sequence[str], split: Split, places: Sequence[int]
+) -> FloatArray:
+    """Return accuracies under some settings, mean over seeds, (A, G); NaN where missing."""
+    columns = [table.accuracy(table.setting(n).label, split)[list(places)] for n in labels]
+    return np.array(columns).reshape(len(labels), len(places)).T
+
+
+def usual_device(settings: Sequence[Setting]) -> str:
+    """Return the device on which most settings of known cost were measured; empty if none."""
+    counts = Counter(s.device for s in settings if math.isfinite(s.seconds))
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _check_varied(examples: Examples) -> None:
     units = TARGETS[examples.target].units
     if not examples.y.size:
         raise SelectionError(f"the table has no {units} to learn from; widen the selection")
@@ -96,22 +152,6 @@ def gather(table: Table, question: Question, rng: np.random.Generator) -> Exampl
             f"all {examples.y.size} {units} to learn from are {value:.6g}: there is nothing to "
             "learn"
         )
-    return examples
-
-
-def has_costs(table: Table, question: Question) -> bool:
-    """Return whether two different costs are known of the settings that a question means."""
-    known = {s.seconds for s in _settings(table, question) if math.isfinite(s.seconds)}
-    measured = any((s.label, "seconds") in table.measures for s in _settings(table, question))
-    return measured or len(known) > 1
-
-
-def given_accuracies(
-    table: Table, labels: Sequence[str], split: Split, places: Sequence[int]
-) -> FloatArray:
-    """Return accuracies under some settings, mean over seeds, (A, G); NaN where missing."""
-    columns = [table.accuracy(table.setting(n).label, split)[list(places)] for n in labels]
-    return np.array(columns).reshape(len(labels), len(places)).T
 
 
 def _places(
@@ -196,7 +236,7 @@ def _of_cost(
     return _crossed(table, question, places, with_costs, seconds, known, none, "", [])
 
 
-def _of_mean_cost(table: Table, settings: list[Setting]) -> Examples:
+def _of_mean_cost(table: Table, settings: Sequence[Setting]) -> Examples:
     """Return the settings' mean costs, where a table has no others."""
     known = [s for s in settings if math.isfinite(s.seconds)]
     columns = Columns(table.space, "", (), _varied(known), _other_devices(known))
@@ -278,6 +318,5 @@ def _varied(settings: Sequence[Setting]) -> tuple[str, ...]:
 
 def _other_devices(settings: Sequence[Setting]) -> tuple[str, ...]:
     """Return the devices that are not the one on which most settings were measured."""
-    counts = Counter(s.device for s in settings if math.isfinite(s.seconds))
-    usual = counts.most_common(1)[0][0] if counts else ""
-    return tuple(sorted(device for device in counts if device != usual))
+    known = {s.device for s in settings if math.isfinite(s.seconds)}
+    return tuple(sorted(known - {usual_device(settings)}))

@@ -2,73 +2,26 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..budget import Budget, Value
+from ..budget import Budget
 from ..errors import SelectionError, SurrogateFileError
 from ..estimators import Prediction
 from ..inference import check_confidence
 from ..spaces import Architecture, NasBench201Space, get_space
 from ..storage import content_hash
 from ..table import Setting, Split, Table
-from .columns import Columns, check_inside, outside, ranges_of
-from .crossfit import CrossFitted, Grouping, Member, crossfit
-from .examples import Examples, gather, given_accuracies, has_costs
-from .models import get_model
-from .question import TARGETS, FloatArray, Question, TargetName
-
-DEFAULT_FOLDS = 10
-"""Folds that a surrogate is fitted and judged with."""
-CONFIDENCE = 0.9
-"""Nominal coverage of a prediction's interval."""
-_LIBRARIES = ("bpe-bench", "numpy", "scikit-learn", "xgboost")
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a surrogate expects, and the interval that it will probably lie in."""
-
-    value: FloatArray
-    low: FloatArray
-    high: FloatArray
-    """Shape (N,); NaN where nothing is known, and for the bounds where no interval can be given."""
-
-
-@dataclass(frozen=True)
-class TargetModel:
-    """The ensembles that answer for one quantity."""
-
-    target: TargetName
-    columns: Columns
-    ensembles: Mapping[Grouping, CrossFitted]
-    """By what is new in a question: an architecture, a budget, or both."""
-
-    def forecast(
-        self, architecture: FloatArray, budget: FloatArray, grouping: Grouping, confidence: float
-    ) -> Forecast:
-        """Predict N rows.
-
-        Parameters
-        ----------
-        architecture, budget
-            Their columns, (N, d₁) and (N, d₂); one of them may have a single row for all.
-        grouping
-            What is new in them.
-        confidence
-            Nominal coverage of the intervals.
-        """
-        rows = max(len(architecture), len(budget)) if len(architecture) and len(budget) else 0
-        x = np.hstack([np.broadcast_to(p, (rows, p.shape[1])) for p in (architecture, budget)])
-        known = np.isfinite(x).all(axis=1)
-        parts = np.full((3, rows), np.nan)
-        parts[:, known] = self.ensembles[grouping].forecast(x[known], confidence)
-        return Forecast(*(TARGETS[self.target].bounded(part) for part in parts))
+from .columns import Ranges, check_inside, outside, ranges_of
+from .crossfit import Grouping
+from .examples import given_accuracies, usual_device
+from .forecast import CONFIDENCE, Forecast, TargetModel
+from .question import FloatArray, TargetName
 
 
 @dataclass(frozen=True)
@@ -84,9 +37,7 @@ class FittedSurrogate:
     """
 
     models: Mapping[TargetName, TargetModel]
-    """By quantity: accuracy and cost, or correlation."""
-    model: str
-    """Its kind, a key of `bpe_bench.surrogate.models.MODELS`."""
+    """By quantity: first what it was fitted for, then cost if the table has costs."""
     space: str
     dataset: str
     split: str
@@ -95,8 +46,6 @@ class FittedSurrogate:
     """Which correlation; empty if it predicts none."""
     settings: tuple[Setting, ...]
     """What it learned from."""
-    ranges: Mapping[str, tuple[Value, ...]]
-    """By hyper-parameter the least and the largest number, or the categories, of `settings`."""
     n_architectures: int
     table: str
     """What the table was called."""
@@ -144,8 +93,19 @@ class FittedSurrogate:
         confidence: float = CONFIDENCE,
         extrapolate: bool = False,
     ) -> Forecast:
-        """Predict device seconds of trainings; parameters as for `accuracy`."""
+        """Predict device seconds of trainings; parameters as for `accuracy`.
+
+        Where too few settings have costs to learn from, the recorded mean of the setting.
+        """
+        recorded = self._recorded_cost(budget)
+        if "cost" not in self.models and math.isfinite(recorded):
+            unknown = np.full(len(architectures), np.nan)
+            return Forecast(np.full(len(architectures), recorded), unknown, unknown)
         return self._forecast("cost", architectures, budget, None, confidence, extrapolate)
+
+    def knows_cost(self, budget: Budget) -> bool:
+        """Return whether `cost` can answer for a budget within what it was fitted on."""
+        return "cost" in self.models or math.isfinite(self._recorded_cost(budget))
 
     def correlation(
         self,
@@ -155,15 +115,7 @@ class FittedSurrogate:
         extrapolate: bool = False,
     ) -> Forecast:
         """Predict how B budgets correlate with full training; parameters as for `accuracy`."""
-        check_confidence(confidence)
-        model = self._model("correlation")
-        if not extrapolate:
-            for budget in budgets:
-                check_inside(budget, self.ranges)
-        x = model.columns.of_budgets(budgets)
-        found = model.forecast(np.zeros((len(x), 0)), x, "budget", confidence)
-        far = np.array([bool(outside(budget, self.ranges)) for budget in budgets], dtype=bool)
-        return _without_intervals(found, far)
+        return self._by_budget("correlation", budgets, confidence, extrapolate)
 
     def at(
         self,
@@ -175,22 +127,90 @@ class FittedSurrogate:
     ) -> BudgetSurrogate:
         """Return the surrogate of one budget, which searches can use.
 
-        Parameters
-        ----------
-        budget
-            How architectures would be trained.
-        table
-            Where accuracies that it was fitted with as known are looked up.
-        confidence, extrapolate
-            As for `accuracy`.
+        The table has the accuracies that must be known; `SurrogateFileError` if it is not
+        the one that the surrogate was fitted to.
         """
         return BudgetSurrogate(
             self, budget, table=table, confidence=confidence, extrapolate=extrapolate
         )
 
+    def budget_cost(
+        self,
+        budgets: Sequence[Budget],
+        *,
+        confidence: float = CONFIDENCE,
+        extrapolate: bool = False,
+    ) -> Forecast:
+        """Predict mean device seconds per network under B budgets; parameters as for `accuracy`.
+
+        For surrogates that learned the settings' mean costs: those of correlations, and
+        those of tables that record no others. On the device of most settings, `device`.
+        """
+        if self._model("cost").columns.encoding:
+            raise SelectionError(
+                "the surrogate predicts what each architecture costs; ask for the cost of "
+                "architectures, or fit one with --target correlation"
+            )
+        return self._by_budget("cost", budgets, confidence, extrapolate)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it is as JSON values."""
+        model = self.models[self.target]
+        return {
+            "target": self.target,
+            "predicts": list(self.models),
+            "model": model.model,
+            "table": self.table,
+            "table_sha256": self.table_sha256,
+            "space": self.space,
+            "dataset": self.dataset,
+            "split": self.split,
+            "statistic": self.statistic,
+            "encoding": model.columns.encoding,
+            "given": list(self.given),
+            "n_architectures": self.n_architectures,
+            "n_budgets": len(self.settings),
+            "settings": [setting.label for setting in self.settings],
+            "device": self.device,
+            "members": sum(len(one.members) for one in model.ensembles.values()),
+            "versions": dict(self.versions),
+            "warnings": list(self.notes),
+        }
+
     def setting(self, name: str) -> Setting | None:
         """Return one of its settings by label, or None."""
         return next((s for s in self.settings if s.label == name), None)
+
+    @property
+    def target(self) -> TargetName:
+        """What it was fitted for."""
+        return next(iter(self.models))
+
+    @property
+    def by_setting(self) -> bool:
+        """Whether it answers for settings, and not for single architectures."""
+        return not self.models[self.target].columns.encoding
+
+    @property
+    def model(self) -> str:
+        """The kind of what it was fitted for, a key of `bpe_bench.surrogate.models.MODELS`."""
+        return self.models[self.target].model
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """By hyper-parameter the least and largest number, or the categories, of `settings`."""
+        return ranges_of([setting.budget for setting in self.settings])
+
+    @property
+    def device(self) -> str:
+        """The device that costs are for: that of most settings; empty if unknown."""
+        return usual_device(self.settings)
+
+    @property
+    def error(self) -> float:
+        """Root mean square of what correlations of left-out settings were missed by."""
+        residuals = self._model("correlation").ensembles["budget"].residuals
+        return float(np.sqrt(np.mean(residuals**2)))
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -223,6 +243,9 @@ class FittedSurrogate:
                 "surrogate fit"
             )
 
+    def _recorded_cost(self, budget: Budget) -> float:
+        return next((s.seconds for s in self.settings if s.budget == budget), math.nan)
+
     def _model(self, target: TargetName) -> TargetModel:
         if target not in self.models:
             raise SelectionError(
@@ -230,6 +253,19 @@ class FittedSurrogate:
                 f"bpe-bench surrogate fit {self.table} --target {target} -o FILE"
             )
         return self.models[target]
+
+    def _by_budget(
+        self, target: TargetName, budgets: Sequence[Budget], confidence: float, extrapolate: bool
+    ) -> Forecast:
+        check_confidence(confidence)
+        model = self._model(target)
+        if not extrapolate:
+            for budget in budgets:
+                check_inside(budget, self.ranges)
+        x = model.columns.of_budgets(budgets)
+        found = model.forecast(np.zeros((len(x), 0)), x, "budget", confidence)
+        far = np.array([bool(outside(budget, self.ranges)) for budget in budgets], dtype=bool)
+        return found.without_intervals(far)
 
     def _forecast(
         self,
@@ -262,7 +298,7 @@ class FittedSurrogate:
         columns = model.columns.of_budgets([budget])
         found = model.forecast(rows, columns, grouping or "architecture", confidence)
         far = grouping is None or bool(outside(budget, self.ranges))
-        return _without_intervals(found, np.full(len(architectures), far))
+        return found.without_intervals(np.full(len(architectures), far))
 
     def _new_in(self, model: TargetModel, budget: Budget, extrapolate: bool) -> Grouping | None:
         """Return what is new in a question about any architecture under a budget.
@@ -322,24 +358,18 @@ class BudgetSurrogate:
         return self.fitted.space
 
     def predict(self, architectures: Sequence[Architecture]) -> Prediction:
-        """Predict accuracy, and seconds if the surrogate knows costs, else NaN."""
-        answers = self._answers(architectures)
-        return Prediction(answers[:, 0], answers[:, 3])
-
-    def predict_interval(
-        self, architectures: Sequence[Architecture]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the bounds of the accuracies' intervals at its confidence, two of shape (A,)."""
-        answers = self._answers(architectures)
-        return answers[:, 1], answers[:, 2]
+        """Predict accuracy with its interval, and seconds if the surrogate knows costs."""
+        accuracy, low, high, seconds = self._answers(architectures).T
+        return Prediction(accuracy, seconds, low, high)
 
     def _answers(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return accuracy, its bounds, and seconds, (A, 4)."""
         new = [a for a in dict.fromkeys(architectures) if a.genes not in self._known]
         if new and self._closed:
+            text = get_space(self.space).format(new[0])
             raise SelectionError(
-                "the table does not hold this architecture, so its accuracy under "
-                f"{', '.join(self.fitted.given)} is not known: {new[0].genes[:12]}"
+                f"the table does not hold {text}, so its accuracy under "
+                f"{', '.join(self.fitted.given)} is not known; ask for architectures of the table"
             )
         if new:
             self._ask(new if self._known else list(dict.fromkeys([*new, *_listed(self.space)])))
@@ -352,132 +382,11 @@ class BudgetSurrogate:
             architectures, self.budget, given=given, confidence=self.confidence, extrapolate=far
         )
         seconds = np.full(len(architectures), np.nan)
-        if "cost" in self.fitted.models:
+        if self.fitted.knows_cost(self.budget):
             seconds = self.fitted.cost(architectures, self.budget, extrapolate=far).value
         rows = np.column_stack([found.value, found.low, found.high, seconds]).tolist()
         for architecture, row in zip(architectures, rows, strict=True):
             self._known[architecture.genes] = tuple(row)
-
-
-def fit_surrogate(
-    table: Table,
-    question: Question | None = None,
-    *,
-    rng: np.random.Generator,
-    name: str = "",
-    model: str | None = None,
-    folds: int = DEFAULT_FOLDS,
-    progress: Callable[[float], None] | None = None,
-) -> FittedSurrogate:
-    """Fit a surrogate to a table.
-
-    Parameters
-    ----------
-    table
-        The finished trainings.
-    question
-        What to predict, and from what; by default accuracies under all settings of the
-        table's data set. Where the table has costs, they are fitted beside.
-    rng
-        Draws the architectures, deals the folds and seeds the models.
-    name
-        What to call the table.
-    model
-        A key of `bpe_bench.surrogate.models.MODELS`; by default what suits the quantity.
-    folds
-        Members of the ensemble, each fitted without one fold.
-    progress
-        Called with the share that is done.
-
-    Raises
-    ------
-    UnknownNameError
-        For a name that does not exist.
-    SelectionError
-        If there is too little to learn from, or nothing varies.
-    """
-    question = question or Question()
-    examples = gather(table, question, rng)
-    chosen = model or TARGETS[question.target].model
-    todo = [examples]
-    if question.target == "accuracy" and has_costs(table, question):
-        # Of the same architectures: they need not be described, nor drawn, again.
-        places = sorted(set(examples.architecture.tolist()))
-        todo.append(gather(table, replace(question, target="cost", architectures=places), rng))
-    models = {}
-    for place, rows in enumerate(todo):
-        told = share_of(progress, place, len(todo))
-        models[rows.target] = _fit_target(rows, chosen, folds, rng, told)
-    return FittedSurrogate(
-        models=models,
-        model=chosen,
-        space=table.space,
-        dataset=examples.settings[0].dataset,
-        split=examples.split,
-        statistic=question.statistic if question.target == "correlation" else "",
-        settings=examples.settings,
-        ranges=ranges_of([setting.budget for setting in examples.settings]),
-        n_architectures=_count(examples, table),
-        table=name,
-        table_sha256=content_hash(table),
-        versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
-        notes=examples.notes,
-    )
-
-
-def member_fitter(
-    examples: Examples, model: str, rng: np.random.Generator
-) -> Callable[[npt.NDArray[np.bool_]], Member]:
-    """Return what fits a member to those of the examples that a mask (n,) names."""
-    get_model(model)
-    trend = TARGETS[examples.target].trend
-
-    def fit(learned: npt.NDArray[np.bool_]) -> Member:
-        return Member.fit(examples.x[learned], examples.y[learned], model, rng, trend=trend)
-
-    return fit
-
-
-def _fit_target(
-    examples: Examples,
-    model: str,
-    folds: int,
-    rng: np.random.Generator,
-    progress: Callable[[float], None],
-) -> TargetModel:
-    """Fit the ensembles that a fitted surrogate answers by: all but known cells, new budgets."""
-    groupings = [g for g in examples.groupings(folds) if g != "budget" or examples.by_setting]
-    fit = member_fitter(examples, model, rng)
-    ensembles: dict[Grouping, CrossFitted] = {}
-    for place, grouping in enumerate(groupings):
-        dealt = examples.folds(grouping, folds, rng)
-        told = share_of(progress, place, len(groupings))
-        ensembles[grouping] = crossfit(examples.x, examples.y, dealt, fit, told)
-    return TargetModel(examples.target, examples.columns, ensembles)
-
-
-def share_of(
-    progress: Callable[[float], None] | None, place: int, count: int
-) -> Callable[[float], None]:
-    """Return what tells the progress of one of several steps as that of the whole."""
-
-    def tell(share: float) -> None:
-        if progress is not None:
-            progress((place + share) / count)
-
-    return tell
-
-
-def _count(examples: Examples, table: Table) -> int:
-    places = np.unique(examples.architecture)
-    return len(table.architectures) if examples.by_setting else int(places.size)
-
-
-def _without_intervals(found: Forecast, far: npt.NDArray[np.bool_]) -> Forecast:
-    """Return a forecast without bounds where nothing was held out that they could rest on."""
-    return Forecast(
-        found.value, *(np.where(far, np.nan, bound) for bound in (found.low, found.high))
-    )
 
 
 def _listed(space: str) -> list[Architecture]:

@@ -224,20 +224,37 @@ class Boosted:
             good = False
         if not good:
             raise SurrogateFileError("a booster's JSON is not one that XGBoost writes")
-        return cls(document)
+        return cls(document)._checked()
+
+    def _checked(self) -> Boosted:
+        """Return itself if XGBoost can read it."""
+        import xgboost
+
+        try:
+            _ = self._booster
+        except xgboost.core.XGBoostError as error:
+            raise SurrogateFileError("XGBoost does not read a booster's JSON") from error
+        return self
 
 
-def _is_tree(tree: Mapping[str, list[int]], columns: int) -> bool:
+_PER_NODE = (
+    "left_children", "right_children", "split_indices", "split_conditions", "default_left",
+    "base_weights", "parents", "loss_changes", "sum_hessian", "split_type",
+)  # fmt: skip
+"""What XGBoost's JSON holds of each node of a tree."""
+
+
+def _is_tree(tree: Mapping[str, Any], columns: int) -> bool:
     """Return whether a walk down a tree of XGBoost stays inside it, and ends."""
-    left, right, asked = (
-        np.array(tree[name], dtype=np.int64)
-        for name in ("left_children", "right_children", "split_indices")
-    )
+    sizes = {len(tree[name]) for name in _PER_NODE}
+    left, right, asked = (np.array(tree[name], dtype=np.int64) for name in _PER_NODE[:3])
     inside = left != _LEAF
     below = np.stack([left[inside], right[inside]])
     return bool(
-        left.shape == right.shape == asked.shape
+        len(sizes) == 1
         and left.size > 0
+        and int(tree["tree_param"]["num_nodes"]) == left.size
+        and not any(tree["split_type"])
         and np.all(right[~inside] == _LEAF)
         and np.all((below > np.flatnonzero(inside)) & (below < left.size))
         and np.all((asked >= 0) & (asked < columns))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..curves import Split
+from ..errors import SelectionError, unknown_name
 
 FloatArray = npt.NDArray[np.float64]
 TargetName = Literal["accuracy", "cost", "correlation"]
@@ -34,8 +35,6 @@ class Target:
     """What it can be."""
     trend: bool
     """Whether a straight line is fitted first."""
-    model: str
-    """The model that is taken by default."""
     units: str
     """What the values are called in messages."""
 
@@ -54,12 +53,11 @@ TARGETS: Mapping[TargetName, Target] = MappingProxyType(
             0.0,
             1.0,
             False,
-            "xgboost",
             "accuracies",
         ),
         # Seconds are nearly a product of powers of the hyper-parameters.
-        "cost": Target(np.log, np.exp, 0.0, np.inf, True, "xgboost", "costs"),
-        "correlation": Target(np.array, np.array, -1.0, 1.0, False, "forest", "correlations"),
+        "cost": Target(np.log, np.exp, 0.0, np.inf, True, "costs"),
+        "correlation": Target(np.array, np.array, -1.0, 1.0, False, "correlations"),
     }
 )
 """The quantities by name: accuracy (a fraction), cost (device seconds), correlation."""
@@ -67,7 +65,15 @@ TARGETS: Mapping[TargetName, Target] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Question:
-    """What a surrogate is to predict, and what it is fitted to."""
+    """What a surrogate is to predict, and what it is fitted to.
+
+    Raises
+    ------
+    UnknownNameError
+        For a target that does not exist.
+    SelectionError
+        If accuracies are given for what is not predicted from any.
+    """
 
     target: TargetName = "accuracy"
     """``accuracy`` and ``cost`` of an architecture under a budget; or of a budget the rank
@@ -86,3 +92,12 @@ class Question:
     """How many to draw at most, or which places of the table; None for all."""
     encoding: str = "structure"
     """How architectures become numbers, a key of `bpe_bench.spaces.features.ENCODINGS`."""
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise unknown_name("target", self.target, TARGETS)
+        if self.given and self.target != "accuracy":
+            raise SelectionError(
+                f"known accuracies help to predict accuracies, not {TARGETS[self.target].units}; "
+                "leave out --given, or take --target accuracy"
+            )

@@ -16,6 +16,7 @@ from bpe_bench_cli.main import run
 from bpe_bench import Curves, Setting, Split, Table, get_space, write_table
 from bpe_bench.budget import BPE_1
 from bpe_bench.catalog import table_path
+from bpe_bench.surrogate import Question, fit_surrogate, save_surrogate
 from bpe_bench.table import Provenance
 from bpe_bench.training.journal import Journal
 from bpe_bench.training.trial import Trial
@@ -122,8 +123,19 @@ def whole_space():
     )
 
 
+@pytest.fixture(scope="session")
+def correlating(darts_bpe, tmp_path_factory):
+    """A file with a surrogate of the correlations of darts-bpe."""
+    file = tmp_path_factory.mktemp("surrogates") / "correlating"
+    question = Question("correlation")
+    rng = np.random.default_rng(0)
+    fitted = fit_surrogate(darts_bpe, question, rng=rng, name="darts-bpe", folds=10)
+    save_surrogate(file, fitted)
+    return file
+
+
 @pytest.fixture
-def example_folder(darts_bpe, whole_space, monkeypatch, repository, tmp_path):
+def example_folder(darts_bpe, whole_space, correlating, monkeypatch, repository, tmp_path):
     """A folder with the files that examples of help texts name, and a cache beside it.
 
     The cache has a made-up table in the place of the one that is fetched.
@@ -144,6 +156,7 @@ def example_folder(darts_bpe, whole_space, monkeypatch, repository, tmp_path):
         "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|,12,256,0.1,17,16,32,12,validation,0.5,"
         "1000,true\n"
     )
+    shutil.copy(correlating, folder / "fitted.surrogate")
     with Journal(folder / "trainings.sqlite") as journal:
         journal.add([Trial(darts_bpe.architectures[0], BPE_1, "digits")])
     return folder

@@ -156,7 +156,7 @@ def test_nothing_found_is_said(search):
         (["--target", "93"], "Invalid value for '--target': 93.0 is not in the range"),
         (["--traces", "no/where.jsonl"], "--traces: there is no folder no; make it first"),
         (["--plot", "x.gif"], "a figure's file must end in .png, .svg, .pdf, found 'x.gif'"),
-        (["--estimator", "surrogate"], "no surrogate is fitted by this version's commands"),
+        (["--estimator", "surrogate"], "--estimator surrogate needs --surrogate FILE; make one "),
     ],
 )
 def test_bad_input_is_one_line(search, arguments, text):

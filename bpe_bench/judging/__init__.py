@@ -1,0 +1,31 @@
+"""Which way of finding a good budget pays, judged on architectures that it did not choose by.
+
+At equal device hours: minimum importance pruning with each estimator of importance, random
+sampling, cheapest-first, successive halving and TPE. ``docs/mip-judged.md`` has the protocol
+and what came out.
+"""
+
+from .judge import judge
+from .methods import METHODS, MIP, SIMPLE, Method, make_methods
+from .pool import Deal, Pool
+from .report import Curve, Interval, JudgingReport, MethodComparison, MethodResult
+from .trial import OutOfHours, Step, Trial
+
+__all__ = [
+    "METHODS",
+    "MIP",
+    "SIMPLE",
+    "Curve",
+    "Deal",
+    "Interval",
+    "JudgingReport",
+    "Method",
+    "MethodComparison",
+    "MethodResult",
+    "OutOfHours",
+    "Pool",
+    "Step",
+    "Trial",
+    "judge",
+    "make_methods",
+]

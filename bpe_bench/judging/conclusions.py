@@ -1,0 +1,139 @@
+"""Plain sentences that follow from the figures, whichever way these fall."""
+
+from __future__ import annotations
+
+from .methods import SIMPLE
+from .report import JudgingReport, MethodResult
+
+_CALLED = {
+    "random": "random sampling",
+    "cheapest-first": "cheapest-first",
+    "covering": "the covering design without pruning",
+    "halving": "successive halving",
+    "tpe": "TPE",
+}
+
+
+def conclude(report: JudgingReport) -> tuple[str, ...]:
+    """Return what the figures say, each sentence with the figures that it rests on."""
+    pruning = [m for m in report.methods if m.name.startswith("mip-")]
+    simple = [m for m in report.methods if m.name in SIMPLE]
+    said = [_answer(report, pruning, simple)]
+    said += [_against(report, pruning, one) for one in simple if pruning]
+    if len(pruning) > 1:
+        said.append(_estimators(report, pruning))
+    return (*said, *_at_allowances(report), _optimism(report))
+
+
+def _level(report: JudgingReport) -> float:
+    return 1 - report.confidence
+
+
+def _apart(report: JudgingReport, first: MethodResult, second: MethodResult) -> bool:
+    """Return whether the corrected test separates two methods."""
+    return report.compare(first.name, second.name).p_adjusted < _level(report)
+
+
+def _answer(report: JudgingReport, pruning: list[MethodResult], simple: list[MethodResult]) -> str:
+    """Say whether pruning finds better budgets at equal hours."""
+    best = report.methods[0]
+    if not pruning or not simple:
+        follows = report.methods[1]
+        does = "separates them" if _apart(report, best, follows) else "does not separate them"
+        return (
+            f"{best.name} has the lowest mean regret, {_figure(best)}, followed by "
+            f"{follows.name}, {_figure(follows)}; the test {does}."
+        )
+    own, rival = pruning[0], simple[0]
+    apart = _apart(report, own, rival)
+    figures = f"{_figure(own)} against {_figure(rival)}, {_test(report, own, rival)}"
+    if own.regret.mean < rival.regret.mean:
+        answer = "Yes" if apart else "Not shown"
+        end = "" if apart else ", but the test does not separate them"
+        return (
+            f"{answer}: at equal device hours minimum importance pruning ({own.name}) has a lower "
+            f"mean regret than the best of the simpler ways, {_CALLED[rival.name]}: {figures}{end}."
+        )
+    end = "and the test separates them" if apart else "though the test does not separate them"
+    return (
+        f"No: at equal device hours {_CALLED[rival.name]} has a lower mean regret than the best "
+        f"minimum importance pruning ({own.name}): "
+        f"{_figure(rival)} against {_figure(own)}, {_test(report, own, rival)}, {end}."
+    )
+
+
+def _against(report: JudgingReport, pruning: list[MethodResult], rival: MethodResult) -> str:
+    """Compare pruning by each estimator with one of the simpler ways."""
+    lower = [m for m in pruning if m.regret.mean < rival.regret.mean]
+    higher = [m for m in pruning if m not in lower]
+    parts = []
+    for group, what in ((lower, "lower"), (higher, "higher")):
+        if group:
+            apart = sum(_apart(report, m, rival) for m in group)
+            parts.append(
+                f"a {what} mean regret with {len(group)} of {len(pruning)} importance estimators, "
+                f"{apart} of them separated by the test"
+            )
+    best = pruning[0]
+    return (
+        f"Against {_CALLED[rival.name]} ({_figure(rival)}) pruning has {' and '.join(parts)}; "
+        f"{best.name}, the best: {_figure(best)}, {_test(report, best, rival)}."
+    )
+
+
+def _estimators(report: JudgingReport, pruning: list[MethodResult]) -> str:
+    """Say which estimator of importance did best, and whether that can be told."""
+    best, worst = pruning[0], pruning[-1]
+    apart = [m for m in pruning[1:] if _apart(report, best, m)]
+    said = (
+        f"Of the importance estimators {best.name.removeprefix('mip-')} does best "
+        f"({_figure(best)}) and {worst.name.removeprefix('mip-')} worst ({_figure(worst)}); "
+    )
+    if not apart:
+        return (
+            said
+            + "the test separates the best from none of the others, so none is to be preferred."
+        )
+    names = ", ".join(m.name.removeprefix("mip-") for m in apart)
+    return said + f"the test separates the best from {len(apart)} of {len(pruning) - 1}: {names}."
+
+
+def _at_allowances(report: JudgingReport) -> list[str]:
+    """Say who leads at each allowance, and where pruning stands there."""
+    parts = []
+    for hours in report.methods[0].regret_at:
+        ordered = sorted(report.methods, key=lambda m: m.regret_at[hours])
+        said = f"{ordered[0].name} ({ordered[0].regret_at[hours]:.3f}"
+        own = [m for m in ordered if m.name.startswith("mip-")]
+        if own and own[0] is not ordered[0]:
+            said += f"; best of pruning {own[0].name}, {own[0].regret_at[hours]:.3f}"
+        parts.append(f"at {hours:g} h {said})")
+    return [f"Lowest regret at single allowances: {', '.join(parts)}."] if parts else []
+
+
+def _optimism(report: JudgingReport) -> str:
+    """Say how much of what was seen is not there on other architectures."""
+    ordered = sorted(report.methods, key=lambda m: m.optimism)
+    least, most = ordered[0], ordered[-1]
+    return (
+        "The correlation by which a setting was chosen is higher than its correlation on the other "
+        f"half by {least.optimism:+.3f} ({least.name}) to {most.optimism:+.3f} ({most.name}), mean "
+        f"over the hours; at the end by {_optimism_at_end(report, least):+.3f} and "
+        f"{_optimism_at_end(report, most):+.3f}."
+    )
+
+
+def _optimism_at_end(report: JudgingReport, method: MethodResult) -> float:
+    return float(method.curve.seen[-1] - method.curve.held_out[-1])
+
+
+def _figure(method: MethodResult) -> str:
+    return f"{method.regret.mean:.3f}"
+
+
+def _test(report: JudgingReport, first: MethodResult, second: MethodResult) -> str:
+    found = report.compare(first.name, second.name)
+    return (
+        f"difference {found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], "
+        f"p = {found.p_adjusted:.2g}"
+    )

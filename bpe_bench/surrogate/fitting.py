@@ -1,0 +1,127 @@
+"""Fitting surrogates to tables."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+
+from ..storage import content_hash
+from ..table import Table
+from .crossfit import CrossFitted, Grouping, Member, crossfit
+from .examples import Examples, gather, gather_costs
+from .fitted import FittedSurrogate
+from .forecast import TargetModel
+from .models import get_model
+from .question import TARGETS, Question
+
+_LIBRARIES = ("bpe-bench", "numpy", "scikit-learn", "xgboost")
+
+
+def fit_surrogate(
+    table: Table,
+    question: Question | None = None,
+    *,
+    rng: np.random.Generator,
+    name: str = "",
+    model: str | None = None,
+    folds: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> FittedSurrogate:
+    """Fit a surrogate to a table.
+
+    Parameters
+    ----------
+    table
+        The finished trainings.
+    question
+        What to predict, and from what; by default accuracies under all settings of the
+        table's data set. Costs of the same settings are fitted beside, if there are any.
+    rng
+        Draws the architectures, deals the folds and seeds the models.
+    name
+        What to call the table.
+    model
+        A key of `bpe_bench.surrogate.models.MODELS`; by default what suits the quantity.
+    folds
+        Members of the ensemble, each fitted without one fold; by default 10, or of
+        quantities that settings have, at most 40 of them, one for each setting.
+    progress
+        Called with the share that is done.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that does not exist.
+    SelectionError
+        If there is too little to learn from, or nothing varies.
+    """
+    question = question or Question()
+    examples = gather(table, question, rng)
+    costs = gather_costs(table, examples, question) if question.target != "cost" else None
+    todo = [rows for rows in (examples, costs) if rows is not None]
+    models = {}
+    for place, rows in enumerate(todo):
+        told = share_of(progress, place, len(todo))
+        models[rows.target] = _fit_target(rows, model, folds, rng, told)
+    return FittedSurrogate(
+        models=models,
+        space=table.space,
+        dataset=examples.settings[0].dataset,
+        split=examples.split,
+        statistic=question.statistic if question.target == "correlation" else "",
+        settings=examples.settings,
+        n_architectures=examples.n_architectures(table),
+        table=name,
+        table_sha256=content_hash(table),
+        versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        notes=examples.notes,
+    )
+
+
+def member_fitter(
+    examples: Examples, model: str, rng: np.random.Generator
+) -> Callable[[npt.NDArray[np.bool_]], Member]:
+    """Return what fits a member to those of the examples that a mask (n,) names."""
+    get_model(model)
+    trend = TARGETS[examples.target].trend
+
+    def fit(learned: npt.NDArray[np.bool_]) -> Member:
+        return Member.fit(examples.x[learned], examples.y[learned], model, rng, trend=trend)
+
+    return fit
+
+
+def share_of(
+    progress: Callable[[float], None] | None, place: int, count: int
+) -> Callable[[float], None]:
+    """Return what tells the progress of one of several steps as that of the whole."""
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress((place + share) / count)
+
+    return tell
+
+
+def _fit_target(
+    examples: Examples,
+    model: str | None,
+    folds: int | None,
+    rng: np.random.Generator,
+    progress: Callable[[float], None],
+) -> TargetModel:
+    """Fit the ensembles that a fitted surrogate answers by: all but known cells, new budgets."""
+    count = folds or examples.usual_folds()
+    chosen = model or examples.usual_model()
+    groupings = [g for g in examples.groupings(count) if g != "budget" or examples.by_setting]
+    fit = member_fitter(examples, chosen, rng)
+    ensembles: dict[Grouping, CrossFitted] = {}
+    for place, grouping in enumerate(groupings):
+        dealt = examples.folds(grouping, count, rng)
+        told = share_of(progress, place, len(groupings))
+        ensembles[grouping] = crossfit(examples.x, examples.y, dealt, fit, told)
+    return TargetModel(examples.target, chosen, examples.columns, ensembles)

@@ -1,0 +1,183 @@
+"""``bpe-bench mip evaluate``: pruning judged against simpler ways, at equal device hours."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ._options import common
+from ._output import Output, number
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bpe_bench.judging import JudgingReport
+
+_WORTH_PROCESSES = 10
+"""Repeats from which on processes save more time than starting them takes."""
+
+
+@click.command()
+@click.option(
+    "--space", help="Search space of the architectures.  [default: the table's, else darts]"
+)
+@click.option("--table", help="Table by name or path.  [default: the one shipped for the space]")
+@click.option(
+    "--repeats", type=int, default=200, show_default=True, help="Deals of the architectures."
+)
+@click.option(
+    "--methods",
+    metavar="NAME[,...]",
+    help="mip for pruning by every importance estimator, mip-NAME for one, random, "
+    "cheapest-first, covering, halving, tpe.  [default: all]",
+)
+@click.option(
+    "--statistic",
+    type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
+    default="spearman",
+    show_default=True,
+    help="Rank correlation; sparse-kendall rounds accuracies to 0.1 % first.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="Accuracies to rank by.  [default: validation if recorded, else test]",
+)
+@click.option(
+    "--max-cost-hours", type=float, help="Only settings of at most so many hours per network."
+)
+@click.option(
+    "--hours",
+    type=float,
+    help="Device hours that a method may spend.  [default: those of the whole pool]",
+)
+@click.option(
+    "--keep", type=int, default=2, show_default=True, help="mip: groups at which pruning stops."
+)
+@click.option(
+    "--initial", type=int, default=12, show_default=True, help="mip: settings to start with."
+)
+@click.option("--per-round", type=int, default=4, show_default=True, help="mip: settings to add.")
+@click.option("--jobs", type=int, help="Processes to share the repeats.  [default: one per core]")
+@click.option(
+    "--confidence", type=float, default=0.95, show_default=True, help="Coverage of intervals."
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a figure (.png, .svg or .pdf).",
+)
+@common
+def evaluate(
+    space: str | None,
+    table: str | None,
+    repeats: int,
+    methods: str | None,
+    statistic: str,
+    split: str | None,
+    max_cost_hours: float | None,
+    hours: float | None,
+    keep: int,
+    initial: int,
+    per_round: int,
+    jobs: int | None,
+    confidence: float,
+    plot: Path | None,
+    format_: str,
+    output: Path | None,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Judge minimum importance pruning against simpler ways of finding a budget.
+
+    At equal device hours, over a table: a budget is chosen by the correlation
+    on half of the architectures and scored on the other half. Says which way
+    finds the better budgets, which importance estimator to trust, and how
+    optimistic the correlation is that a budget was chosen by.
+
+    \b
+    Example:
+      bpe-bench mip evaluate --repeats 20 --methods mip-forest,cheapest-first,random
+    """
+    from bpe_bench.catalog import open_table, open_table_of
+    from bpe_bench.judging import Pool, judge, make_methods
+    from bpe_bench.table import Split
+
+    from ._plot import figure_saver
+
+    out = Output(format_, output, quiet)
+    save = figure_saver(plot)
+    names = [name.strip() for name in methods.split(",")] if methods else []
+    chosen, notes = make_methods(names, keep=keep, initial=initial, per_round=per_round)
+    if table is not None and space is None:
+        name, opened = table, open_table(table)
+    else:
+        name, opened = open_table_of(space or "darts", table)
+    pool = Pool.of(
+        opened,
+        name=name,
+        statistic=statistic,
+        split=Split(split) if split else None,
+        max_cost_hours=max_cost_hours,
+    )
+    if jobs is None:
+        jobs = (os.cpu_count() or 1) if repeats >= _WORTH_PROCESSES else 1
+    with out.progress(f"{len(chosen)} methods, {repeats} repeats") as progress:
+        report = judge(
+            pool,
+            chosen,
+            repeats=repeats,
+            seed=seed,
+            hours=hours,
+            jobs=jobs,
+            confidence=confidence,
+            on_progress=progress,
+        )
+    out.emit(report.to_json, report.to_frame, lambda: _tables(report))
+    if save is not None:
+        from bpe_bench.report.judging_figure import judging_figure
+
+        save(judging_figure(report))
+    out.warn([*notes, *report.warnings])
+
+
+def _tables(report: JudgingReport) -> list[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text.assemble(
+        (report.table or report.space, "bold"),
+        f": {report.settings} settings, chosen on {report.choosing} of {report.architectures} "
+        f"architectures and scored on the others, {report.repeats} repeats; "
+        f"{report.hours[0]:.3g} to {report.hours[-1]:,.0f} device hours",
+    )
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("method", no_wrap=True)
+    allowances = list(report.methods[0].regret_at)
+    interval = f"{report.confidence:.0%} interval"
+    columns = ["regret", interval, *(f"at {hours:g} h" for hours in allowances)]
+    for column in [*columns, "held out", "optimism", "p"]:
+        grid.add_column(column, justify="right", no_wrap=True)
+    for m in report.methods:
+        bounds = f"[{m.regret.low:.2f}, {m.regret.high:.2f}]"
+        grid.add_row(
+            m.name,
+            number(m.regret.mean),
+            "–" if math.isnan(m.regret.low) else bounds,
+            *(number(m.regret_at[hours]) for hours in allowances),
+            number(m.held_out),
+            number(m.optimism, "{:+.3f}"),
+            number(m.p_against_best, "{:.2g}"),
+        )
+    legend = (
+        f"regret: {report.statistic} correlation on the other half, below that of "
+        f"{report.best} ({report.best_correlation:.3f}), the best of the pool; mean over the "
+        "logarithm of the hours, and at single allowances. held out: correlation there at the end "
+        "of the hours. optimism: correlation chosen by minus held out. p: as good as the first "
+        "(corrected resampled t-test, Holm over all pairs)"
+    )
+    return [title, grid, legend, "", *(Text(sentence) for sentence in report.conclusion)]

@@ -1,0 +1,141 @@
+"""Reports of held-out figures: complete, reproducible, and without skill where there is none."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+from sklearn.metrics import r2_score
+
+from bpe_bench.errors import RankingError, SelectionError, UnknownNameError
+from bpe_bench.surrogate import Question, evaluate_surrogates
+from bpe_bench.surrogate.crossfit import judge
+from bpe_bench.surrogate.examples import gather
+from bpe_bench.surrogate.fitting import member_fitter
+
+FEW = Question(budgets=["test5", "test6", "test23", "test32"])
+
+
+def report_of(table, question=FEW, seed=0, **options):
+    options = {"folds": 4, "resamples": 20, **options}
+    return evaluate_surrogates(
+        table, question, rng=np.random.default_rng(seed), name="darts-bpe", **options
+    )
+
+
+@pytest.fixture(scope="module")
+def report(darts_bpe):
+    return report_of(darts_bpe)
+
+
+def test_a_row_for_every_way_of_holding_out(report):
+    assert [(r.model, r.grouping) for r in report.rows] == [
+        ("xgboost", "architecture"), ("xgboost", "budget"), ("xgboost", "both"),
+    ]  # fmt: skip
+    by = {row.grouping: row for row in report.rows}
+    assert by["architecture"].n_groups == (100,)
+    assert by["budget"].n_groups == (4,)
+    assert by["both"].n_groups == (100, 4)
+    assert by["both"].n_rows == 100  # each cell under the setting of its fold
+    # A held-out budget's level cannot be known from three others; a held-out cell's nearly can.
+    assert by["architecture"].r2.value > 0.95 > by["budget"].r2.value
+    assert 0.8 < by["architecture"].coverage_90.value < 1
+    for row in report.rows:
+        for figure in (row.kendall, row.coverage_90, row.kendall_within_budget):
+            assert figure.low <= figure.value <= figure.high
+
+
+def test_json_has_the_fields_of_the_contract(report):
+    said = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert {"table", "target", "rows", "warnings", "noise_ceiling"} <= set(said)
+    assert said["noise_ceiling"] is None  # one seed
+    for row in said["rows"]:
+        assert {"model", "grouping"} <= set(row)
+        for name in ("r2", "kendall", "sparse_kendall", "coverage_90"):
+            assert set(row[name]) == {"value", "low", "high"}
+    frame = report.to_frame()
+    assert frame["kendall"].tolist() == [row.kendall.value for row in report.rows]
+
+
+def test_the_same_seed_gives_the_same_report_and_another_another(report, darts_bpe):
+    assert report_of(darts_bpe).to_json() == report.to_json()
+    assert report_of(darts_bpe, seed=1).to_json()["rows"] != report.to_json()["rows"]
+
+
+def test_noise_is_not_predicted(with_accuracies):
+    """Cells with shuffled accuracies: any skill would be a leak."""
+    rng = np.random.default_rng(5)
+    table = with_accuracies(test6=rng.permutation(np.arange(8000, 8100)))
+    row = report_of(table, Question(budgets=["test6"])).row("xgboost", "architecture")
+    assert row.kendall.low < 0 < row.kendall.high
+    assert row.r2.value < 0.1
+    assert row.coverage_90.value > 0.8
+
+
+def test_correlations_are_judged_by_setting(darts_bpe):
+    report = report_of(darts_bpe, Question("correlation"), models=["forest"], folds=8)
+    (row,) = report.rows
+    assert (row.grouping, row.n_rows, row.n_groups) == ("budget", 37, (37,))
+    assert np.isnan(row.kendall_within_budget.value)
+    assert 0.5 < row.r2.value < 0.9
+    with pytest.raises(
+        SelectionError, match=r"^correlations are known by setting only, so they can be judged"
+    ):
+        report_of(darts_bpe, Question("correlation"), groupings=["architecture"])
+
+
+def test_costs_are_judged_on_the_logarithm(darts_bpe):
+    (row,) = report_of(darts_bpe, Question("cost"), folds=8).rows
+    assert row.r2.value > 0.9
+    assert row.model == "forest"
+    assert np.isnan(row.sparse_kendall.value)
+
+
+def test_figures_are_those_of_what_was_predicted(darts_bpe):
+    """The folds made again by hand, the figures by scikit-learn and scipy; the best are cheap."""
+    question, rng = Question("cost"), np.random.default_rng(0)
+    (row,) = report_of(darts_bpe, question, folds=8, top_k=5).rows
+    examples = gather(darts_bpe, question, rng)
+    folds = examples.folds("budget", 8, rng)
+    fit = member_fitter(examples, "forest", rng)
+    judged = judge(examples.x, examples.y, folds, fit, confidence=0.9)
+    truth = examples.y[judged.place]
+    np.testing.assert_allclose(np.exp(np.sort(truth)), np.sort([s.seconds for s in
+                               darts_bpe.settings if s.seconds > 0]))  # fmt: skip
+    assert row.r2.value == pytest.approx(r2_score(truth, judged.value))
+    assert row.kendall.value == pytest.approx(kendalltau(truth, judged.value)[0])
+    inside = (judged.low <= truth) & (truth <= judged.high)
+    assert row.coverage_90.value == pytest.approx(inside.mean())
+    cheap = set(np.argsort(truth)[:5]) & set(np.argsort(judged.value)[:5])
+    assert row.precision_at_k.value == pytest.approx(len(cheap) / 5)
+    width = (np.exp(judged.high) - np.exp(judged.low)) / np.exp(judged.value)
+    assert row.width == pytest.approx(width.mean())
+
+
+def test_too_few_settings_to_hold_any_out_are_said(darts_bpe):
+    report = report_of(darts_bpe, Question(budgets=["test5", "test6"]))
+    assert [row.grouping for row in report.rows] == ["architecture"]
+    assert "not judged by budget nor both: 2 settings are fewer than 4 folds" in report.warnings
+    with pytest.raises(SelectionError, match=r"needs at least 4 settings, found 2"):
+        report_of(darts_bpe, Question(budgets=["test5", "test6"]), groupings=["budget"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"models": ["oracle"]}, UnknownNameError, "unknown model 'oracle'"),
+        ({"groupings": ["seed"]}, UnknownNameError, "unknown grouping 'seed'.*; there are: arch"),
+        ({"top_k": 0}, RankingError, "^k must be at least 1, found 0$"),
+        ({"resamples": 0}, SelectionError, "^at least 1 resample is needed, found 0$"),
+        ({"confidence": 1.5}, RankingError, "confidence"),
+        ({"folds": 1}, SelectionError, "at least 2 folds, found 1"),
+    ],
+)
+def test_bad_options_are_refused(options, error, text, darts_bpe):
+    with pytest.raises(error, match=text):
+        report_of(darts_bpe, **options)
+
+
+def test_a_row_that_is_not_there(report):
+    with pytest.raises(UnknownNameError, match=r"unknown row 'forest by both'.*xgboost by arch"):
+        report.row("forest", "both")
