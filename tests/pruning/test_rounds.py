@@ -46,6 +46,16 @@ class MadeUp:
         self.asked += [row.label for row in rows]
         return list(rows)
 
+    @property
+    def precedents(self):
+        return self.pool.budgets
+
+    def draw(self, evidence, resamples, rng):
+        return evidence.draw(resamples, rng)
+
+    def offers(self, space, rng):
+        return self.pool.rows
+
     def hours(self, rows):
         return sum(row.cost_seconds for row in rows) / 3600
 
@@ -126,11 +136,19 @@ def test_without_separation_it_abstains_and_with_force_it_goes_on():
 
 def test_a_sequential_run_that_abstains_looks_for_more_evidence():
     objective = MadeUp(GRID, only_epochs, error=5.0)
-    done = run(objective, sequential=True, initial=8, per_round=6)
+    done = run(objective, sequential=True, initial=8, per_round=6, patience=9)
     assert [r.evaluated for r in done.rounds] == [8, 14, 20, 26, 32]
     assert len(set(objective.asked)) == len(objective.asked) == 32  # all, and each once
     assert all(r.abstained for r in done.rounds)
     assert "there is no more evidence" in done.stop_reason
+
+
+def test_its_patience_ends():
+    objective = MadeUp(GRID, only_epochs, error=5.0)
+    done = run(objective, sequential=True, initial=8, per_round=6, patience=3)
+    assert [r.evaluated for r in done.rounds] == [8, 14, 20]
+    assert len(objective.asked) == 20  # nothing is asked for that no round looks at
+    assert "and more evidence does not help; --force" in done.stop_reason
 
 
 def test_settings_of_the_remaining_space_only_are_asked_for():
@@ -165,7 +183,13 @@ def test_the_report_says_what_it_did_not_prune():
 def test_rules_are_checked():
     with pytest.raises(UnknownNameError, match="unknown importance estimator 'forrest'"):
         Rules(importance="forrest")
-    for name, least in (("keep", 1), ("initial", 2), ("per_round", 1), ("resamples", 2)):
+    for name, least in (
+        ("keep", 1),
+        ("initial", 2),
+        ("per_round", 1),
+        ("resamples", 2),
+        ("patience", 1),
+    ):
         with pytest.raises(SelectionError) as error:
             Rules(**{name: least - 1})
         assert str(error.value) == f"{name} must be at least {least}, found {least - 1}"
