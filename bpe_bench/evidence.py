@@ -12,11 +12,9 @@ import numpy as np
 
 from .budget import HYPER_PARAMETERS, Budget, BudgetSpace, Value, encode
 from .correlation import BudgetRow
+from .importance.caveats import MOVES_TOGETHER
 from .inference import FloatArray, resampled_correlations
 from .ranking import spearman
-
-TOGETHER = 0.95
-"""Absolute rank correlation from which two hyper-parameters count as moving together."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Evidence:
         """Return the hyper-parameters, those that move together joined.
 
         Two join if the absolute Spearman correlation of their values over the
-        settings is at least `TOGETHER`: their effects cannot be told apart.
+        settings is at least `MOVES_TOGETHER`: their effects cannot be told apart.
         """
         columns = encode(self.budgets, names)
         joined: list[list[int]] = []
@@ -142,4 +140,4 @@ def _covered(seen: Counter[Value]) -> int:
 
 
 def _move_together(x: FloatArray, y: FloatArray) -> bool:
-    return abs(spearman(x, y).value) >= TOGETHER
+    return abs(spearman(x, y).value) >= MOVES_TOGETHER

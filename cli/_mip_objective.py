@@ -110,7 +110,7 @@ def make_objective(
         Statistic, split, where, top_k and confidence.
     """
     kind = options["objective"]
-    _refuse_stray(kind, options)
+    _refuse_stray(kind, {**options, "table": table, "where": ranking["where"]})
     if kind == "train":
         return _trained(space, options, ranking, rng, out)
     if kind == "surrogate":
@@ -131,6 +131,8 @@ def _refuse_stray(kind: str, options: dict[str, Any]) -> None:
         "budget": ("train",),
         "reference": ("train",),
         "max_device_hours": ("train",),
+        "table": ("replay", "surrogate"),
+        "where": ("replay",),
     }
     for name, kinds in owners.items():
         if options[name] and kind not in kinds:
@@ -153,6 +155,10 @@ def _trained(
     from bpe_bench.spaces import get_space
 
     get_space(space)
+    if ranking["split"] not in (None, "validation"):
+        raise click.UsageError(
+            f"real training ranks by validation images, found --split {ranking['split']}"
+        )
     data = options["data"]
     defaults = default_budgets(space, data)
     if options["reference"] is None and len(defaults) < 2:

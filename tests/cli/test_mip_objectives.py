@@ -153,6 +153,21 @@ def test_recommended_budgets_come_with_their_held_out_correlation(as_json):
          "surrogate, found --objective train (see bpe-bench mip --help)"),
         (["--objective", "surrogate", "--max-device-hours", "1"], "--max-device-hours goes with "
          "--objective train, found --objective surrogate (see bpe-bench mip --help)"),
+        (
+            ["--objective", "train", "--table", "darts-bpe"],
+            "--table goes with --objective replay or surrogate, found --objective train (see "
+            "bpe-bench mip --help)",
+        ),
+        (
+            ["--objective", "surrogate", "--where", "epochs=10"],
+            "--where goes with --objective replay, found --objective surrogate (see bpe-bench mip "
+            "--help)",
+        ),
+        (
+            ["--objective", "train", "--split", "test"],
+            "real training ranks by validation images, found --split test (see bpe-bench mip "
+            "--help)",
+        ),
         (["--then-search", "evolutoin"], "unknown searcher 'evolutoin' (did you mean "
          "'evolution'?); there are: random, evolution, reinforce, darts"),
         (["--objective", "train", "--vary", "epochs=1,2", "--vary", "epochs=3"], "candidates of "

@@ -59,7 +59,7 @@ def pruned(store):
         def __exit__(self, *error):
             return None
 
-    rules = Rules(keep=1, initial=2, per_round=1, resamples=3, force=False)
+    rules = Rules(keep=1, initial=2, per_round=2, resamples=3)
     source = objective(store, watch=Watched)
     report = prune(source, rules, rng=np.random.default_rng(1), max_cost_hours=(1.0,))
     return source, report, steps
@@ -113,7 +113,7 @@ def test_what_was_trained_is_not_trained_again(store, pruned):
     _, report, _ = pruned
     with Journal(store, read_only=True) as journal:
         before = journal.epochs_recorded(), journal.device_seconds()
-    rules = Rules(keep=1, initial=2, per_round=1, resamples=3)
+    rules = Rules(keep=1, initial=2, per_round=2, resamples=3)
     again = prune(objective(store), rules, rng=np.random.default_rng(1), max_cost_hours=(1.0,))
     with Journal(store, read_only=True) as journal:
         assert (journal.epochs_recorded(), journal.device_seconds()) == before
