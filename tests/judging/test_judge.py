@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bpe_bench.errors import RankingError, SelectionError
+from bpe_bench.inference import holm
 from bpe_bench.judging import judge, make_methods
 from bpe_bench.judging.methods import CheapestFirst, RandomSampling
+from bpe_bench.judging.runs import run_all
 
 SIMPLE = ("random", "cheapest-first", "halving")
 
@@ -54,6 +57,31 @@ def test_before_anything_is_found_the_correlation_counts_as_0(signs):
     assert 0 < curve.held_out[early].mean() < 0.6
     assert curve.seen[-1] == pytest.approx(1)
     assert report.method("random").optimism == pytest.approx(0)  # where nothing is seen, none
+
+
+def test_summaries_and_tests_are_those_of_the_runs(layered):
+    methods = make_methods(SIMPLE)[0]
+    report = judge(layered, methods, repeats=8, seed=2)
+    runs = run_all(layered, methods, report.hours, repeats=8, seed=2)
+    assert np.ptp(runs.held_out[1]) > 0.5
+    summaries = {}
+    for method, held_out, seen in zip(methods, runs.held_out, runs.seen, strict=True):
+        found = report.method(method.name)
+        regrets = (runs.best[:, None, None] - held_out).mean(axis=(1, 2))
+        summaries[method.name] = regrets
+        assert found.regret.mean == pytest.approx(regrets.mean())
+        half = stats.t.ppf(0.975, 7) * regrets.std(ddof=1) * math.sqrt(1 / 8 + 1)
+        assert found.regret.high - found.regret.mean == pytest.approx(half)
+        assert found.optimism == pytest.approx(np.nanmean(seen - held_out))
+        bounds = np.quantile(held_out, [0.25, 0.75], axis=(0, 1))
+        assert np.array([found.curve.low, found.curve.high]) == pytest.approx(bounds)
+    assert report.best_correlation == pytest.approx(runs.best.mean())
+    for c in report.comparisons:
+        difference = summaries[c.first] - summaries[c.second]
+        t = difference.mean() / (difference.std(ddof=1) * math.sqrt(1 / 8 + 1))
+        assert c.p_value == pytest.approx(2 * stats.t.sf(abs(t), 7))
+    adjusted = holm([c.p_value for c in report.comparisons])
+    assert [c.p_adjusted for c in report.comparisons] == pytest.approx(adjusted)
 
 
 def test_hours_end_the_runs(signs):

@@ -155,6 +155,30 @@ def test_halving_goes_on_with_the_better_half(signs):
     assert {0, 2} <= {place for place, _ in asked[6:]}
 
 
+def test_what_halving_dropped_last_is_trained_first(make_pool):
+    """Rounds of 6, 12 and 24: 4 of 8 settings are dropped, then 2 of 4."""
+    rng = np.random.default_rng(0)
+    truth = np.linspace(0, 1, 48)
+    columns = [truth + rng.normal(0, 0.02 + 0.4 * place, 48) for place in range(8)]
+    pool = make_pool(np.array(columns).T, [1] * 8, truth=truth)
+    asked = []
+
+    class Noting(Trial):
+        def evaluate(self, place, architectures=None):
+            asked.append((place, architectures))
+            return super().evaluate(place, architectures)
+
+    deal = Deal(pool, np.random.default_rng(0))
+    SuccessiveHalving().run(Noting(deal, 1e9, np.random.default_rng(0)))
+    survivors = [{p for p, size in asked if size == step} for step in (6, 12, 24)]
+    assert [len(one) for one in survivors] == [8, 4, 2]
+    paid = [p for p, size in asked if size is None and p not in survivors[2]]
+    assert set(paid[:2]) == survivors[1] - survivors[2]
+    assert set(paid[2:]) == survivors[0] - survivors[1]
+    scores = [deal.estimate(p, 12).correlation for p in paid[:2]]
+    assert scores == sorted(scores, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("half", "rounds"), [(50, [7, 13, 25, 50]), (4, [4]), (11, [6, 11]), (12, [6, 12])]
 )
