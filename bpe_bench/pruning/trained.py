@@ -166,6 +166,14 @@ class Trained:
                     f"{len(self.architectures)} architectures have their reference "
                     f"({self.reference}); the same command with a larger --max-device-hours goes on"
                 )
+            trained = sum(e.state == "done" for e in self._entries([self.reference]))
+            if trained < _FEWEST_ARCHITECTURES:
+                raise MissingReferenceError(
+                    f"{trained} of {len(self.architectures)} architectures could be trained under "
+                    f"the reference ({self.reference}), at least {_FEWEST_ARCHITECTURES} are "
+                    "needed; the reasons: bpe-bench train status --store "
+                    f"{self.workplace.store}"
+                )
         affordable = self._affordable(rows)
         if affordable:
             self._train([row.budget for row in affordable], f"{len(affordable)} settings")
@@ -235,11 +243,12 @@ class Trained:
         seconds_per_unit = self._rate()
         chosen = []
         for row in rows:
-            expected = self._expected[row.budget] * seconds_per_unit * len(self.architectures)
+            whole = self._expected[row.budget] * seconds_per_unit * len(self.architectures)
+            rest = max(0.0, whole - self._seconds([row.budget]))  # what was begun is paid for
             if self._finished(row.budget):
                 chosen.append(row)
-            elif expected <= left:
-                left -= expected
+            elif rest <= left:
+                left -= rest
                 chosen.append(row)
         return chosen
 
@@ -251,9 +260,11 @@ class Trained:
     def _rate(self) -> float:
         """Return device seconds per multiply-add, as measured on all that was trained whole."""
         done = [self.reference, *self._asked]
-        seconds = sum(record.seconds for entry in self._entries(done) for record in entry.records)
         units = sum(self._expected[budget] for budget in done) * len(self.architectures)
-        return seconds / units
+        return self._seconds(done) / units
+
+    def _seconds(self, budgets: Sequence[Budget]) -> float:
+        return sum(record.seconds for e in self._entries(budgets) for record in e.records)
 
     def _entries(self, budgets: Sequence[Budget]) -> list[Entry]:
         with Journal(self.workplace.store) as journal:
@@ -281,6 +292,7 @@ class Trained:
         table = read(self.workplace.store, lambda share: None, {trial.id for trial in trials})
         labels = {setting.budget: setting.label for setting in table.settings}
         self._table = table = table.with_reference(labels[self.reference])
+        self.notes += [caveat for caveat in table.caveats if caveat not in self.notes]
         ranking = [labels[b] for b in self._asked if self._ranks(table, labels.get(b))]
         rows: Sequence[BudgetRow] = ()
         if ranking:

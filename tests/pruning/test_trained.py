@@ -169,6 +169,35 @@ def test_a_reference_under_which_all_are_equal_is_refused(store, pruned):
     )
 
 
+def test_a_reference_that_cannot_be_trained_is_said(tmp_path):
+    store = tmp_path / "failed.sqlite"
+    source = objective(store)
+    with Journal(store) as journal:
+        journal.add(source._trials([REFERENCE]))
+        for place in range(len(CELLS)):
+            claim = journal.claim("tester", stale_after=60)
+            journal.finish(claim.trial.id, "tester", "failed", f"no luck {place}")
+    with pytest.raises(MissingReferenceError) as error:
+        source.evaluate(source.pool.rows[:1])
+    assert str(error.value) == (
+        f"0 of 3 architectures could be trained under the reference ({REFERENCE}), at least 3 are "
+        f"needed; the reasons: bpe-bench train status --store {store}"
+    )
+
+
+def test_what_was_begun_is_paid_for_in_part(store, pruned, monkeypatch):
+    """Half of a setting's cost is spent: the allowance need pay for the other half only."""
+    source, _, _ = pruned
+    row = source.pool.rows[0]
+    monkeypatch.setattr(source, "_finished", lambda budget: False)
+    monkeypatch.setattr(source, "_spent", lambda: 0.0)
+    monkeypatch.setattr(source, "_rate", lambda: 60.0 / (row.cost_seconds * len(CELLS)))
+    for begun, hours, affordable in ((0, 59, 0), (0, 61, 1), (30, 29, 0), (30, 31, 1)):
+        monkeypatch.setattr(source, "_seconds", lambda budgets, begun=begun: float(begun))
+        monkeypatch.setattr(source, "max_device_hours", hours / 3600)
+        assert len(source._affordable([row])) == affordable
+
+
 def test_expected_costs_are_multiply_adds(tmp_path):
     source = objective(tmp_path / "none.sqlite")
     for row in source.pool.rows:
