@@ -18,9 +18,11 @@ from scipy.stats import rankdata
 
 from .errors import ConstantInputWarning, SelectionError, unknown_name
 from .inference import FloatArray
-from .ranking import STATISTICS
+from .ranking import STATISTICS, sparse
 
 DEFAULT_SPLITS = 100
+_FEW = 200
+"""Architectures of which all pairs fit into memory easily."""
 _FEWEST = 3
 """Architectures below which a half has no correlation."""
 
@@ -121,8 +123,12 @@ def correlations(truth: FloatArray, accuracies: FloatArray, statistic: str) -> F
     statistic
         A key of `bpe_bench.ranking.STATISTICS`.
     """
-    if statistic == "spearman" and np.isfinite(accuracies).all() and np.isfinite(truth).all():
-        return _spearman(truth, accuracies)
+    if np.isfinite(accuracies).all() and np.isfinite(truth).all() and len(truth) >= _FEWEST:
+        if statistic == "spearman":
+            return _spearman(truth, accuracies)
+        if len(truth) <= _FEW:
+            rounded = statistic == "sparse-kendall"
+            return _kendall(*(sparse(v) if rounded else v for v in (truth, accuracies)))
     found = np.full(accuracies.shape[1], np.nan)
     for place, column in enumerate(accuracies.T):
         both = np.isfinite(column) & np.isfinite(truth)
@@ -135,13 +141,21 @@ def correlations(truth: FloatArray, accuracies: FloatArray, statistic: str) -> F
 
 def _spearman(truth: FloatArray, accuracies: FloatArray) -> FloatArray:
     """Return Pearson's correlation of average ranks, all budgets at once."""
-    if len(truth) < _FEWEST:
-        return np.full(accuracies.shape[1], np.nan)
     x, y = rankdata(accuracies, axis=0), rankdata(truth)
     x, y = x - x.mean(axis=0), y - y.mean()
     spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         found: FloatArray = np.where(spread > 0, y @ x / spread, np.nan)
+    return found
+
+
+def _kendall(truth: FloatArray, accuracies: FloatArray) -> FloatArray:
+    """Return tau-b by looking at all pairs of architectures, all budgets at once."""
+    first, second = np.triu_indices(len(truth), 1)
+    y, x = np.sign(truth[first] - truth[second]), np.sign(accuracies[first] - accuracies[second])
+    untied = np.sqrt(np.count_nonzero(x, axis=0) * np.count_nonzero(y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: FloatArray = np.where(untied > 0, y @ x / untied, np.nan)
     return found
 
 

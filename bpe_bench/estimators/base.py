@@ -27,8 +27,8 @@ class Evaluation:
     state: State = "done"
     message: str = ""
     """Why it failed; empty otherwise."""
-    low: float = math.nan
-    high: float = math.nan
+    low: float | None = None
+    high: float | None = None
     """Bounds of the accuracy's interval, where the answer is a prediction that has one."""
 
     @property

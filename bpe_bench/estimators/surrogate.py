@@ -97,8 +97,8 @@ class SurrogateEstimator:
         seconds = float(predicted.seconds[0])
         if not math.isfinite(accuracy):
             return Evaluation(math.nan, seconds, "surrogate", "failed", "nothing is predicted")
-        bounds = [math.nan if b is None else float(b[0]) for b in (predicted.low, predicted.high)]
-        return Evaluation(accuracy, seconds, "surrogate", low=bounds[0], high=bounds[1])
+        low, high = _first(predicted.low), _first(predicted.high)
+        return Evaluation(accuracy, seconds, "surrogate", low=low, high=high)
 
     def outcome(self, architecture: Architecture) -> Outcome:
         """Return what the judge knows; without one the prediction, as no test image was seen."""
@@ -109,3 +109,8 @@ class SurrogateEstimator:
     def optimum(self) -> Outcome | None:
         """Return the judge's; without one None: the best is not known by predicting."""
         return None if self.judge is None else self.judge.optimum()
+
+
+def _first(bounds: FloatArray | None) -> float | None:
+    """Return the bound of the only architecture; None if there is none."""
+    return None if bounds is None or math.isnan(bounds[0]) else float(bounds[0])

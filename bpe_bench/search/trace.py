@@ -28,14 +28,9 @@ class Step:
     clock: float
     """Simulated seconds since the beginning, when the answer was there."""
     state: State = "done"
-    low: float = math.nan
-    high: float = math.nan
+    low: float | None = None
+    high: float | None = None
     """Bounds of the signal's interval, where it was predicted with one."""
-
-    @property
-    def predicted(self) -> bool:
-        """Whether the signal has an interval."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,8 @@ class SearchTrace:
         texts: dict[Architecture, int] = {}
         steps = [
             [texts.setdefault(s.architecture, len(texts)), _known(s.accuracy), _known(s.clock)]
-            + ([s.state] if s.state != "done" or s.predicted else [])
-            + ([s.low, s.high] if s.predicted else [])
+            + ([s.state] if s.state != "done" or s.low is not None else [])
+            + ([s.low, s.high] if s.low is not None else [])
             for s in self.steps
         ]
         return {
