@@ -123,14 +123,18 @@ def correlations(truth: FloatArray, accuracies: FloatArray, statistic: str) -> F
     statistic
         A key of `bpe_bench.ranking.STATISTICS`.
     """
-    if np.isfinite(accuracies).all() and np.isfinite(truth).all() and len(truth) >= _FEWEST:
-        if statistic == "spearman":
-            return _spearman(truth, accuracies)
-        if len(truth) <= _FEW:
-            rounded = statistic == "sparse-kendall"
-            return _kendall(*(sparse(v) if rounded else v for v in (truth, accuracies)))
     found = np.full(accuracies.shape[1], np.nan)
-    for place, column in enumerate(accuracies.T):
+    whole = np.isfinite(accuracies).all(axis=0)
+    together = _spearman if statistic == "spearman" else _kendall
+    quick = statistic == "spearman" or len(truth) <= _FEW
+    if not quick or len(truth) < _FEWEST or not np.isfinite(truth).all():
+        whole = np.zeros_like(whole)
+    if whole.any():
+        rounded = statistic == "sparse-kendall"
+        pair = truth, accuracies[:, whole]
+        found[whole] = together(*(sparse(values) if rounded else values for values in pair))
+    for place in np.flatnonzero(~whole):
+        column = accuracies[:, place]
         both = np.isfinite(column) & np.isfinite(truth)
         if both.sum() >= _FEWEST:
             with warnings.catch_warnings():
