@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,6 +93,7 @@ def objective_options(function: Command) -> Command:
 def make_objective(
     space: str,
     table: str | None,
+    given: Collection[str],
     options: dict[str, Any],
     ranking: dict[str, Any],
     rng: np.random.Generator,
@@ -104,17 +105,18 @@ def make_objective(
     ----------
     space, table
         As given to the command.
+    given
+        Names of the options on the command line.
     options
         The values of `objective_options`.
     ranking
         Statistic, split, where, top_k and confidence.
     """
     kind = options["objective"]
-    _refuse_stray(kind, {**options, "table": table, "where": ranking["where"]})
     if kind == "train":
         return _trained(space, options, ranking, rng, out)
     if kind == "surrogate":
-        return _predicted(space, table, options, ranking, rng, out)
+        return _predicted(space, table, given, options, ranking, rng, out)
     from bpe_bench.catalog import open_table_of
     from bpe_bench.pruning import Replay
 
@@ -122,24 +124,50 @@ def make_objective(
     return Replay.of(opened, name=name, **ranking)
 
 
-def _refuse_stray(kind: str, options: dict[str, Any]) -> None:
-    """Refuse options that the kind of objective has no use for."""
-    owners = {
-        "vary": ("surrogate", "train"),
-        "surrogate": ("surrogate",),
-        "extrapolate": ("surrogate",),
-        "budget": ("train",),
-        "reference": ("train",),
-        "max_device_hours": ("train",),
-        "table": ("replay", "surrogate"),
-        "where": ("replay",),
-    }
-    for name, kinds in owners.items():
-        if options[name] and kind not in kinds:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} goes with --objective {' or '.join(kinds)}, found "
-                f"--objective {kind}"
-            )
+_OWNERS = {
+    "vary": ("surrogate", "train"),
+    "surrogate": ("surrogate",),
+    "extrapolate": ("surrogate",),
+    "architectures": ("train",),
+    "budget": ("train",),
+    "reference": ("train",),
+    "max_device_hours": ("train",),
+    "table": ("replay", "surrogate"),
+    "where": ("replay",),
+}
+"""Options that some kinds of objective alone have a use for."""
+_TRAINING = ("data", "device", "jobs", "store")
+_SEQUENTIAL = ("initial", "per_round", "patience")
+
+
+def refuse_stray(given: Collection[str], kind: str, *, sequential: bool, then_search: bool) -> None:
+    """Refuse options that were given and that nothing has a use for.
+
+    Parameters
+    ----------
+    given
+        Names of the options on the command line.
+    kind
+        Of objective.
+    sequential
+        Whether the evidence is sampled.
+    then_search
+        Whether a search follows.
+    """
+    for name in (*_OWNERS, *_TRAINING, *_SEQUENTIAL, "evaluations"):
+        if name in _OWNERS:
+            good = kind in _OWNERS[name]
+            where = f"--objective {' or '.join(_OWNERS[name])}"
+        elif name in _TRAINING:
+            good, where = kind == "train" or then_search, "--objective train or --then-search"
+        elif name in _SEQUENTIAL:
+            good, where = sequential, "--evidence sequential"
+        else:
+            good, where = then_search, "--then-search"
+        if name in given and not good:
+            found = "--evidence table" if name in _SEQUENTIAL else f"--objective {kind}"
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} goes with {where}, found {found}")
 
 
 def _trained(
@@ -197,6 +225,7 @@ def _default_vary(space: str, data: str | None) -> list[str]:
 def _predicted(
     space: str,
     table: str | None,
+    given: Collection[str],
     options: dict[str, Any],
     ranking: dict[str, Any],
     rng: np.random.Generator,
@@ -215,6 +244,12 @@ def _predicted(
                 f"the surrogate {options['surrogate']} is of space {fitted.space!r}, not of "
                 f"{space!r}"
             )
+        for name, has in (("statistic", fitted.statistic), ("split", fitted.split)):
+            if name in given and str(ranking[name]) != has:
+                raise SelectionError(
+                    f"the surrogate {options['surrogate']} predicts by {name} {has!r}, found "
+                    f"--{name} {ranking[name]}; leave it out, or fit another surrogate"
+                )
         if table is not None:
             fitted.check_table(open_table_of(space, table)[1])
     else:

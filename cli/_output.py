@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -28,6 +29,8 @@ class Output:
 
     def __init__(self, format_: str, output: Path | None, quiet: bool) -> None:
         self.format, self.output, self.quiet = format_, output, quiet
+        if output is not None and not output.parent.is_dir():  # before hours of work, not after
+            raise _unwritable(output, os.strerror(errno.ENOENT))
 
     def emit(
         self,
@@ -62,9 +65,7 @@ class Output:
             finally:
                 Path(name).unlink(missing_ok=True)
         except OSError as error:
-            raise click.ClickException(
-                f"cannot write {self.output}: {error.strerror}; give another file with -o"
-            ) from error
+            raise _unwritable(self.output, error.strerror) from error
 
     def warn(self, messages: Sequence[str]) -> None:
         """Write warnings to standard error, a line each."""
@@ -91,6 +92,10 @@ class Output:
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=1.0)
             yield lambda share: bar.update(task, completed=share)
+
+
+def _unwritable(output: Path, reason: str | None) -> click.ClickException:
+    return click.ClickException(f"cannot write {output}: {reason}; give another file with -o")
 
 
 def number(value: float | None, pattern: str = "{:.3f}") -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from ._mip_objective import make_objective, objective_options
+from ._mip_objective import make_objective, objective_options, refuse_stray
 from ._mip_output import pruning_tables, search_lines
 from ._options import common, ranking
 from ._output import Output
@@ -162,7 +163,14 @@ def mip(
     wanted: dict[str, Any] = {"statistic": statistic, "top_k": top_k, "confidence": confidence}
     wanted["split"] = Split(split) if split else None
     wanted["where"] = parse_values(where) if where else None
-    objective = make_objective(space, table, options, wanted, rng, out)
+    given = {name for name in ctx.params if _is_given(ctx, name)}
+    refuse_stray(
+        given,
+        options["objective"],
+        sequential=rules.sequential,
+        then_search=then_search is not None,
+    )
+    objective = make_objective(space, table, given, options, wanted, rng, out)
     # Trainings show their own progress.
     with out.progress("pruning") if objective.kind != "train" else nullcontext() as progress:
         report = prune(
@@ -186,6 +194,10 @@ def mip(
 
         save(pruning_figure(report))
     out.warn([*report.warnings, *(found.warnings if found else ())])
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _rules(options: dict[str, Any], confidence: float) -> Rules:

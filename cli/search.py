@@ -53,7 +53,8 @@ _WORTH_PROCESSES = 50
 @click.option(
     "--budget",
     metavar="LABEL|NAME|NAME=VALUE[,...]",
-    help="How evaluations are trained.  [default: the table's cheapest; for training, as train]",
+    help="How evaluations are trained.  [default: the table's cheapest; the surrogate's longest; "
+    "for training, as train]",
 )
 @click.option(
     "--surrogate",
@@ -399,21 +400,33 @@ def _surrogate(space: str, table: str | None, options: dict[str, Any]) -> tuple[
             judge = TableEstimator(
                 opened, dataset=fitted.dataset, report_dataset=options["report_dataset"]
             )
+    if fitted.given and judge is None:
+        raise SelectionError(
+            f"the surrogate must know the accuracy under {', '.join(fitted.given)} of whatever a "
+            "search asks for; name a table of the whole space (--table)"
+        )
+    for name, has in (("dataset", fitted.dataset), ("table_seeds", "mean")):
+        if options[name] not in (None, has):
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} {options[name]}: the surrogate predicts {has!r}"
+            )
     budget = _budget_of(fitted, options["budget"])
     one = fitted.at(budget, table=opened, extrapolate=options["extrapolate"])
-    return name, SurrogateEstimator(one, judge=judge, dataset=fitted.dataset, budget=budget)
+    return name, SurrogateEstimator(
+        one, judge=judge, dataset=fitted.dataset, budget=budget, notes=fitted.notes
+    )
 
 
-def _dearness(setting: Setting) -> tuple[float, int]:
-    return (setting.seconds if math.isfinite(setting.seconds) else 0.0, setting.budget.epochs)
+def _length(setting: Setting) -> tuple[int, float]:
+    return setting.budget.epochs, setting.seconds if math.isfinite(setting.seconds) else math.inf
 
 
 def _budget_of(fitted: FittedSurrogate, text: str | None) -> Budget:
-    """Return the budget that is asked for; by default the dearest that the surrogate knows."""
+    """Return the budget that is asked for; by default the longest that the surrogate knows."""
     from bpe_bench.budget import parse_budget
 
     if text is None:
-        return max(fitted.settings, key=_dearness).budget
+        return max(fitted.settings, key=_length).budget
     setting = fitted.setting(text)
     return parse_budget(text) if setting is None else setting.budget
 

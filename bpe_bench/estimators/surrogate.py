@@ -55,6 +55,8 @@ class SurrogateEstimator:
         are predicted.
     dataset, budget
         What the signal is on, and how the networks would be trained; if it is known.
+    notes
+        What the surrogate's user must know, a sentence each; reports repeat it.
     """
 
     source: Source = "surrogate"
@@ -67,9 +69,13 @@ class SurrogateEstimator:
         judge: Estimator | None = None,
         dataset: str = "",
         budget: Budget | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.surrogate, self.full, self.judge = surrogate, full or surrogate, judge
         self.dataset, self.budget = dataset, budget
+        self.notes = tuple(notes)
+        if judge is None:
+            self.notes += ("final figures are the surrogate's predictions, not trainings",)
 
     @property
     def space(self) -> str:

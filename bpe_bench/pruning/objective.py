@@ -22,6 +22,8 @@ ObjectiveKind = Literal["replay", "surrogate", "train"]
 OBJECTIVES: tuple[ObjectiveKind, ...] = ("replay", "surrogate", "train")
 """A table's finished trainings, a surrogate's predictions, or real training."""
 
+FEWEST_TO_HALVE = 6
+"""Architectures with full training that two halves take, three each."""
 FEWEST_SETTINGS = 4
 """With fewer there is nothing that importance could be judged by."""
 
@@ -195,8 +197,8 @@ class Replay:
         """Return what the trainings of some settings took, over all architectures."""
         return sum(row.cost_seconds for row in rows) * len(self.table.architectures) / 3600
 
-    def halves(self, rng: np.random.Generator) -> HalfCorrelations:
-        """Return correlations on halves of the table's architectures."""
+    def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
+        """Return correlations on halves of the table's architectures; None if they are few."""
         return halves_of(self.table, self.pool.rows, self.split, self.statistic, rng)
 
 
@@ -217,11 +219,16 @@ def halves_of(
     split: Split,
     statistic: str,
     rng: np.random.Generator,
-) -> HalfCorrelations:
-    """Return the correlations of settings of a table on random halves of its architectures."""
+) -> HalfCorrelations | None:
+    """Return the correlations of settings of a table on random halves of its architectures.
+
+    None if fewer than 6 architectures have full training.
+    """
     label = table.reference().label
     accuracies = [table.accuracy(row.setting, own_split(table, row.setting, split)) for row in rows]
     truth = table.accuracy(label, split)
+    if np.isfinite(truth).sum() < FEWEST_TO_HALVE:
+        return None
     # Halves of many architectures hardly differ, and take long to rank.
     splits = int(np.clip(_RANKED // len(truth), _FEWEST_SPLITS, _MOST_SPLITS))
     return half_correlations(

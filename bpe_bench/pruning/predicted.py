@@ -72,6 +72,7 @@ class Predicted:
             If it predicts no correlation or no cost, a candidate is outside of what it was
             fitted on, or fewer than 4 settings are left.
         """
+        error = fitted.error  # refuses a surrogate that predicts no correlation
         seen = Evidence(tuple(BudgetRow.untrained(s.label, s.budget) for s in fitted.settings))
         wanted = space_of(seen, vary or {}).select(_MOST_PREDICTED, rng)
         tied = _tied(seen, vary or {})
@@ -83,7 +84,7 @@ class Predicted:
             )
         chosen = sorted(rng.permutation(len(budgets))[:_MOST_ASKED])
         rows = _predict(fitted, [budgets[n] for n in chosen], confidence, extrapolate)
-        pool = Evidence(tuple(rows), fitted.error)
+        pool = Evidence(tuple(rows), error)
         check_varied(pool)
         return cls(
             fitted=fitted,
@@ -205,5 +206,6 @@ def _caveats(fitted: FittedSurrogate) -> list[str]:
     return [
         f"every correlation is predicted by a surrogate ({fitted.model}) of "
         f"{len(fitted.settings)} settings of {fitted.table or 'a table'}; on settings that it was "
-        f"not fitted to it misses by {fitted.error:.3f} (root mean square)"
+        f"not fitted to it misses by {fitted.error:.3f} (root mean square); that other "
+        "architectures would have given other correlations is not in the intervals of importances"
     ]

@@ -13,7 +13,7 @@ from ..errors import unknown_name
 from ..evidence import Evidence
 from ..table import Split, Table
 from .objective import Objective, Replay
-from .recommending import recommend
+from .recommending import check_allowances, recommend
 from .report import PruningReport, Round
 from .rounds import Pruning, Rules
 
@@ -52,10 +52,16 @@ def prune(
     SelectionError
         For an allowance that is not above 0.
     """
+    check_allowances(max_cost_hours)
     run = Pruning(objective, rules, rng, progress).run()
     notes = [*objective.notes, *_limits(objective.pool)]
     recommended = recommend(run, max_cost_hours, predictions, notes)
     notes += _unsure(run.rounds)
+    if rules.resamples < rules.fewest_resamples and not rules.force:
+        notes.append(
+            f"{rules.resamples} resamples cannot separate anything at {rules.confidence:.0%}: it "
+            f"takes at least {rules.fewest_resamples}"
+        )
     if run.answered:
         notes.append(
             f"{run.answered} settings of the sequential evidence are a surrogate's answers, as the "
@@ -71,6 +77,7 @@ def prune(
         evidence="sequential" if rules.sequential else "table",
         force=rules.force,
         resamples=rules.resamples,
+        allowances=tuple(max_cost_hours),
         rounds=tuple(run.rounds),
         pruning_order=tuple(n for r in run.rounds for n in r.pruned),
         kept=run.kept(),

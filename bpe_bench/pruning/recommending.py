@@ -13,7 +13,7 @@ from ..errors import SelectionError
 from ..evidence import Evidence
 from ..holdout import held_out
 from ..prediction import predict
-from .objective import Objective
+from .objective import FEWEST_SETTINGS, FEWEST_TO_HALVE, Objective
 from .report import Recommendation
 from .rounds import Pruning
 
@@ -30,10 +30,6 @@ def recommend(
     predictions that improve on it. Where all is predicted, the front of the predictions
     in the remaining space.
 
-    Raises
-    ------
-    SelectionError
-        For an allowance that is not above 0.
     """
     known, space = run.objective.known, run.remaining()
     observed = run.objective.kind != "surrogate"
@@ -50,6 +46,13 @@ def recommend(
         chosen = _with_held_out(chosen, run.objective, known, run.rng, notes)
         chosen += _predicted(run, rows, predictions, notes)
     return tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label)))
+
+
+def check_allowances(max_cost_hours: Sequence[float]) -> None:
+    """Raise `SelectionError` for an allowance that is not above 0, or not finite."""
+    for hours in max_cost_hours:
+        if not 0 < hours < math.inf:
+            raise SelectionError(f"an allowance must be above 0 GPU hours, found {hours:g}")
 
 
 def _front(rows: Sequence[BudgetRow]) -> list[BudgetRow]:
@@ -74,8 +77,6 @@ def _best_within(
     what = "observed budget" if observed else "predicted budget of the remaining space"
     best: dict[str, list[float]] = {}
     for hours in max_cost_hours:
-        if not 0 < hours < math.inf:
-            raise SelectionError(f"an allowance must be above 0 GPU hours, found {hours:g}")
         within = [r for r in rows if r.cost_seconds <= hours * 3600]
         if within:
             winner = max(within, key=lambda r: (r.correlation, -r.cost_seconds))
@@ -99,6 +100,11 @@ def _with_held_out(
     """Add what choosing the best at each budget's cost brings on other architectures."""
     halves = objective.halves(rng)
     if halves is None:
+        if chosen:
+            notes.append(
+                f"fewer than {FEWEST_TO_HALVE} architectures have full training, too few to hold "
+                "half of them out: how much of a choice is luck is not known"
+            )
         return list(chosen)
     costs = np.array([row.cost_seconds for row in known.rows])
     places = {row.label: place for place, row in enumerate(known.rows)}
@@ -120,7 +126,7 @@ def _predicted(
     run: Pruning, rows: Sequence[BudgetRow], predictions: int, notes: list[str]
 ) -> list[Recommendation]:
     """Return predictions that improve on what was observed."""
-    if not predictions:
+    if not predictions or len(rows) < FEWEST_SETTINGS:
         return []
     costs = run.objective.costs
     observed = Evidence(tuple(rows))

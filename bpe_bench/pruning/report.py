@@ -120,6 +120,8 @@ class PruningReport:
     force: bool
     """Whether it pruned what the data could not separate."""
     resamples: int
+    allowances: tuple[float, ...]
+    """Hours per network for which the best budget is named."""
     rounds: tuple[Round, ...]
     pruning_order: tuple[str, ...]
     """Pruned hyper-parameters, first pruned first; those pinned together are neighbours."""
@@ -138,11 +140,12 @@ class PruningReport:
         """Return what to search with: the observed best under the largest allowance.
 
         Without allowances, the observed budget of the best correlation; where nothing
-        was observed, the predicted one. None if nothing is recommended.
+        was observed, the predicted one. None if nothing is recommended, or nothing meets
+        an allowance.
         """
-        allowed = [r for r in self.recommended if r.best_under_hours]
-        if allowed:
-            return max(allowed, key=lambda r: max(r.best_under_hours))
+        if self.allowances:
+            allowed = [r for r in self.recommended if r.best_under_hours]
+            return max(allowed, key=lambda r: max(r.best_under_hours), default=None)
         known = [r for r in self.recommended if r.observed] or list(self.recommended)
         return max(known, key=lambda r: r.row.correlation, default=None)
 

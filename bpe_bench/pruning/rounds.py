@@ -14,7 +14,7 @@ from ..correlation import BudgetRow
 from ..errors import SelectionError
 from ..evidence import Evidence, covering
 from ..importance import get_estimator
-from ..inference import FloatArray
+from ..inference import FloatArray, check_confidence
 from ..prediction import predict
 from .objective import Objective
 from .report import Importance, Round
@@ -47,8 +47,14 @@ class Rules:
     force: bool = False
     """Prune the least important group also where the data do not separate it from the next."""
 
+    @property
+    def fewest_resamples(self) -> int:
+        """Resamples below which no tail of theirs says anything: one in so many may disagree."""
+        return math.ceil(round(2 / (1 - self.confidence), 6))
+
     def __post_init__(self) -> None:
         get_estimator(self.importance)
+        check_confidence(self.confidence)
         for name in ("keep", "initial", "per_round", "resamples", "patience"):
             value, least = getattr(self, name), 2 if name in ("resamples", "initial") else 1
             if value < least:
@@ -127,7 +133,7 @@ class Pruning:
 
     def _out_of_patience(self) -> bool:
         """Return whether the last rounds all abstained, as many as there is patience for."""
-        last = self.rounds[-self.rules.patience :]
+        last = self.rounds[-self.rules.patience :] if self.rules.sequential else []
         return len(last) == self.rules.patience and all(done.abstained for done in last)
 
     def _evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
@@ -150,7 +156,8 @@ class Pruning:
         ranked = sorted(places, key=lambda place: float(shares[:, place].mean()))
         spare = len(self.open_groups()) - self.rules.keep
         tail = (1 - self.rules.confidence) / 2
-        count = separated(shares[:, ranked], tail, spare)
+        enough = self.rules.resamples >= self.rules.fewest_resamples
+        count = separated(shares[:, ranked], tail, spare) if enough else 0
         # Without force the smallest set that the data separate from all that stays.
         chosen = ranked[: 1 if self.rules.force else count] if spare > 0 else []
         named = chosen or ranked[:1]

@@ -16,7 +16,7 @@ from ..budget import Budget, BudgetSpace
 from ..campaign import make_trials, run_campaign
 from ..correlation import BudgetRow, correlate
 from ..curves import Split
-from ..errors import MissingReferenceError, RankingError, SelectionError
+from ..errors import JournalError, MissingReferenceError, RankingError, SelectionError
 from ..evidence import Evidence
 from ..execution import Progress
 from ..holdout import HalfCorrelations
@@ -32,7 +32,6 @@ from .objective import ObjectiveKind, check_varied, describe, halves_of, usable_
 _MOST_SETTINGS = 512
 """Settings of a space that can be asked for; of a larger one, a random sample."""
 _FEWEST_ARCHITECTURES = 3
-_FEWEST_TO_HALVE = 6
 _WEIGHED = 3
 """Architectures whose multiply-adds stand for all."""
 
@@ -159,6 +158,7 @@ class Trained:
             If the allowance ends before all architectures have their reference.
         """
         if self._table is None:
+            self._check_store()
             self._train([self.reference], "the reference")
             if not self._finished(self.reference):
                 raise MissingReferenceError(
@@ -200,12 +200,12 @@ class Trained:
         return self.known.rows
 
     def hours(self, rows: Sequence[BudgetRow]) -> float:
-        """Return all device hours that the store holds, the reference's included."""
-        return self._spent() / 3600
+        """Return the device hours of all settings that were trained whole, and of the reference."""
+        return self._seconds([self.reference, *self._asked]) / 3600
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
-        """Return correlations on halves of the architectures; None if those are fewer than 6."""
-        if self._table is None or len(self.architectures) < _FEWEST_TO_HALVE or not self.known.rows:
+        """Return correlations on halves of the architectures; None if too few were trained."""
+        if self._table is None or not self.known.rows:
             return None
         return halves_of(self._table, self.known.rows, Split.VALIDATION, self.statistic, rng)
 
@@ -218,6 +218,19 @@ class Trained:
             dataset=self.workplace.dataset,
             seeds=(self.workplace.seed,),
         )
+
+    def _check_store(self) -> None:
+        """Raise `JournalError` if the store has plans of others: they would be trained, too."""
+        own = {t.id for t in self._trials([self.reference, *self.pool.budgets])}
+        with Journal(self.workplace.store) as journal:
+            planned = [entry.trial.id for entry in journal.entries(("planned", "running"))]
+        foreign = sum(identity not in own for identity in planned)
+        if foreign:
+            raise JournalError(
+                f"the store {self.workplace.store} has {foreign} unfinished trainings that are not "
+                "of this pruning, and would be trained at its expense; finish them with: bpe-bench "
+                f"train --store {self.workplace.store}, or give another file with --store"
+            )
 
     def _train(self, budgets: Sequence[Budget], what: str) -> None:
         if all(map(self._finished, budgets)) or self._spent() >= self.max_device_hours * 3600:
@@ -302,7 +315,7 @@ class Trained:
                 split=Split.VALIDATION,
                 labels=ranking,
                 epochs="last",
-                top_k=min(10, len(self.architectures)),
+                top_k=1,  # some may have failed, and no top of a ranking is looked at
                 confidence=self.confidence,
             ).rows
         names = {row.budget: row.label for row in self.pool.rows}

@@ -187,7 +187,7 @@ def summarise(
         speedup=_speedup(evaluations, seconds, estimator),
         failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
         best=_best(traces, validation),
-        warnings=tuple(_warnings(traces, estimator.source)),
+        warnings=(*_warnings(traces, estimator.source), *getattr(estimator, "notes", ())),
         validation=validation,
         test=test,
         curve=_curve(steps),

@@ -174,6 +174,38 @@ def test_recommended_budgets_come_with_their_held_out_correlation(as_json):
          "epochs are given twice; list them in one"),
         (["--objective", "train", "--architectures", "sample:2"], "a rank correlation needs at "
          "least 3 different architectures, found 2; name more with --architectures"),
+        (
+            ["--architectures", "sample:4"],
+            "--architectures goes with --objective train, found --objective replay (see bpe-bench "
+            "mip --help)",
+        ),
+        (
+            ["--jobs", "3"],
+            "--jobs goes with --objective train or --then-search, found --objective replay (see "
+            "bpe-bench mip --help)",
+        ),
+        (
+            ["--initial", "12"],
+            "--initial goes with --evidence sequential, found --evidence table (see bpe-bench mip "
+            "--help)",
+        ),
+        (
+            ["--evaluations", "3"],
+            "--evaluations goes with --then-search, found --objective replay (see bpe-bench mip "
+            "--help)",
+        ),
+        (
+            ["--objective", "train", "-o", "nowhere/found.json"],
+            "cannot write nowhere/found.json: No such file or directory; give another file with -o",
+        ),
+        (
+            ["--objective", "train", "--confidence", "1.5"],
+            "confidence must be between 0 and 1, for instance 0.95; found 1.5",
+        ),
+        (
+            ["--objective", "train", "--max-cost-hours", "0"],
+            "an allowance must be above 0 GPU hours, found 0",
+        ),
         (["--patience", "0"], "patience must be at least 1, found 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -182,6 +214,25 @@ def test_bad_input_gets_one_line(fails, arguments, text, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert fails("mip", "--space", "darts", *arguments) == text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_surrogate_predicts_cannot_be_changed(fails, correlating):
+    quick = ("mip", "--space", "darts", "--objective", "surrogate", "--surrogate", correlating)
+    assert fails(*quick, "--statistic", "kendall") == (
+        f"the surrogate {correlating} predicts by statistic 'spearman', found --statistic kendall; "
+        "leave it out, or fit another surrogate"
+    )
+    assert fails(*quick, "--split", "validation") == (
+        f"the surrogate {correlating} predicts by split 'test', found --split validation; leave it "
+        "out, or fit another surrogate"
+    )
+
+
+def test_a_search_does_not_follow_with_a_budget_that_no_allowance_pays_for(fails):
+    assert fails(
+        "mip", "--space", "darts", "--resamples", 2, "--max-cost-hours", 0.0001,
+        "--then-search", "random",
+    ) == "no budget is recommended, so there is nothing to search with"  # fmt: skip
 
 
 def test_a_surrogate_of_another_table_is_refused(fails, correlating, darts_bpe, tmp_path):

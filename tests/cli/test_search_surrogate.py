@@ -51,6 +51,7 @@ def test_intervals_go_into_the_trace(as_json, surrogate_file, tmp_path):
         *search("--searcher", "random", "--surrogate", surrogate_file, "--evaluations", 20),
         "--repeats", 2, "--traces", traces,
     )  # fmt: skip
+    assert "final figures are the surrogate's predictions, not trainings" in found["warnings"]
     # Without a table nothing but the prediction is known of what was found.
     assert (found["optimum"], found["regret_mean"], found["test_mean"]) == (None, None, None)
     for trace in read_traces(traces):
@@ -64,6 +65,34 @@ def test_every_searcher_can_be_driven_by_it(as_json, surrogate_file):
         "--repeats", 2,
     )  # fmt: skip
     assert [row["searcher"] for row in found["rows"]] == ["random", "evolution", "reinforce"]
+
+
+def test_test_accuracies_that_steer_are_said(as_json, darts_bpe, tmp_path):
+    """The published trail has no others; whoever searches with its surrogate must know."""
+    question = Question(architectures=20, budgets=("test5", "test11", "test32"))
+    fitted = fit_surrogate(darts_bpe, question, rng=np.random.default_rng(0), name="darts-bpe")
+    save_surrogate(tmp_path / "darts", fitted)
+    found = as_json(
+        "search", "--space", "darts", "--estimator", "surrogate", "--searcher", "random",
+        "--surrogate", tmp_path / "darts", "--evaluations", 3, "--repeats", 1,
+    )  # fmt: skip
+    assert found["budget"]["epochs"] == 30  # the longest
+    assert any("fitted to test accuracies" in warning for warning in found["warnings"])
+
+
+def test_a_surrogate_that_must_know_accuracies_needs_a_whole_table(
+    fails, as_json, whole_space, table_file, tmp_path
+):
+    question = Question(architectures=100, budgets=("long",), given=("short",))
+    fitted = fit_surrogate(whole_space, question, rng=np.random.default_rng(0), name="whole")
+    save_surrogate(tmp_path / "given", fitted)
+    arguments = search("--searcher", "random", "--surrogate", tmp_path / "given")
+    assert fails(*arguments) == (
+        "the surrogate must know the accuracy under short of whatever a search asks for; name a "
+        "table of the whole space (--table)"
+    )
+    found = as_json(*arguments, "--table", table_file, "--evaluations", 5, "--repeats", 1)
+    assert found["regret_mean"] >= 0
 
 
 def test_what_the_surrogate_cannot_answer_is_refused(
@@ -85,6 +114,8 @@ def test_what_the_surrogate_cannot_answer_is_refused(
     write_table(whole_space.with_reference("short"), other)
     said = fails(*search(*given, "--surrogate", surrogate_file, "--table", other))
     assert said.startswith("the surrogate was fitted to table 'whole' with content SHA-256 ")
+    said = fails(*search(*given, "--surrogate", surrogate_file, "--dataset", "cifar100"))
+    assert said.startswith("--dataset cifar100: the surrogate predicts 'cifar10'")
     correlations = ("search", "--space", "darts", "--estimator", "surrogate", *given)
     said = fails(*correlations, "--surrogate", correlating)
     assert said.startswith("the surrogate predicts correlation and cost, not accuracy")

@@ -143,6 +143,22 @@ def test_a_sequential_run_that_abstains_looks_for_more_evidence():
     assert "there is no more evidence" in done.stop_reason
 
 
+def test_few_resamples_separate_nothing():
+    """Of 39 resamples none may disagree, which is less than 2.5 %."""
+    objective = MadeUp(GRID, only_epochs, error=0.01)
+    assert run(objective, keep=1, resamples=39).pinned == {}
+    assert run(objective, keep=1, resamples=40).pinned != {}
+    report = prune(
+        objective, Rules(sequential=False, resamples=5), rng=np.random.default_rng(0), predictions=0
+    )
+    assert "5 resamples cannot separate anything at 95%: it takes at least 40" in report.warnings
+
+
+def test_patience_is_for_evidence_that_can_grow():
+    done = run(MadeUp(GRID, only_epochs, error=5.0), patience=1)
+    assert "and there is no more evidence; --force" in done.stop_reason
+
+
 def test_its_patience_ends():
     objective = MadeUp(GRID, only_epochs, error=5.0)
     done = run(objective, sequential=True, initial=8, per_round=6, patience=3)

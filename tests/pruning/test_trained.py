@@ -1,5 +1,6 @@
 """Real training as the source of correlations: tiny networks on the digits, through a journal."""
 
+import hashlib
 import math
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ from bpe_bench import BudgetSpace, Curves, get_space
 from bpe_bench.budget import parse_budget
 from bpe_bench.correlation import BudgetRow
 from bpe_bench.curves import Split
-from bpe_bench.errors import MissingReferenceError, RankingError, SelectionError
-from bpe_bench.pruning import Pruning, Rules, prune
+from bpe_bench.errors import JournalError, MissingReferenceError, RankingError, SelectionError
+from bpe_bench.execution import Progress
+from bpe_bench.pruning import Rules, prune
 from bpe_bench.pruning.trained import Trained, Workplace
 from bpe_bench.training.journal import Journal
 from bpe_bench.training.network import flops_of
+from bpe_bench.training.trial import EpochRecord, SplitResult, Trial
 
 BASE = parse_budget(
     "epochs=1,batch_size=32,learning_rate=0.1,layers=3,channels=4,image_size=8,data_fraction=0.3"
@@ -24,7 +27,8 @@ REFERENCE = BASE.replace(epochs=3, data_fraction=0.5)
 VARY = {"epochs": (1, 2), "data_fraction": (0.2, 0.4)}
 SETTINGS = 4
 RNG = np.random.default_rng(3)
-CELLS = tuple(get_space("darts").sample(RNG) for _ in range(3))
+MORE = tuple(get_space("darts").sample(RNG) for _ in range(4))
+CELLS = MORE[:3]
 
 
 def objective(store, **options):
@@ -59,9 +63,8 @@ def pruned(store):
         def __exit__(self, *error):
             return None
 
-    rules = Rules(keep=1, initial=2, per_round=2, resamples=3)
     source = objective(store, watch=Watched)
-    report = prune(source, rules, rng=np.random.default_rng(1), max_cost_hours=(1.0,))
+    report = run(source, max_cost_hours=(1.0,), predictions=0)
     return source, report, steps
 
 
@@ -82,7 +85,7 @@ def test_the_correlations_are_those_of_the_journal(store, pruned):
         assert row.n_architectures == len(CELLS)
     assert report.objective == "train"
     assert report.evidence == "sequential"
-    assert all(r.observed for r in report.recommended if "=" in r.row.label and r.row.setting)
+    assert [r.observed for r in report.recommended] == [True] * len(report.recommended) != []
     assert report.table == "store.sqlite"
 
 
@@ -113,45 +116,129 @@ def test_what_was_trained_is_not_trained_again(store, pruned):
     _, report, _ = pruned
     with Journal(store, read_only=True) as journal:
         before = journal.epochs_recorded(), journal.device_seconds()
-    rules = Rules(keep=1, initial=2, per_round=2, resamples=3)
-    again = prune(objective(store), rules, rng=np.random.default_rng(1), max_cost_hours=(1.0,))
+    again = run(objective(store), max_cost_hours=(1.0,), predictions=0)
     with Journal(store, read_only=True) as journal:
         assert (journal.epochs_recorded(), journal.device_seconds()) == before
     assert again.to_json() == report.to_json()
 
 
-def test_other_trainings_of_the_store_do_not_count(store, pruned):
+@pytest.fixture
+def made_up(monkeypatch):
+    """Trainings that take no time: a second per epoch on the record, and figures by hashing.
+
+    Returns the set of cells whose trainings are to fail.
+    """
+    failing = set()
+
+    def campaign(store, trials, *, on_progress, stop, **_):
+        with Journal(store) as journal:
+            journal.add(trials)
+            while not stop.is_set() and (claim := journal.claim("tester", stale_after=60)):
+                train(journal, claim, on_progress, stop)
+
+    def train(journal, claim, on_progress, stop):
+        trial = claim.trial
+        if trial.architecture in failing:
+            journal.finish(trial.id, "tester", "failed", "no luck")
+            return
+        for epoch in range(len(claim.records) + 1, trial.budget.epochs + 1):
+            luck = int(hashlib.sha256(f"{trial.id} {epoch}".encode()).hexdigest(), 16) % 100
+            good = 500 + 60 * MORE.index(trial.architecture) + luck
+            result = {Split.VALIDATION: SplitResult(good, 1000, 0.5)}
+            journal.record(trial.id, "tester", EpochRecord(epoch, result, 1.0, 1), b"")
+            seconds = journal.device_seconds()
+            on_progress(Progress(journal.counts(), journal.epochs_recorded(), seconds, None))
+            if stop.is_set() and epoch < trial.budget.epochs:
+                journal.release(trial.id, "tester")
+                return
+        journal.finish(trial.id, "tester", "done")
+
+    monkeypatch.setattr("bpe_bench.pruning.trained.run_campaign", campaign)
+    return failing
+
+
+def run(source, **options):
+    rules = Rules(keep=1, initial=2, per_round=2, resamples=3)
+    return prune(source, rules, rng=np.random.default_rng(1), **options)
+
+
+def test_other_trainings_of_the_store_do_not_count(tmp_path, made_up):
     """A network that no one asked for would be one more to rank."""
-    source, _, _ = pruned
-    fewer = objective(store, architectures=CELLS)
-    found = fewer.evaluate(source.pool.rows[:1])
-    assert [row.n_architectures for row in found] == [3]
+    store = tmp_path / "store.sqlite"
+    run(objective(store, architectures=MORE))
+    source = objective(store)
+    report = run(source)
+    assert {row.n_architectures for row in source.known.rows} == {3}
+    # Nor do their hours: a second per epoch of these three.
+    epochs = REFERENCE.epochs + sum(row.budget.epochs for row in source.known.rows)
+    assert report.cost_hours == pytest.approx(3 * epochs / 3600)
 
 
-def test_an_allowance_is_kept_and_a_larger_one_goes_on(tmp_path):
+def test_plans_of_others_are_not_trained_at_its_expense(tmp_path, made_up):
+    store = tmp_path / "store.sqlite"
+    with Journal(store) as journal:
+        journal.add([Trial(CELLS[0], BASE.replace(layers=9), "digits")])
+    with pytest.raises(JournalError) as error:
+        run(objective(store))
+    assert str(error.value) == (
+        f"the store {store} has 1 unfinished trainings that are not of this pruning, and would be "
+        f"trained at its expense; finish them with: bpe-bench train --store {store}, or give "
+        "another file with --store"
+    )
+
+
+def test_an_allowance_is_kept_and_a_larger_one_goes_on(tmp_path, made_up):
     store = tmp_path / "small.sqlite"
     tight = objective(store, max_device_hours=1e-9)
     with pytest.raises(MissingReferenceError) as error:
-        tight.evaluate(tight.pool.rows[:2])
+        run(tight)
     assert str(error.value) == (
         "the allowance of 1e-09 device hours ends before all 3 architectures have their reference "
         f"({REFERENCE}); the same command with a larger --max-device-hours goes on"
     )
-    full = objective(store)
-    full._train([REFERENCE], "the reference")
+    # Nine seconds pay for the reference, and for nothing more.
+    report = run(objective(store, max_device_hours=9.1 / 3600))
+    assert (report.recommended, report.rounds, report.best()) == ((), (), None)
+    assert report.stop_reason == (
+        "the allowance of 0.00252778 device hours is used up; the same command with a larger one "
+        "goes on"
+    )
+    assert report.cost_hours == pytest.approx(9 / 3600)
+    more = run(objective(store, max_device_hours=12.6 / 3600))
+    assert len(more.rounds) <= 1
     with Journal(store, read_only=True) as journal:
-        spent = journal.device_seconds()
-    # Enough for the reference, not for one setting more.
-    source = objective(store, max_device_hours=spent * 1.0001 / 3600)
-    done = Pruning(source, Rules(initial=2, per_round=1, keep=1), np.random.default_rng(0)).run()
-    assert done.evidence.rows == ()
-    assert done.stop_reason.startswith("the allowance of ")
-    assert done.stop_reason.endswith("is used up; the same command with a larger one goes on")
-    with Journal(store, read_only=True) as journal:
-        assert journal.device_seconds() == spent
-    assert len(objective(store).evaluate(source.pool.rows[:1])) <= 1
-    with Journal(store, read_only=True) as journal:
-        assert journal.counts()["done"] == 2 * len(CELLS)
+        assert journal.device_seconds() <= 12.6
+    whole = run(objective(store))
+    assert whole.rounds[-1].evaluated == SETTINGS
+    once = run(objective(tmp_path / "other.sqlite"))
+    assert whole.to_json() == {**once.to_json(), "table": "small.sqlite"}
+
+
+def test_networks_that_fail_are_left_out_and_said(tmp_path, made_up):
+    made_up.add(MORE[1])
+    source = objective(tmp_path / "some.sqlite", architectures=MORE)
+    report = run(source)
+    assert {row.n_architectures for row in source.known.rows} == {3}
+    assert any("failed and are missing" in note for note in report.warnings)
+    assert any("too few to hold half of them out" in note for note in report.warnings)
+    assert all(r.held_out is None for r in report.recommended)
+
+
+def test_a_reference_that_most_fail_is_said(tmp_path, made_up):
+    made_up.update(MORE[:2])
+    store = tmp_path / "failed.sqlite"
+    with pytest.raises(MissingReferenceError) as error:
+        run(objective(store, architectures=MORE))
+    assert str(error.value) == (
+        f"2 of 4 architectures could be trained under the reference ({REFERENCE}), at least 3 are "
+        f"needed; the reasons: bpe-bench train status --store {store}"
+    )
+
+
+def test_bad_options_are_refused_before_anything_is_trained(tmp_path, made_up):
+    with pytest.raises(SelectionError, match="an allowance must be above 0 GPU hours, found 0"):
+        run(objective(tmp_path / "none.sqlite"), max_cost_hours=(0.0,))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reference_under_which_all_are_equal_is_refused(store, pruned):
@@ -166,22 +253,6 @@ def test_a_reference_under_which_all_are_equal_is_refused(store, pruned):
     assert str(error.value) == (
         f"all networks are equally good under the reference ({REFERENCE}), so there is no order to "
         "find again; train it longer (--reference)"
-    )
-
-
-def test_a_reference_that_cannot_be_trained_is_said(tmp_path):
-    store = tmp_path / "failed.sqlite"
-    source = objective(store)
-    with Journal(store) as journal:
-        journal.add(source._trials([REFERENCE]))
-        for place in range(len(CELLS)):
-            claim = journal.claim("tester", stale_after=60)
-            journal.finish(claim.trial.id, "tester", "failed", f"no luck {place}")
-    with pytest.raises(MissingReferenceError) as error:
-        source.evaluate(source.pool.rows[:1])
-    assert str(error.value) == (
-        f"0 of 3 architectures could be trained under the reference ({REFERENCE}), at least 3 are "
-        f"needed; the reasons: bpe-bench train status --store {store}"
     )
 
 
