@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._output import duration, number
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from bpe_bench.budget import Budget
     from bpe_bench.surrogate import (
         Figure,
         FittedSurrogate,
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
         SurrogateReport,
         SurrogateRow,
     )
+    from bpe_bench.surrogate.question import TargetName
 
 Rows = list[dict[str, Any]]
+
+_QUANTITIES: dict[str, TargetName] = {
+    "accuracy": "accuracy", "correlation": "correlation", "cost_seconds": "cost",
+}  # fmt: skip
+"""What a row of predictions can have, in the order in which it is shown, and what it is."""
 
 
 def listed(said: dict[str, Any]) -> RenderableType:
@@ -93,30 +100,71 @@ def _figure(figure: Figure, pattern: str) -> str:
 def prediction_parts(
     fitted: FittedSurrogate, rows: Rows, confidence: float
 ) -> list[RenderableType]:
-    """Return what a surrogate predicts, a line each."""
+    """Return what a surrogate predicts, a line each, and below it the architectures by number."""
     from rich.table import Table
     from rich.text import Text
 
-    names = [n for n in ("accuracy", "correlation", "cost_seconds") if n in rows[0]]
+    names = [n for n in _QUANTITIES if n in rows[0]]
+    cells = [[cell for name in names for cell in _cells(row, name)] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("budget", no_wrap=True)
-    for name in names:
-        table.add_column(name.removesuffix("_seconds"), justify="right", no_wrap=True)
-        table.add_column(f"{confidence:.0%} interval", justify="right", no_wrap=True)
-    if "architecture" in rows[0]:
-        table.add_column("architecture", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        cells = [cell for name in names for cell in _cells(row, name)]
-        table.add_row(
-            row["label"], *cells, *([row["architecture"]] if "architecture" in row else [])
-        )
+    table.add_column("budget", overflow="fold")
+    for place, name in enumerate(names):
+        for offset, header in enumerate(
+            (name.removesuffix("_seconds"), f"{confidence:.0%} interval")
+        ):
+            _add_numbers(table, header, [line[2 * place + offset] for line in cells])
+    architectures = list(dict.fromkeys(r["architecture"] for r in rows if "architecture" in r))
+    if architectures:
+        table.add_column("architecture", justify="right", no_wrap=True, min_width=12)
+    for row, line in zip(rows, cells, strict=True):
+        last = [str(1 + architectures.index(row["architecture"]))] if architectures else []
+        table.add_row(Text(row["label"]), *line, *last)
+    where = f"{fitted.split} " if fitted.target == "accuracy" else ""
     title = Text.assemble(
         (fitted.table, "bold"),
-        f": {fitted.target} predicted by {fitted.model}, fitted to {fitted.n_architectures} "
+        f": {where}{fitted.target} predicted by {fitted.model}, fitted to {fitted.n_architectures} "
         f"{fitted.space} architectures under {len(fitted.settings)} settings on {fitted.dataset}"
         + (f"; cost on {fitted.device}" if "cost" in fitted.models and fitted.device else ""),
     )
-    return [title, table]
+    return [title, table, *([_numbered(architectures)] if architectures else [])]
+
+
+def without_intervals(
+    fitted: FittedSurrogate, asked: Sequence[tuple[str, Budget]], rows: Rows, confidence: float
+) -> list[str]:
+    """Return what has no value or no interval, and why, a sentence for each reason."""
+    labels: dict[str, list[str]] = {}
+    for name, target in _QUANTITIES.items():
+        for label, budget in asked:
+            # Rows whose given accuracies are missing know nothing; that is no interval's fault.
+            same = [row for row in rows if row["label"] == label and name in row]
+            bare = [row for row in same if row[f"{name}_low"] is None]
+            reason = fitted.bare(target, budget, confidence) if bare else ""
+            if reason:
+                lacking = "no" if bare[0][name] is None else f"no {confidence:.0%} interval of"
+                labels.setdefault(f"{lacking} {target} under {{}}: {reason}", []).append(label)
+    return [text.replace("{}", ", ".join(dict.fromkeys(of))) for text, of in labels.items()]
+
+
+def _numbered(architectures: Sequence[str]) -> Table:
+    """Return what the numbers of architectures stand for, each once: it is long."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right", no_wrap=True, min_width=len(str(len(architectures))))
+    table.add_column(overflow="fold")
+    for place, architecture in enumerate(architectures, start=1):
+        table.add_row(str(place), Text(architecture))
+    return table
+
+
+def _add_numbers(table: Table, header: str, shown: Sequence[str]) -> None:
+    """Add a column that keeps its width, whatever stands beside it."""
+    from rich.text import Text
+
+    width = max(Text.from_markup(cell).cell_len for cell in (header, *shown))
+    table.add_column(header, justify="right", no_wrap=True, min_width=width)
 
 
 def _cells(row: dict[str, Any], name: str) -> tuple[str, str]:

@@ -10,7 +10,15 @@ import click
 
 from ._options import common, making_surrogate
 from ._output import Output
-from ._surrogate_output import Rows, frame, listed, prediction_parts, report_parts, values
+from ._surrogate_output import (
+    Rows,
+    frame,
+    listed,
+    prediction_parts,
+    report_parts,
+    values,
+    without_intervals,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,20 +92,25 @@ def question_options(function: Command) -> Command:
             show_default=True,
             help="How architectures become numbers (docs/surrogates.md).",
         ),
-        click.option(
-            "--folds",
-            type=click.IntRange(min=2),
-            help="Cross-validation.  [default: 10; up to 40 settings' correlations one by one]",
-        ),
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
+def folds_option(least: int) -> Callable[[Command], Command]:
+    """Return what adds the option for cross-validation in at least so many folds."""
+    return click.option(
+        "--folds",
+        type=click.IntRange(min=least),
+        help="Cross-validation.  [default: 10; up to 40 settings' correlations one by one]",
+    )
+
+
 @surrogate.command()
 @click.argument("table", default="darts-bpe")
 @question_options
+@folds_option(least=2)
 @click.option(
     "--model",
     type=click.Choice(_MODELS),
@@ -147,6 +160,7 @@ def fit(
 @surrogate.command()
 @click.argument("table", default="darts-bpe")
 @question_options
+@folds_option(least=3)  # one is judged, one calibrates, the others are learned from
 @click.option(
     "--model",
     "models",
@@ -288,20 +302,23 @@ def predict(
         rows = _of_budgets(fitted, asked, options)
     else:
         rows = _of_architectures(fitted, asked, architectures, known, as_generator(seed), options)
+    notes = [*fitted.notes, *without_intervals(fitted, asked, rows, confidence)]
     said = {
         "file": str(file), "table": fitted.table, "space": fitted.space, "target": fitted.target,
         "model": fitted.model, "dataset": fitted.dataset, "split": fitted.split,
-        "device": fitted.device, "confidence": confidence, "warnings": list(fitted.notes),
+        "device": fitted.device, "confidence": confidence, "warnings": notes,
         "rows": rows,
     }  # fmt: skip
     out.emit(lambda: said, lambda: frame(rows), lambda: prediction_parts(fitted, rows, confidence))
-    out.warn(fitted.notes)
+    out.warn(notes)
 
 
 def _question(options: dict[str, Any]) -> Question:
     from bpe_bench.curves import Split
     from bpe_bench.surrogate import Question
 
+    if options["target"] == "correlation":
+        _refuse_given("architectures", "encoding")
     return Question(
         target=options["target"],
         dataset=options["dataset"],
@@ -312,6 +329,21 @@ def _question(options: dict[str, Any]) -> Question:
         architectures=_count(options["architectures"]),
         encoding=options["encoding"],
     )
+
+
+def _refuse_given(*names: str) -> None:
+    """Refuse options of single architectures, where a budget's correlation is of all."""
+    context = click.get_current_context()
+    given = [
+        f"--{name}"
+        for name in names
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    ]
+    if given:
+        raise click.UsageError(
+            f"--target correlation is of all architectures together, found {' and '.join(given)}; "
+            "leave out, or take --target accuracy or cost"
+        )
 
 
 def _count(text: str) -> int | None:
@@ -367,17 +399,21 @@ def _of_architectures(
 ) -> Rows:
     from bpe_bench.campaign import choose_architectures
     from bpe_bench.spaces import get_space
+    from bpe_bench.surrogate import Forecast
 
     chosen = choose_architectures(text or "sample:10", fitted.space, rng)
     given = fitted.given_from(table, chosen) if table is not None and fitted.given else None
     formatted = [get_space(fitted.space).format(architecture) for architecture in chosen]
+    known = [fitted.knows_cost(b, extrapolate=options["extrapolate"]) for _, b in asked]
     rows: Rows = []
-    for label, budget in asked:
+    for (label, budget), known_cost in zip(asked, known, strict=True):
         found = {}
         if "accuracy" in fitted.models:
             found["accuracy"] = fitted.accuracy(chosen, budget, given=given, **options)
-        if fitted.knows_cost(budget):
+        if known_cost or "cost" in fitted.models:
             found["cost_seconds"] = fitted.cost(chosen, budget, **options)
+        elif any(known):  # a row has what any row has
+            found["cost_seconds"] = Forecast.unknown(len(chosen))
         rows += [
             {"label": label, "budget": budget.to_dict(), "architecture": architecture,
              **values(found, place)}

@@ -15,7 +15,7 @@ from ..evidence import Evidence
 from ..inference import FloatArray
 from ..prediction import CostModel
 from ..surrogate import FittedSurrogate
-from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe
+from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe, usable_row
 
 _MOST_PREDICTED = 4096
 """Settings of a space that are looked at; of a larger space, a random sample."""
@@ -188,7 +188,7 @@ def _predict(
     found = fitted.correlation(budgets, confidence=confidence, extrapolate=extrapolate)
     costs = fitted.budget_cost(budgets, confidence=confidence, extrapolate=extrapolate)
     free = BudgetSpace.of(budgets).free
-    return [
+    rows = [
         BudgetRow.untrained(
             describe(budget, free),
             budget,
@@ -200,6 +200,7 @@ def _predict(
         )
         for place, budget in enumerate(budgets)
     ]
+    return [row for row in rows if usable_row(row)]  # what costs are known of
 
 
 def _caveats(fitted: FittedSurrogate) -> list[str]:

@@ -165,6 +165,17 @@ def cv_plus(
     return low, high
 
 
+def fewest_residuals(confidence: float) -> int:
+    """Return how many residuals an interval of this nominal coverage takes.
+
+    Examples
+    --------
+    >>> fewest_residuals(0.9), fewest_residuals(0.95)
+    (9, 19)
+    """
+    return math.ceil(round(1 / (1 - confidence), 9)) - 1
+
+
 FitMember = Callable[[npt.NDArray[np.bool_]], Member]
 """Fits a member to the rows that it may learn from, given as a mask of shape (n,)."""
 Progress = Callable[[float], None]
@@ -200,7 +211,9 @@ class Judged:
     value: FloatArray
     low: FloatArray
     high: FloatArray
-    """Shape (m,)."""
+    """Shape (m,); bounds are infinite where too few residuals say how wide they are."""
+    residuals: int
+    """What the interval rests on that rests on the fewest."""
 
 
 def judge(
@@ -217,7 +230,17 @@ def judge(
     The ensemble that judges fold k has members without k and j, for all other folds j;
     the one that judges j has the same member. So each pair of folds is left out once: K(K−1)/2
     fits judge K ensembles, each calibrated on folds that its members never saw.
+
+    Raises
+    ------
+    SelectionError
+        If there are fewer than three folds: without a pair of two, nothing is left.
     """
+    if folds.count < 3:
+        raise SelectionError(
+            f"judging surrogates needs at least 3 folds, found {folds.count}: one is judged, one "
+            "says how wide intervals are, and the others are learned from; take 3 folds or more"
+        )
     rows = [np.flatnonzero(folds.judged(fold)) for fold in range(folds.count)]
     answers: list[list[FloatArray]] = [[] for _ in rows]
     residuals: list[list[FloatArray]] = [[] for _ in rows]
@@ -236,4 +259,5 @@ def judge(
         bounds = cv_plus(each, fold, np.concatenate(missed), confidence)
         parts.append((place, each.mean(axis=0), *bounds))
     place, value, low, high = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return Judged(place, value, low, high)
+    fewest = min(sum(len(part) for part in missed) for missed in residuals)
+    return Judged(place, value, low, high, fewest)

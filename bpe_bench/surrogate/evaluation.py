@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import RankingError, SelectionError, unknown_name
 from ..inference import check_confidence, noise_ceiling
 from ..table import Split, Table
-from .crossfit import GROUPINGS, Grouping, Judged, judge
+from .crossfit import GROUPINGS, Grouping, Judged, fewest_residuals, judge
 from .examples import Examples, gather
 from .fitting import member_fitter, share_of
 from .forecast import CONFIDENCE
@@ -56,9 +56,9 @@ class SurrogateRow:
     best_rank_at_k: Figure
     """Means over settings; for correlations and costs by setting, over the settings."""
     coverage_90: Figure
-    """Share of held-out rows inside their nominal 90 % interval."""
+    """Share of held-out rows inside their nominal 90 % interval; unknown without intervals."""
     width: float
-    """Mean width of those intervals; of costs, relative to the prediction."""
+    """Mean width of those intervals; of costs, relative to the prediction; NaN without any."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values; what is unknown is None."""
@@ -207,7 +207,7 @@ def evaluate_surrogates(
     chosen = _groupings(examples, groupings, folds)
     ceiling = _ceiling(table, examples)
     jobs = [(model, grouping) for model in chosen_models for grouping in chosen]
-    rows = []
+    rows, notes = [], list(examples.notes)
     for place, (model, grouping) in enumerate(jobs):
         dealt = examples.folds(grouping, folds, rng)
         judged = judge(
@@ -221,7 +221,7 @@ def evaluate_surrogates(
         rows.append(
             _row(examples, judged, model, grouping, ceiling, top_k, confidence, resamples, rng)
         )
-    notes = list(examples.notes)
+        notes += _without_intervals(judged, grouping)
     missing = [g for g in GROUPINGS if g not in chosen and groupings is None]
     if missing and not examples.by_setting:
         notes.append(
@@ -244,7 +244,7 @@ def evaluate_surrogates(
         top_k=top_k,
         noise_ceiling=ceiling,
         rows=tuple(rows),
-        warnings=tuple(notes),
+        warnings=tuple(dict.fromkeys(notes)),
         settings=tuple(s.label for s in examples.settings),
     )
 
@@ -265,6 +265,17 @@ def _groupings(
     return tuple(dict.fromkeys(wanted))
 
 
+def _without_intervals(judged: Judged, grouping: Grouping) -> list[str]:
+    """Say that coverage is unknown, where too few were held out for intervals."""
+    wanted = fewest_residuals(CONFIDENCE)
+    if judged.residuals >= wanted:
+        return []
+    return [
+        f"no coverage by {grouping}: {judged.residuals} residuals say how far off predictions are, "
+        f"and a {CONFIDENCE:.0%} interval takes {wanted}; widen the selection"
+    ]
+
+
 def _row(
     examples: Examples,
     judged: Judged,
@@ -276,7 +287,7 @@ def _row(
     resamples: int,
     rng: np.random.Generator,
 ) -> SurrogateRow:
-    target = TARGETS[examples.target]
+    target, is_cost = TARGETS[examples.target], examples.target == "cost"
     learned = examples.y[judged.place]
     y, value, low, high = (
         target.bounded(part) for part in (learned, judged.value, judged.low, judged.high)
@@ -285,10 +296,13 @@ def _row(
     axes = {"architecture": examples.architecture[judged.place], "budget": budget}
     of_groups = tuple(axes.values()) if grouping == "both" else (axes[grouping],)
     clusters = Clusters(of_groups)
-    inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
+    covered, width = UNKNOWN, math.nan
+    if judged.residuals >= fewest_residuals(CONFIDENCE):
+        inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
+        covered = share(inside, clusters, confidence)
+        width = float(((high - low) / value if is_cost else high - low).mean())
     # Where a row is a setting, there is nothing within one.
     within = np.zeros(y.size, dtype=np.int64) if examples.by_setting else budget
-    is_cost = examples.target == "cost"
     scales = (learned, judged.value) if is_cost else (y, value)
     inner = UNKNOWN
     if not examples.by_setting:
@@ -301,7 +315,6 @@ def _row(
     top = top_metrics(
         sign * y, sign * value, clusters, within, top_k, confidence, resamples=resamples, rng=rng
     )
-    widths = (high - low) / value if is_cost else high - low
     return SurrogateRow(
         model=model,
         grouping=grouping,
@@ -312,8 +325,8 @@ def _row(
         sparse_kendall=sparse,
         kendall_within_budget=inner,
         share_of_ceiling=inner.scaled(1 / ceiling) if ceiling > 0 else UNKNOWN,
-        coverage_90=share(inside, clusters, confidence),
-        width=float(widths.mean()),
+        coverage_90=covered,
+        width=width,
         **top,
     )
 

@@ -45,6 +45,8 @@ class Examples:
     split: str
     """Where accuracy was measured; empty for costs."""
     notes: tuple[str, ...] = ()
+    trained: int | None = None
+    """Of how many architectures a setting's value is, where a row is a setting; None if all."""
 
     @property
     def by_setting(self) -> bool:
@@ -68,7 +70,9 @@ class Examples:
 
     def n_architectures(self, table: Table) -> int:
         """Return of how many architectures the rows are."""
-        return len(table.architectures) if self.by_setting else len(set(self.architecture.tolist()))
+        if self.by_setting:
+            return len(table.architectures) if self.trained is None else self.trained
+        return len(set(self.architecture.tolist()))
 
     def usual_model(self) -> str:
         """Return which model is taken unless one says: of few rows, the one that is smoothest."""
@@ -276,6 +280,7 @@ def _of_correlation(table: Table, question: Question) -> Examples:
         settings,
         report.split,
         tuple(notes),
+        int(np.isfinite(table.accuracy(report.reference, Split(report.split))).sum()),
     )
 
 

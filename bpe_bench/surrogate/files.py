@@ -80,7 +80,14 @@ def load_surrogate(path: str | os.PathLike[str]) -> FittedSurrogate:
         or inconsistent.
     """
     source = Path(path)
-    if not source.is_file():
+    try:
+        found = source.is_file()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SurrogateFileError(
+            f"cannot read surrogate {source}: {reason}; give another file"
+        ) from error
+    if not found:
         raise SurrogateFileError(
             f"no surrogate file at {source}; make one with: bpe-bench surrogate fit TABLE -o FILE"
         )
@@ -161,6 +168,7 @@ def _model_to_json(model: TargetModel) -> dict[str, Any]:
         "hyper_parameters": list(columns.hyper_parameters),
         "devices": list(columns.devices),
         "columns": list(columns.names),
+        "settings": [setting.label for setting in model.settings],
         "members": {grouping: len(one.members) for grouping, one in model.ensembles.items()},
     }
 
@@ -214,9 +222,10 @@ def _read(header: Mapping[str, Any], archive: zipfile.ZipFile) -> FittedSurrogat
     if texts["split"]:
         Split(texts["split"])
     settings = tuple(_setting(value) for value in header["settings"])
-    models = {target: _model(target, value, texts["space"], archive)
+    _require(bool(settings), "it has no settings")
+    models = {target: _model(target, value, texts["space"], settings, archive)
               for target, value in header["models"].items()}  # fmt: skip
-    _require(bool(settings) and bool(models), "it has no settings, or no models")
+    _require(bool(models), "it has no models")
     return FittedSurrogate(
         models=models,
         settings=settings,
@@ -239,7 +248,11 @@ def _setting(value: Mapping[str, Any]) -> Setting:
 
 
 def _model(
-    target: str, value: Mapping[str, Any], space: str, archive: zipfile.ZipFile
+    target: str,
+    value: Mapping[str, Any],
+    space: str,
+    settings: Sequence[Setting],
+    archive: zipfile.ZipFile,
 ) -> TargetModel:
     name = next((known for known in TARGETS if known == target), None)
     if name is None:
@@ -266,7 +279,24 @@ def _model(
     }  # fmt: skip
     wanted = "architecture" if columns.encoding else "budget"
     _require(wanted in ensembles, f"it has no members for {target} by {wanted}")
-    return TargetModel(name, value["model"], columns, ensembles)
+    known = _settings_of(name, value, settings)
+    return TargetModel(name, value["model"], columns, ensembles, known)
+
+
+def _settings_of(
+    target: str, value: Mapping[str, Any], settings: Sequence[Setting]
+) -> tuple[Setting, ...]:
+    """Return the settings that a quantity is known of; early files do not name them."""
+    if "settings" not in value:
+        costly = tuple(s for s in settings if math.isfinite(s.seconds))
+        return costly if target == "cost" and costly else tuple(settings)
+    labels = _texts(value["settings"], "settings")
+    known = tuple(setting for setting in settings if setting.label in labels)
+    _require(
+        bool(labels) and sorted(labels) == sorted(s.label for s in known),
+        f"it predicts {target} from other settings than it has",
+    )
+    return known
 
 
 def _ensemble(

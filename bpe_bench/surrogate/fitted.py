@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from ..inference import check_confidence
 from ..spaces import Architecture, NasBench201Space, get_space
 from ..storage import content_hash
 from ..table import Setting, Split, Table
-from .columns import Ranges, check_inside, outside, ranges_of
-from .crossfit import Grouping
+from .columns import Ranges, check_inside, outside
+from .crossfit import Grouping, fewest_residuals
 from .examples import given_accuracies, usual_device
 from .forecast import CONFIDENCE, Forecast, TargetModel
 from .question import FloatArray, TargetName
@@ -96,16 +95,23 @@ class FittedSurrogate:
         """Predict device seconds of trainings; parameters as for `accuracy`.
 
         Where too few settings have costs to learn from, the recorded mean of the setting.
+        NaN where accuracy or correlation can be predicted, but no setting of known cost
+        is as long, as wide or otherwise as far out as the budget.
         """
         recorded = self._recorded_cost(budget)
         if "cost" not in self.models and math.isfinite(recorded):
-            unknown = np.full(len(architectures), np.nan)
-            return Forecast(np.full(len(architectures), recorded), unknown, unknown)
+            none = Forecast.unknown(len(architectures))
+            return Forecast(np.full(len(architectures), recorded), none.low, none.high)
         return self._forecast("cost", architectures, budget, None, confidence, extrapolate)
 
-    def knows_cost(self, budget: Budget) -> bool:
-        """Return whether `cost` can answer for a budget within what it was fitted on."""
-        return "cost" in self.models or math.isfinite(self._recorded_cost(budget))
+    def knows_cost(self, budget: Budget, *, extrapolate: bool = False) -> bool:
+        """Return whether `cost` knows that of a budget; to extrapolate, it must have learned any.
+
+        Without that, a budget must lie within the settings of known cost.
+        """
+        if "cost" not in self.models:
+            return math.isfinite(self._recorded_cost(budget))
+        return extrapolate or not outside(budget, self.models["cost"].ranges)
 
     def correlation(
         self,
@@ -116,6 +122,27 @@ class FittedSurrogate:
     ) -> Forecast:
         """Predict how B budgets correlate with full training; parameters as for `accuracy`."""
         return self._by_budget("correlation", budgets, confidence, extrapolate)
+
+    def bare(self, target: TargetName, budget: Budget, confidence: float = CONFIDENCE) -> str:
+        """Return why a prediction under a budget has no interval; empty if it has one."""
+        if target not in self.models:
+            recorded = math.isfinite(self._recorded_cost(budget))
+            return (
+                "it is the mean that the table records"
+                if recorded
+                else "the table records none, and too few others to learn from"
+            )
+        model = self.models[target]
+        faults = outside(budget, model.ranges)
+        if faults:
+            return f"the budget is outside of what was seen: {', '.join(faults)}"
+        grouping = self._new_in(model, budget)
+        if grouping is None:
+            return f"{len(model.settings)} settings are too few to judge another budget by"
+        found, wanted = model.ensembles[grouping].residuals.size, fewest_residuals(confidence)
+        if found < wanted:
+            return f"{found} rows were held out, and the confidence takes {wanted}"
+        return ""
 
     def at(
         self,
@@ -145,6 +172,7 @@ class FittedSurrogate:
 
         For surrogates that learned the settings' mean costs: those of correlations, and
         those of tables that record no others. On the device of most settings, `device`.
+        NaN outside of the settings of known cost, as for `cost`.
         """
         if self._model("cost").columns.encoding:
             raise SelectionError(
@@ -196,10 +224,10 @@ class FittedSurrogate:
         """The kind of what it was fitted for, a key of `bpe_bench.surrogate.models.MODELS`."""
         return self.models[self.target].model
 
-    @cached_property
+    @property
     def ranges(self) -> Ranges:
-        """By hyper-parameter the least and largest number, or the categories, of `settings`."""
-        return ranges_of([setting.budget for setting in self.settings])
+        """By hyper-parameter what was seen of what it was fitted for; costs have their own."""
+        return self.models[self.target].ranges
 
     @property
     def device(self) -> str:
@@ -264,8 +292,8 @@ class FittedSurrogate:
                 check_inside(budget, self.ranges)
         x = model.columns.of_budgets(budgets)
         found = model.forecast(np.zeros((len(x), 0)), x, "budget", confidence)
-        far = np.array([bool(outside(budget, self.ranges)) for budget in budgets], dtype=bool)
-        return found.without_intervals(far)
+        far = np.array([bool(outside(budget, model.ranges)) for budget in budgets], dtype=bool)
+        return found.without_intervals(far) if extrapolate else found.unknown_at(far)
 
     def _forecast(
         self,
@@ -293,14 +321,20 @@ class FittedSurrogate:
                 f"shape {wanted}, found {None if known is None else known.shape}; name the table "
                 "that has them (--table)"
             )
-        grouping = self._new_in(model, budget, extrapolate)
+        grouping = self._new_in(model, budget)
+        if grouping is None and target == self.target and not extrapolate:
+            raise SelectionError(
+                f"the surrogate was fitted to {len(self.settings)} settings "
+                f"({', '.join(s.label for s in self.settings)}), too few to judge another budget "
+                "by; ask for one of them, or allow it (--extrapolate)"
+            )
         rows = model.columns.of_architectures(architectures, known)
         columns = model.columns.of_budgets([budget])
         found = model.forecast(rows, columns, grouping or "architecture", confidence)
-        far = grouping is None or bool(outside(budget, self.ranges))
-        return found.without_intervals(np.full(len(architectures), far))
+        far = np.full(len(architectures), grouping is None or bool(outside(budget, model.ranges)))
+        return found.without_intervals(far) if extrapolate else found.unknown_at(far)
 
-    def _new_in(self, model: TargetModel, budget: Budget, extrapolate: bool) -> Grouping | None:
+    def _new_in(self, model: TargetModel, budget: Budget) -> Grouping | None:
         """Return what is new in a question about any architecture under a budget.
 
         None if the budget is new, and there were too few settings to say how far off
@@ -308,17 +342,9 @@ class FittedSurrogate:
         """
         if "budget" in model.ensembles:
             return "budget"
-        if any(setting.budget == budget for setting in self.settings):
+        if any(setting.budget == budget for setting in model.settings):
             return "architecture"
-        if "both" in model.ensembles:
-            return "both"
-        if extrapolate:
-            return None
-        raise SelectionError(
-            f"the surrogate was fitted to {len(self.settings)} settings "
-            f"({', '.join(s.label for s in self.settings)}), too few to judge another budget by; "
-            "ask for one of them, or allow it (--extrapolate)"
-        )
+        return "both" if "both" in model.ensembles else None
 
 
 class BudgetSurrogate:
@@ -382,7 +408,7 @@ class BudgetSurrogate:
             architectures, self.budget, given=given, confidence=self.confidence, extrapolate=far
         )
         seconds = np.full(len(architectures), np.nan)
-        if self.fitted.knows_cost(self.budget):
+        if self.fitted.knows_cost(self.budget, extrapolate=far):
             seconds = self.fitted.cost(architectures, self.budget, extrapolate=far).value
         rows = np.column_stack([found.value, found.low, found.high, seconds]).tolist()
         for architecture, row in zip(architectures, rows, strict=True):

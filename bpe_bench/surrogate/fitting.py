@@ -124,4 +124,5 @@ def _fit_target(
         dealt = examples.folds(grouping, count, rng)
         told = share_of(progress, place, len(groupings))
         ensembles[grouping] = crossfit(examples.x, examples.y, dealt, fit, told)
-    return TargetModel(examples.target, chosen, examples.columns, ensembles)
+    known = tuple(examples.settings[place] for place in np.unique(examples.budget))
+    return TargetModel(examples.target, chosen, examples.columns, ensembles, known)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from .columns import Columns
+from ..table import Setting
+from .columns import Columns, Ranges, ranges_of
 from .crossfit import CrossFitted, Grouping
 from .question import TARGETS, FloatArray, TargetName
 
@@ -30,6 +32,15 @@ class Forecast:
         low, high = (np.where(where, np.nan, bound) for bound in (self.low, self.high))
         return Forecast(self.value, low, high)
 
+    def unknown_at(self, where: npt.NDArray[np.bool_]) -> Forecast:
+        """Return it without values at some of its places, given as a mask (N,)."""
+        return Forecast(*(np.where(where, np.nan, p) for p in (self.value, self.low, self.high)))
+
+    @classmethod
+    def unknown(cls, count: int) -> Forecast:
+        """Return a forecast of N places that knows nothing."""
+        return cls(*np.full((3, count), np.nan))
+
 
 @dataclass(frozen=True)
 class TargetModel:
@@ -41,6 +52,13 @@ class TargetModel:
     columns: Columns
     ensembles: Mapping[Grouping, CrossFitted]
     """By what is new in a question: an architecture, a budget, or both."""
+    settings: tuple[Setting, ...]
+    """Those of the surrogate's settings that the quantity is known of."""
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """By hyper-parameter the least and largest number, or the categories, of `settings`."""
+        return ranges_of([setting.budget for setting in self.settings])
 
     def forecast(
         self, architecture: FloatArray, budget: FloatArray, grouping: Grouping, confidence: float

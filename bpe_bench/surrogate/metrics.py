@@ -23,6 +23,8 @@ from .question import FloatArray
 
 _FEWEST_RANKED = 2
 """Times k: fewer held-out rows of a setting than this say nothing about its top k."""
+_FEWEST_GROUPS = 5
+"""Of fewer groups no interval of R² is given."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,14 @@ class Clusters:
 def r2(y: FloatArray, predicted: FloatArray, clusters: Clusters, confidence: float) -> Figure:
     """Return the coefficient of determination, 1 − Σ(y − p)² / Σ(y − ȳ)².
 
-    NaN for constant y.
+    NaN for constant y; no interval of fewer than five groups, whose spread says too little.
     """
     missed, spread = (y - predicted) ** 2, (y - y.mean()) ** 2
     if spread.max() == 0:
         return UNKNOWN
     value = 1 - float(missed.mean() / spread.mean())
+    if clusters.fewest < _FEWEST_GROUPS:
+        return Figure(value, math.nan, math.nan)
     influence = -(missed - missed.mean()) / spread.mean()
     influence += missed.mean() / spread.mean() ** 2 * (spread - spread.mean())
     half = _quantile(clusters, confidence) * math.sqrt(clusters.variance(influence))
@@ -172,8 +176,9 @@ def top_metrics(
     """Return how good the top k of the predictions are: means over settings.
 
     Intervals are percentiles of a bootstrap over the held-out groups, of settings and of
-    architectures where both are. Settings of fewer than 2k rows do not count: their top k
-    would be most of them.
+    architectures where both are. An architecture is drawn once, for all settings: what it does
+    to one ranking it does to the others. Settings of fewer than 2k rows do not count: their
+    top k would be most of them; nor in a resample those that got fewer than k.
 
     Parameters
     ----------
@@ -186,20 +191,35 @@ def top_metrics(
     parts = [rows for rows in parts if rows.size >= _FEWEST_RANKED * k]
     if not parts:
         return dict.fromkeys(TOP_METRICS, UNKNOWN)
-    # Resampling a setting's only group, the setting itself, changes nothing within it.
-    of_rows = any(np.unique(axis[parts[0]]).size > 1 for axis in clusters.axes)
-    of_parts = any(np.unique(axis[parts[0]]).size == 1 for axis in clusters.axes)
-    drawn = np.empty((resamples, len(TOP_METRICS)))
+    drawn = np.full((resamples, len(TOP_METRICS)), np.nan)
     for place in range(resamples):
-        chosen = rng.integers(len(parts), size=len(parts)) if of_parts else range(len(parts))
-        rows = [parts[part] for part in chosen]
-        if of_rows:
-            rows = [rng.choice(part, part.size) for part in rows]
-        drawn[place] = _top(y, predicted, rows, k)
+        rows = [part for part in _redrawn(parts, clusters, rng) if part.size >= max(k, 2)]
+        if rows:
+            drawn[place] = _top(y, predicted, rows, k)
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    value = _top(y, predicted, parts, k)
+    if not drawn.size:
+        return {
+            n: Figure(float(v), math.nan, math.nan) for n, v in zip(TOP_METRICS, value, strict=True)
+        }
     tails = (1 - confidence) / 2, (1 + confidence) / 2
     low, high = np.quantile(drawn, tails, axis=0)
-    value = _top(y, predicted, parts, k)
     return {n: Figure(*map(float, f)) for n, *f in zip(TOP_METRICS, value, low, high, strict=True)}
+
+
+def _redrawn(
+    parts: Sequence[IntArray], clusters: Clusters, rng: np.random.Generator
+) -> list[IntArray]:
+    """Draw the held-out groups once; return the rows of each setting that was drawn."""
+    found = list(parts)
+    for axis in clusters.axes:
+        if np.unique(axis[parts[0]]).size == 1:  # a group is a setting
+            found = [found[part] for part in rng.integers(len(parts), size=len(parts))]
+            continue
+        groups, group = np.unique(axis, return_inverse=True)
+        times = np.bincount(rng.integers(groups.size, size=groups.size), minlength=groups.size)
+        found = [np.repeat(rows, times[group[rows]]) for rows in found]
+    return found
 
 
 def _top(y: FloatArray, predicted: FloatArray, parts: Sequence[IntArray], k: int) -> FloatArray:

@@ -75,6 +75,26 @@ def test_fit_into_a_folder_that_is_not_there(fails, tmp_path):
     assert said == f"cannot write surrogate {file}: No such file or directory; give another file"
 
 
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--architectures", "20", "--encoding", "operations"], "--architectures and --encoding"),
+        (["--architectures", "1000"], "--architectures"),
+        (["--encoding", "structure"], "--encoding"),
+    ],
+)
+def test_options_of_single_architectures_do_not_go_with_correlations(
+    command, options, text, fails, tmp_path
+):
+    said = fails("surrogate", command, "darts-bpe", "--target", "correlation", *options, "-o",
+                 tmp_path / "x")  # fmt: skip
+    assert said.startswith(
+        f"--target correlation is of all architectures together, found {text}; leave out, or take "
+        "--target accuracy or cost"
+    )
+
+
 # --- evaluate --------------------------------------------------------------------------------
 
 
@@ -118,7 +138,7 @@ def test_evaluate_is_the_same_for_a_seed(bpe_bench):
         (["--target", "correlation", "--grouping", "both"], "can be judged by budget, not by both"),
         (["--top-k", "0"], "k must be at least 1, found 0"),
         (["--confidence", "2"], "confidence"),
-        (["--folds", "1"], "--folds"),
+        (["--folds", "2"], "'--folds': 2 is not in the range x>=3"),
         (["--folds", "101"], "needs at least 101 architectures, found 100"),
     ],
 )
@@ -152,6 +172,71 @@ def test_predict_says_where_it_has_no_interval(correlating, as_json, bpe_bench):
     assert "[–, –]" in out
 
 
+def test_predict_says_why_it_has_no_interval(correlating, bpe_bench, as_json):
+    arguments = ["surrogate", "predict", correlating, "--budget", "BPE-1,epochs=2000",
+                 "--extrapolate"]  # fmt: skip
+    text = "under BPE-1,epochs=2000: the budget is outside of what was seen: epochs=2000 (fitted: "
+    assert as_json(*arguments)["warnings"] == [
+        f"no 90% interval of {target} {text}10 to 300)" for target in ("correlation", "cost")
+    ]
+    _, _, err = bpe_bench(*arguments)
+    assert f"warning: no 90% interval of correlation {text}" in err
+    _, _, err = bpe_bench("surrogate", "predict", correlating, "--confidence", "0.99")
+    assert "37 rows were held out, and the confidence takes 99" in err
+    _, _, err = bpe_bench("surrogate", "predict", correlating)
+    assert err == ""
+
+
+@pytest.fixture(scope="module")
+def partly_costly(tmp_path_factory):
+    """A file with a surrogate of accuracies under settings with and without recorded cost."""
+    file = tmp_path_factory.mktemp("cli") / "partly"
+    arguments = ["--budget", "full", "--model", "forest", "--quiet", "-o", str(file)]
+    assert run(["surrogate", "fit", "darts-bpe", *FEW, *arguments]) == 0
+    return file
+
+
+def test_predict_leaves_out_costs_that_are_not_known(partly_costly, bpe_bench, as_json):
+    arguments = ["surrogate", "predict", partly_costly, "--architectures", "darts-bpe:0"]
+    said = as_json(*arguments)
+    assert [row["cost_seconds"] for row in said["rows"]] == [306.72, pytest.approx(517, abs=300),
+                                                             None]  # fmt: skip
+    assert [row["accuracy"] is None for row in said["rows"]] == [False] * 3
+    assert said["warnings"][1:] == [
+        "no 90% interval of cost under test5, test6: it is the mean that the table records",
+        "no cost under full: the table records none, and too few others to learn from",
+    ]
+    status, out, _ = bpe_bench(*arguments)
+    assert status == 0
+    assert "test accuracy predicted by forest" in out
+
+
+@pytest.mark.parametrize("table", ["darts-bpe", "nas-bench-201-curves"])
+def test_predict_shows_numbers_beside_long_architectures_and_budgets(table, bpe_bench, tmp_path):
+    labels = {"darts-bpe": "test5", "nas-bench-201-curves": "cifar10-valid-12"}
+    file, label = tmp_path / "fitted", labels[table]
+    bpe_bench("surrogate", "fit", table, "--budget", label, "--folds", "3", "--model", "forest",
+              "--architectures", "40", "-o", file)  # fmt: skip
+    budget = open_table(table).setting(label).budget
+    long = ",".join(f"{name}={value}" for name, value in budget.to_dict().items())
+    asked = ["surrogate", "predict", file, "--architectures", f"{table}:0-1", "--budget", label,
+             "--budget", long]  # fmt: skip
+    status, out, _ = bpe_bench(*asked)
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 118
+    _, as_csv, _ = bpe_bench(*asked, "--format", "csv")
+    rows = list(csv.DictReader(as_csv.splitlines()))
+    assert len(rows) == 4
+    whole = "".join(out.split())
+    for row in rows:
+        value, low, high = (
+            f"{100 * float(row[name]):.2f} %" for name in ("accuracy", "accuracy_low",
+                                                           "accuracy_high")
+        )  # fmt: skip
+        assert any(value in line and f"[{low}, {high}]" in line for line in out.splitlines())
+        assert whole.count("".join(row["architecture"].split())) == 1
+
+
 def test_predict_accuracies_from_given_ones(informed, as_json):
     arguments = ["--budget", "test5", "--architectures", "darts-bpe:3-5", "--table", "darts-bpe"]
     said = as_json("surrogate", "predict", informed, *arguments)
@@ -175,6 +260,7 @@ def test_predict_as_csv_has_a_column_per_hyper_parameter(correlating, bpe_bench)
     [
         ([], "FILE is missing; make one with: bpe-bench surrogate fit TABLE -o FILE"),
         (["nowhere"], "no surrogate file at nowhere; make one with: bpe-bench surrogate fit TABLE"),
+        (["x" * 300], f"cannot read surrogate {'x' * 300}: File name too long; give another file"),
     ],
 )
 def test_predict_needs_a_file(arguments, text, fails):

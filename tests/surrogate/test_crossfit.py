@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from bpe_bench.errors import SelectionError
-from bpe_bench.surrogate.crossfit import Folds, Member, crossfit, cv_plus, judge
+from bpe_bench.surrogate.crossfit import (
+    Folds,
+    Member,
+    crossfit,
+    cv_plus,
+    fewest_residuals,
+    judge,
+)
 
 
 def brute_cv_plus(each, fold, residuals, alpha):
@@ -43,6 +50,14 @@ def test_nine_rows_are_enough_for_nine_tenths_and_eight_are_not():
     np.testing.assert_array_equal(
         cv_plus(np.zeros((1, 1)), np.zeros(9, dtype=int), np.arange(1.0, 10), 0.9), [[-9], [9]]
     )
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.87])
+def test_the_fewest_residuals_give_bounds_and_one_less_does_not(confidence):
+    fewest = fewest_residuals(confidence)
+    for n in (fewest - 1, fewest):
+        low, high = cv_plus(np.zeros((1, 1)), np.zeros(n, dtype=int), np.ones(n), confidence)
+        assert np.isfinite([low, high]).all() == (n == fewest)
 
 
 def test_rows_in_parts_are_what_they_are_at_once(monkeypatch):
@@ -124,7 +139,17 @@ def test_nobody_judges_a_group_that_it_was_fitted_to(axes):
     assert np.abs(judged.value).max() == 0
     assert np.abs(judged.high).max() == 0
     assert told[-1] == 1.0
+    assert judged.residuals == min(judged.place.size - folds.judged(k).sum() for k in range(4))
     assert len(set(judged.place.tolist())) == judged.place.size
+
+
+def test_two_folds_leave_nothing_to_judge_from():
+    folds = Folds.deal([("cells", CELL)], 2, np.random.default_rng(0))
+    x = np.zeros((len(CELL), 1))
+    with pytest.raises(
+        SelectionError, match=r"^judging surrogates needs at least 3 folds, found 2"
+    ):
+        judge(x, x[:, 0], folds, lambda _: Member(Mean(0.0)), confidence=0.9)
 
 
 @dataclass

@@ -112,6 +112,20 @@ def test_figures_are_those_of_what_was_predicted(darts_bpe):
     assert row.width == pytest.approx(width.mean())
 
 
+def test_coverage_is_unknown_where_too_few_residuals_give_no_interval(darts_bpe):
+    """Nine settings leave eight residuals to judge each of them by, ten leave nine."""
+    for count, known in ((9, False), (10, True)):
+        question = Question("correlation", budgets=[f"test{n}" for n in range(1, count + 1)])
+        report = report_of(darts_bpe, question, folds=count)
+        (row,) = report.rows
+        figures = (*vars(row.coverage_90).values(), row.width)
+        assert np.isfinite(figures).tolist() == [known] * 4
+        assert np.isfinite(row.r2.low)
+        said = "no coverage by budget: 8 residuals say how far off predictions are, and a 90% "
+        assert any(w.startswith(said + "interval takes 9; ") for w in report.warnings) != known
+    json.dumps(report.to_json(), allow_nan=False)
+
+
 def test_too_few_settings_to_hold_any_out_are_said(darts_bpe):
     report = report_of(darts_bpe, Question(budgets=["test5", "test6"]))
     assert [row.grouping for row in report.rows] == ["architecture"]
@@ -128,6 +142,11 @@ def test_too_few_settings_to_hold_any_out_are_said(darts_bpe):
         ({"top_k": 0}, RankingError, "^k must be at least 1, found 0$"),
         ({"resamples": 0}, SelectionError, "^at least 1 resample is needed, found 0$"),
         ({"confidence": 1.5}, RankingError, "confidence"),
+        (
+            {"folds": 2},
+            SelectionError,
+            "^judging surrogates needs at least 3 folds, found 2: .* or more$",
+        ),
         ({"folds": 1}, SelectionError, "at least 2 folds, found 1"),
     ],
 )

@@ -37,6 +37,8 @@ def test_it_is_the_same_when_it_is_read_back(name, files, darts_bpe, request):
     assert read.describe() == fitted.describe()
     assert repr(read.settings) == repr(fitted.settings)
     assert (read.ranges, read.notes) == (fitted.ranges, fitted.notes)
+    for target, model in fitted.models.items():
+        assert repr(read.models[target].settings) == repr(model.settings)
     if fitted.by_setting:
         same(read.correlation([BPE_1]), fitted.correlation([BPE_1]))
         same(read.budget_cost([BPE_1]), fitted.budget_cost([BPE_1]))
@@ -82,6 +84,12 @@ def refused(path):
 def test_a_missing_file(tmp_path):
     assert refused(tmp_path / "x").endswith(
         "x; make one with: bpe-bench surrogate fit TABLE -o FILE"
+    )
+
+
+def test_a_name_that_is_too_long():
+    assert refused("x" * 300) == (
+        f"cannot read surrogate {'x' * 300}: File name too long; give another file"
     )
 
 
@@ -141,6 +149,25 @@ def spoilt(files, tmp_path):
     return spoil
 
 
+def test_a_file_that_does_not_name_the_settings_of_each_quantity(files, tmp_path, correlating):
+    with (
+        zipfile.ZipFile(files / "correlating") as old,
+        zipfile.ZipFile(tmp_path / "early", "w") as new,
+    ):
+        for part in old.namelist():
+            data = old.read(part)
+            if part == "header.json":
+                header = json.loads(data)
+                for model in header["models"].values():
+                    del model["settings"]
+                data = json.dumps(header).encode()
+            new.writestr(part, data)
+    read = load_surrogate(tmp_path / "early")
+    for target, model in correlating.models.items():
+        assert read.models[target].ranges == model.ranges
+    same(read.budget_cost([BPE_1]), correlating.budget_cost([BPE_1]))
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -158,7 +185,8 @@ def spoilt(files, tmp_path):
         (lambda h: h.update(dataset=3), "dataset should be text, found 3"),
         (lambda h: h.pop("table_sha256"), "table_sha256"),
         (lambda h: h.update(n_architectures=0), "n_architectures should be a whole number from 1"),
-        (lambda h: h.update(settings=[]), "it has no settings, or no models"),
+        (lambda h: h.update(settings=[]), "it has no settings;"),
+        (lambda h: h.update(models={}), "it has no models;"),
         (lambda h: h["settings"][0]["budget"].update(epochs=0), "epochs must be a whole number"),
         (lambda h: h["settings"][0].update(seconds=-1), "seconds of setting"),
         (lambda h: h["models"].update(speed=h["models"]["correlation"]), "it predicts 'speed'"),
@@ -173,6 +201,9 @@ def spoilt(files, tmp_path):
             "should have a trend or should not",
         ),
         (lambda h: h["models"]["cost"]["members"].update(budget=2), "residuals that are none"),
+        (lambda h: h["models"]["cost"].update(settings=["x"]), "predicts cost from other settings"),
+        (lambda h: h["models"]["cost"].update(settings=[]), "predicts cost from other settings"),
+        (lambda h: h["models"]["cost"].update(settings=3), "settings should be a list of texts"),
         (lambda h: h["models"]["cost"].update(devices="V100"), "devices should be a list of texts"),
         (lambda h: h.update(models=[]), "of another kind"),
     ],

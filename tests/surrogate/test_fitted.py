@@ -174,6 +174,59 @@ def test_a_new_budget_has_wider_intervals_than_a_known_one(darts_bpe):
     assert (fitted.cost(cells, NEAR).value == fitted.budget_cost([NEAR]).value).all()
 
 
+def test_costs_are_unknown_outside_of_the_settings_of_known_cost(darts_bpe):
+    """Accuracies are known up to the 600 epochs of full training, costs up to 300 epochs."""
+    fitted = fitted_to(darts_bpe, architectures=30)
+    cells, full = darts_bpe.architectures[:2], darts_bpe.setting("full").budget
+    known, between = darts_bpe.setting("test6").budget, BPE_1.replace(epochs=310)
+    assert (fitted.ranges["epochs"], fitted.models["cost"].ranges["epochs"]) == (
+        (10, 600),
+        (10, 300),
+    )
+    for budget in (full, between):
+        assert np.isfinite(fitted.accuracy(cells, budget).low).all()
+        assert np.isnan([*vars(fitted.cost(cells, budget)).values()]).all()
+        assert np.isnan(fitted.budget_cost([known, budget]).value).tolist() == [False, True]
+        assert not fitted.knows_cost(budget)
+        assert fitted.knows_cost(budget, extrapolate=True)
+        far = fitted.cost(cells, budget, extrapolate=True)
+        assert np.isfinite(far.value).all()
+        assert np.isnan([far.low, far.high]).all()
+        assert np.isnan(fitted.at(budget).predict(cells).seconds).all()
+        assert np.isfinite(fitted.at(budget, extrapolate=True).predict(cells).seconds).all()
+        assert np.isfinite(fitted.accuracy(cells, budget, extrapolate=True).low).all()
+    assert np.isfinite(fitted.cost(cells, known).low).all()
+    with pytest.raises(SelectionError, match=r"epochs=2000 \(fitted: 10 to 600\)"):
+        fitted.cost(cells, FAR)
+
+
+def test_an_accuracy_is_not_refused_where_too_few_settings_have_costs(darts_bpe):
+    """Measured costs of two settings, accuracies of all: a new budget has no known cost."""
+    seconds = np.arange(100.0, 200.0)
+    known = ("test5", "test6")
+    settings = tuple(
+        replace(s, seconds=s.seconds if s.label in known else np.nan) for s in darts_bpe.settings
+    )
+    measures = {(label, "seconds"): seconds * factor for factor, label in enumerate(known, 1)}
+    fitted = fitted_to(replace(darts_bpe, settings=settings, measures=measures), architectures=30)
+    assert [s.label for s in fitted.models["cost"].settings] == list(known)
+    cells = darts_bpe.architectures[:2]
+    assert np.isfinite(fitted.cost(cells, BPE_1).low).all()
+    assert np.isfinite(fitted.at(NEAR).predict(cells).accuracy).all()
+    assert np.isnan(fitted.cost(cells, NEAR).value).all()
+
+
+def test_why_there_is_no_interval(accurate, correlating):
+    assert accurate.bare("accuracy", BPE_1) == correlating.bare("cost", BPE_1) == ""
+    assert accurate.bare("cost", BPE_1) == "it is the mean that the table records"
+    assert accurate.bare("accuracy", NEAR) == "4 settings are too few to judge another budget by"
+    said = "37 rows were held out, and the confidence takes 99"
+    assert correlating.bare("correlation", NEAR, 0.99) == said
+    assert correlating.bare("correlation", FAR) == (
+        "the budget is outside of what was seen: epochs=2000 (fitted: 10 to 300)"
+    )
+
+
 def test_measured_costs_are_learned_by_architecture(darts_bpe):
     """Seconds that grow by the convolutions of a cell."""
     convolutions = [sum(gene in (2, 3, 4, 5) for gene in a.genes) for a in darts_bpe.architectures]
@@ -299,6 +352,13 @@ def test_undefined_correlations_are_left_out_and_named(with_accuracies):
     fitted = fitted_to(table, "correlation")
     assert "left out, as their correlation is not defined: test6" in fitted.notes
     assert "test6" not in [s.label for s in fitted.settings]
+
+
+def test_correlations_rest_on_the_architectures_that_were_trained_in_full(with_accuracies):
+    counts = np.arange(9000, 9100)
+    counts[:30] = -1
+    fitted = fitted_to(with_accuracies(full=counts), "correlation")
+    assert fitted.n_architectures == 70
 
 
 def test_all_accuracies_equal(with_accuracies):

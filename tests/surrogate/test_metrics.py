@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
+from bpe_bench.ranking import precision_at_k
 from bpe_bench.surrogate.metrics import Clusters, Figure, r2, rank_correlation, share, top_metrics
 
 GROUPS = np.repeat(np.arange(60), 5)
@@ -142,5 +143,39 @@ def test_top_metrics_of_a_ranking_worked_out_by_hand():
     assert found["precision_at_k"].value == pytest.approx((1 + 0) / 2)
     assert found["regret_at_k"].value == pytest.approx((0 + 0.8) / 2)
     assert found["best_rank_at_k"].value == pytest.approx((1 / 10 + 9 / 10) / 2)
-    for figure in found.values():
-        assert figure.low <= figure.high
+
+
+def by_plain_bootstrap(y, predicted, by_settings, k, times, rng):
+    """Percentiles of P@k; rows are (settings, architectures), whole columns are drawn at once."""
+    drawn = []
+    for _ in range(times):
+        columns = rng.integers(y.shape[1], size=y.shape[1])
+        lines = rng.integers(len(y), size=len(y)) if by_settings else range(len(y))
+        drawn.append(
+            np.mean([precision_at_k(predicted[i, columns], y[i, columns], k) for i in lines])
+        )
+    return np.quantile(drawn, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("by_settings", [False, True])
+def test_an_architecture_is_drawn_once_for_all_settings(by_settings):
+    """Twelve settings rank 60 architectures nearly alike: together they are worth about one."""
+    rng = np.random.default_rng(2)
+    good, missed = rng.normal(size=60), rng.normal(size=60)
+    y = good + 0.2 * rng.normal(size=(12, 60))
+    predicted = y + missed + 0.2 * rng.normal(size=(12, 60))
+    setting, architecture = np.divmod(np.arange(720), 60)
+    axes = (architecture, setting) if by_settings else (architecture,)
+    found = top_metrics(y.ravel(), predicted.ravel(), Clusters(axes), setting, 10, 0.95,
+                        resamples=1000, rng=rng)["precision_at_k"]  # fmt: skip
+    low, high = by_plain_bootstrap(y, predicted, by_settings, 10, 1000, rng)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.03)
+    assert high - low > 0.2  # drawn anew in each setting it is less
+
+
+def test_few_groups_have_no_interval_of_r2(rows):
+    y, predicted = rows
+    for count, known in ((4, False), (5, True)):
+        found = r2(y, predicted, Clusters((np.arange(300) % count,)), 0.95)
+        assert np.isfinite(found.value)
+        assert np.isfinite([found.low, found.high]).all() == known
