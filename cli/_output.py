@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +30,8 @@ class Output:
 
     def __init__(self, format_: str, output: Path | None, quiet: bool) -> None:
         self.format, self.output, self.quiet = format_, output, quiet
-        if output is not None and not output.parent.is_dir():  # before hours of work, not after
-            raise _unwritable(output, os.strerror(errno.ENOENT))
+        if output is not None:
+            _check_folder(output)  # before hours of work, not after
 
     def emit(
         self,
@@ -92,6 +93,15 @@ class Output:
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=1.0)
             yield lambda share: bar.update(task, completed=share)
+
+
+def _check_folder(output: Path) -> None:
+    try:
+        folder = stat.S_ISDIR(output.parent.stat().st_mode)
+    except OSError as error:
+        raise _unwritable(output, error.strerror) from error
+    if not folder:
+        raise _unwritable(output, os.strerror(errno.ENOTDIR))
 
 
 def _unwritable(output: Path, reason: str | None) -> click.ClickException:
