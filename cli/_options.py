@@ -71,21 +71,31 @@ def _common(function: Command, output: Callable[[Any], Any]) -> Command:
     return function
 
 
+def statistic_option(what: str) -> Callable[[Any], Any]:
+    """Return what adds the option for the kind of rank correlation."""
+    return click.option(
+        "--statistic",
+        type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
+        default="spearman",
+        show_default=True,
+        help=f"{what}; sparse-kendall rounds accuracies to 0.1 % first.",
+    )
+
+
+def split_option(what: str) -> Callable[[Any], Any]:
+    """Return what adds the option for the images on which accuracy was measured."""
+    return click.option(
+        "--split",
+        type=click.Choice(["train", "validation", "test"]),
+        help=f"{what}  [default: validation if recorded, else test]",
+    )
+
+
 def ranking(function: Command) -> Command:
     """Add the options that say what is ranked and how sure one wants to be."""
     options = [
-        click.option(
-            "--statistic",
-            type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
-            default="spearman",
-            show_default=True,
-            help="Rank correlation; sparse-kendall rounds accuracies to 0.1 % first.",
-        ),
-        click.option(
-            "--split",
-            type=click.Choice(["train", "validation", "test"]),
-            help="Accuracies to rank by.  [default: validation if recorded, else test]",
-        ),
+        statistic_option("Rank correlation"),
+        split_option("Accuracies to rank by."),
         click.option(
             "--where",
             metavar="NAME=VALUE[,...]",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._options import common
+from ._options import common, split_option, statistic_option
 from ._output import Output, number
 
 if TYPE_CHECKING:
@@ -35,18 +35,8 @@ _WORTH_PROCESSES = 10
     help="mip for pruning by every importance estimator, mip-NAME for one, random, "
     "cheapest-first, covering, halving, tpe.  [default: all]",
 )
-@click.option(
-    "--statistic",
-    type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
-    default="spearman",
-    show_default=True,
-    help="Rank correlation; sparse-kendall rounds accuracies to 0.1 % first.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["train", "validation", "test"]),
-    help="Accuracies to rank by.  [default: validation if recorded, else test]",
-)
+@statistic_option("Rank correlation")
+@split_option("Accuracies to rank by.")
 @click.option(
     "--max-cost-hours", type=float, help="Only settings of at most so many hours per network."
 )

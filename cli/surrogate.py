@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ._options import common, making_surrogate
+from ._options import common, making_surrogate, split_option, statistic_option
 from ._output import Output
 from ._surrogate_output import (
     Rows,
@@ -53,18 +53,8 @@ def question_options(function: Command) -> Command:
             help="Accuracy or cost of an architecture under a budget, or a budget's correlation.",
         ),
         click.option("--dataset", help="Data set of the settings.  [default: the table's own]"),
-        click.option(
-            "--split",
-            type=click.Choice(["train", "validation", "test"]),
-            help="Where accuracy was measured.  [default: validation if recorded, else test]",
-        ),
-        click.option(
-            "--statistic",
-            type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
-            default="spearman",
-            show_default=True,
-            help="Which correlation is predicted.",
-        ),
+        split_option("Where accuracy was measured."),
+        statistic_option("Which correlation is predicted"),
         click.option(
             "--budget",
             "budgets",

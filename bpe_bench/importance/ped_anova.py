@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import OptionalDependencyError, SelectionError
+from .._optuna import import_optuna, silent
+from ..errors import SelectionError
 from .base import Groups, check_evidence, shares
 from .domain import Domain, combinations
 from .models import FloatArray
-
-_OLDEST = 5
-"""Before it, what counts as the best had another name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class PedAnovaImportance:
             return np.zeros(len(groups))
         domain = self.domain or Domain.of_values(x)
         domain.code(x)  # refuses what is not in the domain
-        optuna = _import_optuna()
+        optuna = import_optuna("PED-ANOVA", "another importance estimator")
         chosen = [_parameter(optuna, x, group, domain) for group in groups]
         return shares(_divergences(optuna, chosen, y, self.best), 1e-12)
 
@@ -112,39 +108,10 @@ def _divergences(
         )
         for s, correlation in enumerate(y)
     ]
-    with _silent(optuna):
+    with silent(optuna):
         study = optuna.create_study(direction="maximize")
         study.add_trials(trials)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best)
         for name, value in evaluator.evaluate(study).items():
             found[int(name)] = value
     return found
-
-
-def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise OptionalDependencyError(
-            "PED-ANOVA needs Optuna, which is not installed; pip install 'bpe-bench[optuna]', or "
-            "use another importance estimator"
-        ) from None
-    if int(optuna.__version__.split(".")[0]) < _OLDEST:
-        raise OptionalDependencyError(
-            f"PED-ANOVA needs Optuna {_OLDEST} or newer, found {optuna.__version__}; pip install "
-            "'bpe-bench[optuna]', or use another importance estimator"
-        )
-    return optuna
-
-
-@contextmanager
-def _silent(optuna: Any) -> Iterator[None]:
-    """Keep Optuna from announcing studies, and from warning of what is handled here."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)

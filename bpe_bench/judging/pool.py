@@ -17,7 +17,7 @@ from ..evidence import Evidence
 from ..holdout import correlations
 from ..inference import Estimate, FloatArray, correlation
 from ..prediction import CostModel
-from ..pruning.objective import own_split, usable_row
+from ..pruning.objective import accuracies_of, usable_row
 from ..table import Split, Table
 
 FEWEST_SETTINGS = 4
@@ -93,11 +93,10 @@ class Pool:
             )
         chosen = Split(report.split)
         truth = table.accuracy(report.reference, chosen)
-        columns = [table.accuracy(r.setting, own_split(table, r.setting, chosen)) for r in rows]
         trained = np.isfinite(truth)
         pool = cls(
             name, table.space, report.dataset, statistic, rows, truth[trained],
-            np.column_stack(columns)[trained], _limits(rows, table.caveats),
+            accuracies_of(table, rows, chosen)[trained], _limits(rows, table.caveats),
         )  # fmt: skip
         pool.check_architectures()
         return pool

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from .._optuna import import_optuna, silent
 from ..budget import encode
-from ..errors import OptionalDependencyError
 from ..inference import FloatArray
 from ..randomness import integer_seed
 from .pool import IntArray, Pool
@@ -40,14 +36,14 @@ class Tpe:
 
     def run(self, trial: Trial) -> None:
         """Evaluate every setting."""
-        optuna = _import_optuna()
+        optuna = import_optuna("TPE", "another method")
         names, codes = _codes(trial.pool)
         ranges = np.maximum(codes.max(axis=0, initial=0), 1)
         axes = {
             name: optuna.distributions.IntDistribution(0, int(most))
             for name, most in zip(names, ranges, strict=True)
         }
-        with _silent(optuna):
+        with silent(optuna):
             sampler = optuna.samplers.TPESampler(seed=integer_seed(trial.rng))
             study = optuna.create_study(direction="maximize", sampler=sampler)
             left = list(trial.pool.by_cost)
@@ -76,27 +72,3 @@ def _nearest(codes: IntArray, wanted: IntArray, ranges: IntArray) -> int:
     """Return which row (n, d) is nearest; the first of equals."""
     distances: FloatArray = (np.abs(codes - wanted) / ranges).sum(axis=1)
     return int(np.argmin(distances.round(9)))
-
-
-def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise OptionalDependencyError(
-            "TPE needs Optuna, which is not installed; pip install 'bpe-bench[optuna]', or use "
-            "another method"
-        ) from None
-    return optuna
-
-
-@contextmanager
-def _silent(optuna: Any) -> Iterator[None]:
-    """Keep Optuna from announcing every trial."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)

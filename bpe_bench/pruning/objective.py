@@ -115,8 +115,6 @@ class Replay:
     pool: Evidence
     """Settings with a correlation and a cost."""
     costs: CostModel
-    rows: tuple[BudgetRow, ...]
-    """All settings, those that cannot be used included."""
     notes: tuple[str, ...] = ()
     predicts_beyond: bool = True
     kind: ObjectiveKind = "replay"
@@ -162,7 +160,6 @@ class Replay:
             split=Split(report.split),
             pool=pool,
             costs=CostModel.fit(usable),
-            rows=report.rows,
             notes=report.warnings,
         )
 
@@ -224,21 +221,30 @@ def halves_of(
 
     None if fewer than 6 architectures have full training.
     """
-    label = table.reference().label
-    accuracies = [table.accuracy(row.setting, own_split(table, row.setting, split)) for row in rows]
-    truth = table.accuracy(label, split)
+    truth = table.accuracy(table.reference().label, split)
     if np.isfinite(truth).sum() < FEWEST_TO_HALVE:
         return None
     # Halves of many architectures hardly differ, and take long to rank.
     splits = int(np.clip(_RANKED // len(truth), _FEWEST_SPLITS, _MOST_SPLITS))
     return half_correlations(
-        truth, np.column_stack(accuracies), statistic=statistic, splits=splits, rng=rng
+        truth,
+        accuracies_of(table, rows, split),
+        statistic=statistic,
+        splits=splits,
+        rng=rng,
     )
 
 
-def own_split(table: Table, label: str, split: Split) -> Split:
-    """Return a split if a setting has it, else the one that it is ranked by."""
-    return split if (label, split) in table.curves else table.ranking_split(label)
+def accuracies_of(table: Table, rows: Sequence[BudgetRow], split: Split) -> FloatArray:
+    """Return the accuracies of all architectures under S settings, shape (A, S).
+
+    On a split where a setting has it, else on the one that it is ranked by.
+    """
+    columns = []
+    for label in (row.setting for row in rows):
+        own = split if (label, split) in table.curves else table.ranking_split(label)
+        columns.append(table.accuracy(label, own))
+    return np.column_stack(columns)
 
 
 def describe(budget: Budget, names: Sequence[str]) -> str:

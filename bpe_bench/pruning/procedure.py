@@ -85,7 +85,7 @@ def prune(
         cost_hours=objective.hours(run.evidence.rows),
         stop_reason=run.stop_reason,
         warnings=tuple(notes),
-        rows=objective.rows if isinstance(objective, Replay) else objective.known.rows,
+        rows=objective.known.rows,
     )
 
 

@@ -4,7 +4,12 @@ import json
 import math
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import tomllib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +21,7 @@ from bpe_bench_cli.main import run
 from bpe_bench import Curves, Setting, Split, Table, get_space, write_table
 from bpe_bench.budget import BPE_1
 from bpe_bench.catalog import table_path
+from bpe_bench.errors import JournalError
 from bpe_bench.surrogate import Question, fit_surrogate, save_surrogate
 from bpe_bench.table import Provenance
 from bpe_bench.training.journal import Journal
@@ -160,3 +166,51 @@ def example_folder(darts_bpe, whole_space, correlating, monkeypatch, repository,
     with Journal(folder / "trainings.sqlite") as journal:
         journal.add([Trial(darts_bpe.architectures[0], BPE_1, "digits")])
     return folder
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Return what starts a command line in a process of its own."""
+
+    def begin(*arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "bpe_bench_cli", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def wait_for_epochs():
+    """Return what waits until a process has recorded so many epochs in a store."""
+
+    def wait(store, count, process):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            # At first the store is not there, then it is there and empty.
+            with suppress(JournalError), Journal(store, read_only=True) as journal:
+                if journal.epochs_recorded() >= count:
+                    return
+            time.sleep(0.02)
+        pytest.fail(f"fewer than {count} epochs after 120 s: {process.communicate()}")
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def kill():
+    """Return what kills a process and its workers at once, as if the machine had gone."""
+
+    def end(process):
+        children = subprocess.run(
+            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for pid in [process.pid, *map(int, children)]:
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    return end

@@ -1,19 +1,12 @@
 """``bpe-bench mip`` by surrogate and by real training, and the search that may follow."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from bpe_bench import Split, write_table
 from bpe_bench.budget import parse_budget
-from bpe_bench.errors import JournalError
 from bpe_bench.training.journal import Journal
 
 TINY = "epochs=1,batch_size=32,learning_rate=0.1,layers=3,channels=4,image_size=8,data_fraction=0.2"
@@ -26,16 +19,6 @@ TRAIN = [
 ]  # fmt: skip
 
 
-def start(store):
-    return subprocess.Popen(
-        [sys.executable, "-m", "bpe_bench_cli", *TRAIN, "--store", str(store)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def records(store):
     with Journal(store, read_only=True) as journal:
         return {
@@ -44,25 +27,15 @@ def records(store):
         }
 
 
-def test_training_survives_a_kill_and_goes_on(tmp_path):
+def test_training_survives_a_kill_and_goes_on(tmp_path, start, wait_for_epochs, kill):
     store = tmp_path / "mip.sqlite"
-    process = start(store)
-    deadline = time.monotonic() + 120
-    seen = 0
-    while seen < 10 and time.monotonic() < deadline and process.poll() is None:
-        # At first the store is not there, then it is there and empty.
-        with suppress(JournalError), Journal(store, read_only=True) as journal:
-            seen = journal.epochs_recorded()
-        time.sleep(0.02)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
-    for pid in [process.pid, *map(int, children)]:
-        os.kill(pid, signal.SIGKILL)
-    process.wait()
+    command = (*TRAIN, "--store", store)
+    process = start(*command)
+    wait_for_epochs(store, 10, process)
+    kill(process)
     before = records(store)
     assert sum(map(len, before.values())) >= 10
-    again = start(store)
+    again = start(*command)
     out, said = again.communicate(timeout=240)
     assert again.returncode == 0, said
     found, after = json.loads(out), records(store)
@@ -74,7 +47,7 @@ def test_training_survives_a_kill_and_goes_on(tmp_path):
     seconds = sum(record[2] for each in after.values() for record in each)
     assert found["cost_hours"] == pytest.approx(seconds / 3600)
     # Once more: nothing is left to train, and the answer is the same to the byte.
-    third = start(store)
+    third = start(*command)
     assert third.communicate(timeout=240)[0] == out
     assert records(store) == after
 

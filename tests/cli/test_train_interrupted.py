@@ -1,15 +1,9 @@
 """A real training that is stopped or killed goes on, and ends as one that never was."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from contextlib import suppress
 
 import pytest
 
-from bpe_bench.errors import JournalError
 from bpe_bench.training.journal import Journal
 
 WORDS = [
@@ -17,16 +11,6 @@ WORDS = [
     "--jobs", "2", "--quiet", "--budget",
     "epochs=12,batch_size=64,learning_rate=0.05,layers=5,channels=4,image_size=8",
 ]  # fmt: skip
-
-
-def start(store):
-    return subprocess.Popen(
-        [sys.executable, "-m", "bpe_bench_cli", *WORDS, "--store", str(store)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def results(store):
@@ -38,29 +22,18 @@ def results(store):
         }
 
 
-def wait_for_epochs(store, count, process):
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        # At first the store is not there, then it is there and empty.
-        with suppress(JournalError), Journal(store, read_only=True) as journal:
-            if journal.epochs_recorded() >= count:
-                return
-        time.sleep(0.05)
-    pytest.fail(f"fewer than {count} epochs after 90 s: {process.communicate()}")
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def uninterrupted(tmp_path_factory, start):
     store = tmp_path_factory.mktemp("whole") / "trainings.sqlite"
-    process = start(store)
+    process = start(*WORDS, "--store", store)
     assert process.wait() == 0, process.communicate()
     return results(store)
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
-def test_it_goes_on_where_it_stopped(how, tmp_path, uninterrupted):
+def test_it_goes_on_where_it_stopped(how, tmp_path, uninterrupted, start, wait_for_epochs, kill):
     store = tmp_path / "trainings.sqlite"
-    process = start(store)
+    process = start(*WORDS, "--store", store)
     wait_for_epochs(store, 2, process)
     if how == "SIGINT":
         process.send_signal(signal.SIGINT)
@@ -68,17 +41,11 @@ def test_it_goes_on_where_it_stopped(how, tmp_path, uninterrupted):
         assert process.returncode == 1
         assert said.strip() == "bpe-bench: stopped"  # click ends the line of the ^C
     else:
-        # The whole machine, as it were: parent and workers at once.
-        children = subprocess.run(
-            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
-        for pid in [process.pid, *map(int, children)]:
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
     before = results(store)
     recorded = sum(len(records) for _, records in before.values())
     assert recorded >= 2
-    again = start(store)
+    again = start(*WORDS, "--store", store)
     assert again.wait(timeout=180) == 0, again.communicate()
     after = results(store)
     assert after == uninterrupted
