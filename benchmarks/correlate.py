@@ -22,12 +22,12 @@ import click
 import numpy as np
 from scipy import stats
 
-from bpe_bench.correlation import correlate
-from bpe_bench.curves import Curves, Split
-from bpe_bench.importers._nas_bench_201 import table_of
+from bpe_bench.correlation.report import correlate
 from bpe_bench.spaces import get_space
-from bpe_bench.storage import read_table, write_table
-from bpe_bench.table import Provenance, Table
+from bpe_bench.tables.curves import Curves, Split
+from bpe_bench.tables.importers._nas_bench_201 import table_of
+from bpe_bench.tables.storage import read_table, write_table
+from bpe_bench.tables.table import Provenance, Table
 
 IMAGES = 25_000
 LABEL = "cifar10-valid-200"

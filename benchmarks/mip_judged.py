@@ -20,11 +20,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from bpe_bench.catalog import open_table
-from bpe_bench.evidence import covering
-from bpe_bench.judging import Deal, Pool, Trial, judge, make_methods
+from bpe_bench.correlation.evidence import covering
+from bpe_bench.pruning.judging import Deal, Pool, Trial, judge, make_methods
 from bpe_bench.report.figures import save_figure
 from bpe_bench.report.judging_figure import judging_figure
+from bpe_bench.tables.catalog import open_table
 
 
 @click.command()

@@ -36,7 +36,7 @@ from bpe_bench.randomness import integer_seed
 from bpe_bench.surrogate import Question, evaluate_surrogates, fit_surrogate
 from bpe_bench.surrogate.crossfit import Folds, Member, judge
 from bpe_bench.surrogate.examples import gather
-from bpe_bench.table import Split, Table
+from bpe_bench.tables.table import Split, Table
 
 SETTINGS = [f"test{number}" for number in range(1, 33)]
 RESAMPLES = 10_000

@@ -188,8 +188,8 @@ def _perturbed(
 
 def import_directory(directory: Path, table: Path) -> dict[str, float]:
     """Import a directory and write the table."""
-    from bpe_bench.importers import get_importer
-    from bpe_bench.storage import write_table
+    from bpe_bench.tables.importers import get_importer
+    from bpe_bench.tables.storage import write_table
 
     found = []
     read = _timed(
@@ -205,9 +205,9 @@ def ask_table(path: Path, records: int, seed: int) -> dict[str, Any]:
     import h5py  # noqa: F401  # loading libraries is no part of opening
     import numpy as np
 
-    from bpe_bench.curves import Split
     from bpe_bench.spaces.nas_bench_201 import NasBench201Space
-    from bpe_bench.storage import read_table
+    from bpe_bench.tables.curves import Split
+    from bpe_bench.tables.storage import read_table
 
     space = NasBench201Space()
     before = _memory("VmRSS")

@@ -35,11 +35,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from bpe_bench.budget import Budget, parse_budget
-from bpe_bench.catalog import open_table
-from bpe_bench.curves import Split
 from bpe_bench.spaces import Architecture
-from bpe_bench.training.data import ImageData, load_images, split_indices, subset
-from bpe_bench.training.network import build_network
+from bpe_bench.tables.catalog import open_table
+from bpe_bench.tables.curves import Split
+from bpe_bench.training.images.data import ImageData, load_images, split_indices, subset
+from bpe_bench.training.networks.network import build_network
 from bpe_bench.training.trainer import Trainer, describe_device
 from bpe_bench.training.trial import Recipe, Trial
 

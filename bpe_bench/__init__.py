@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .budget import BPE_1, BPE_2, Budget, BudgetSpace
-    from .catalog import open_table
-    from .correlation import correlate
-    from .curves import Curves, Split
+    from .correlation.report import correlate
     from .errors import BpeBenchError
     from .pruning import minimum_importance_pruning
     from .ranking import kendall, sparse_kendall, spearman
     from .spaces import Architecture, get_space
-    from .storage import read_table, write_table
-    from .table import Setting, Table
+    from .tables.catalog import open_table
+    from .tables.curves import Curves, Split
+    from .tables.storage import read_table, write_table
+    from .tables.table import Setting, Table
 
 _HOMES = {
     "BPE_1": "budget",
@@ -35,19 +35,19 @@ _HOMES = {
     "BpeBenchError": "errors",
     "Budget": "budget",
     "BudgetSpace": "budget",
-    "Curves": "curves",
-    "Setting": "table",
-    "Split": "curves",
-    "Table": "table",
+    "Curves": "tables",
+    "Setting": "tables",
+    "Split": "tables",
+    "Table": "tables",
     "correlate": "correlation",
     "get_space": "spaces",
     "kendall": "ranking",
     "minimum_importance_pruning": "pruning",
-    "open_table": "catalog",
-    "read_table": "storage",
+    "open_table": "tables.catalog",
+    "read_table": "tables.storage",
     "sparse_kendall": "ranking",
     "spearman": "ranking",
-    "write_table": "storage",
+    "write_table": "tables.storage",
 }
 
 __all__ = [

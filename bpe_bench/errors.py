@@ -48,7 +48,7 @@ class ContradictionError(BpeBenchError, ValueError):
     def __init__(self, message: str, contradictions: Sequence[object] = (), count: int = 0) -> None:
         super().__init__(message)
         self.contradictions = tuple(contradictions)
-        """What they differ in (`bpe_bench.merging.Contradiction`), as far as it is listed."""
+        """What they differ in (`Contradiction` of merging), as far as it is listed."""
         self.count = count
         """In how many figures they differ in all."""
 

@@ -117,8 +117,8 @@ def make_objective(
         return _trained(space, options, ranking, rng, out)
     if kind == "surrogate":
         return _predicted(space, table, given, options, ranking, rng, out)
-    from bpe_bench.catalog import open_table_of
     from bpe_bench.pruning import Replay
+    from bpe_bench.tables.catalog import open_table_of
 
     name, opened = open_table_of(space, table)
     return Replay.of(opened, name=name, **ranking)
@@ -178,7 +178,7 @@ def _trained(
     out: Output,
 ) -> Objective:
     from bpe_bench.budget import BudgetSpace, parse_budget, parse_candidates
-    from bpe_bench.campaign import choose_architectures, dataset_name
+    from bpe_bench.execution.campaign import choose_architectures, dataset_name
     from bpe_bench.pruning.trained import Trained, Workplace
     from bpe_bench.spaces import get_space
 
@@ -232,10 +232,10 @@ def _predicted(
     out: Output,
 ) -> Objective:
     from bpe_bench.budget import parse_candidates
-    from bpe_bench.catalog import open_table_of
     from bpe_bench.errors import SelectionError
     from bpe_bench.pruning.predicted import Predicted
     from bpe_bench.surrogate import Question, fit_surrogate, load_surrogate
+    from bpe_bench.tables.catalog import open_table_of
 
     if options["surrogate"] is not None:
         fitted = load_surrogate(options["surrogate"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from bpe_bench.correlation import BudgetRow, CorrelationReport
+    from bpe_bench.correlation.report import BudgetRow, CorrelationReport
 
 DEFAULT_TABLE = "darts-bpe"
 _MOST_ROWS = 60
@@ -90,10 +90,10 @@ def correlate(
       bpe-bench correlate darts-bpe --compare BPE-1 BPE-2
     """
     from bpe_bench.budget import parse_values
-    from bpe_bench.catalog import open_table
-    from bpe_bench.correlation import correlate as correlate_table
+    from bpe_bench.correlation.report import correlate as correlate_table
     from bpe_bench.randomness import as_generator
-    from bpe_bench.table import Split
+    from bpe_bench.tables.catalog import open_table
+    from bpe_bench.tables.table import Split
 
     from ._plot import figure_saver
 

@@ -145,7 +145,7 @@ def mip(
     from bpe_bench.budget import parse_values
     from bpe_bench.pruning import prune
     from bpe_bench.randomness import as_generator
-    from bpe_bench.table import Split
+    from bpe_bench.tables.table import Split
 
     from ._plot import figure_saver
 

@@ -15,7 +15,7 @@ from ._output import Output, number
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bpe_bench.judging import JudgingReport
+    from bpe_bench.pruning.judging import JudgingReport
 
 _WORTH_PROCESSES = 10
 """Repeats from which on processes save more time than starting them takes."""
@@ -93,9 +93,9 @@ def evaluate(
     Example:
       bpe-bench mip evaluate --repeats 20 --methods mip-forest,cheapest-first,random
     """
-    from bpe_bench.catalog import open_table, open_table_of
-    from bpe_bench.judging import Pool, judge, make_methods
-    from bpe_bench.table import Split
+    from bpe_bench.pruning.judging import Pool, judge, make_methods
+    from bpe_bench.tables.catalog import open_table, open_table_of
+    from bpe_bench.tables.table import Split
 
     from ._plot import figure_saver
 

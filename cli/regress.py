@@ -13,7 +13,7 @@ from ._output import Output
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bpe_bench.regression import RegressionReport
+    from bpe_bench.correlation.regression import RegressionReport
 
 
 @click.command()
@@ -41,7 +41,7 @@ def regress(
     Example:
       bpe-bench regress darts-bpe
     """
-    from bpe_bench.regression import regress as regress_tables
+    from bpe_bench.correlation.regression import regress as regress_tables
 
     out = Output(format_, output, quiet)
     with out.progress("regressing") as progress:

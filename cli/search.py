@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bpe_bench.estimators import Estimator
     from bpe_bench.search import Comparison, Searcher, SearchReport, SearchTrace
     from bpe_bench.surrogate import FittedSurrogate
-    from bpe_bench.table import Setting, Table
+    from bpe_bench.tables.table import Setting, Table
 
 _TABLE_SECONDS = 12_000.0
 """Default allowance over a table, that of the published NAS-Bench-201 searches."""
@@ -360,8 +360,8 @@ def _estimator(
             seeds=options["table_seeds"],
         )
     from bpe_bench.budget import parse_budget
-    from bpe_bench.campaign import dataset_name
     from bpe_bench.estimators import ProxyEstimator
+    from bpe_bench.execution.campaign import dataset_name
 
     text = options["budget"] or default_budgets(space, options["data"])[0]
     return "", ProxyEstimator(
@@ -376,11 +376,11 @@ def _estimator(
 
 def _surrogate(space: str, table: str | None, options: dict[str, Any]) -> tuple[str, Estimator]:
     """Return a fitted surrogate at a budget; where the table is whole, judged by it."""
-    from bpe_bench.catalog import open_table_of
     from bpe_bench.errors import SelectionError
     from bpe_bench.estimators import SurrogateEstimator, TableEstimator
     from bpe_bench.spaces import get_space
     from bpe_bench.surrogate import load_surrogate
+    from bpe_bench.tables.catalog import open_table_of
 
     if options["surrogate"] is None:
         raise click.UsageError(
@@ -433,7 +433,7 @@ def _budget_of(fitted: FittedSurrogate, text: str | None) -> Budget:
 
 def whole_table(space: str, table: str | None) -> tuple[str, Table]:
     """Open the table asked for, or the registered one that holds a whole space."""
-    from bpe_bench.catalog import entries, open_table_of
+    from bpe_bench.tables.catalog import entries, open_table_of
 
     # nas-bench-201-curves comes first among those of its space, but holds 200 architectures.
     if table is None and space in entries():

@@ -126,9 +126,9 @@ def fit(
     Example:
       bpe-bench surrogate fit darts-bpe --target correlation -o darts.surrogate
     """
-    from bpe_bench.catalog import open_table
     from bpe_bench.randomness import as_generator
     from bpe_bench.surrogate import fit_surrogate, save_surrogate
+    from bpe_bench.tables.catalog import open_table
 
     out = Output(format_, None, quiet)
     with out.progress("fitting") as progress:
@@ -201,9 +201,9 @@ def evaluate(
     Example:
       bpe-bench surrogate evaluate darts-bpe --budget test5 --budget test6 --folds 5
     """
-    from bpe_bench.catalog import open_table
     from bpe_bench.randomness import as_generator
     from bpe_bench.surrogate import GROUPINGS, evaluate_surrogates
+    from bpe_bench.tables.catalog import open_table
 
     out = Output(format_, output, quiet)
     with out.progress("evaluating") as progress:
@@ -266,9 +266,9 @@ def predict(
     Example:
       bpe-bench surrogate predict fitted.surrogate --budget BPE-1,epochs=20
     """
-    from bpe_bench.catalog import open_table
     from bpe_bench.randomness import as_generator
     from bpe_bench.surrogate import load_surrogate
+    from bpe_bench.tables.catalog import open_table
 
     if file is None:
         raise click.UsageError(
@@ -304,8 +304,8 @@ def predict(
 
 
 def _question(options: dict[str, Any]) -> Question:
-    from bpe_bench.curves import Split
     from bpe_bench.surrogate import Question
+    from bpe_bench.tables.curves import Split
 
     if options["target"] == "correlation":
         _refuse_given("architectures", "encoding")
@@ -387,7 +387,7 @@ def _of_architectures(
     rng: np.random.Generator,
     options: dict[str, Any],
 ) -> Rows:
-    from bpe_bench.campaign import choose_architectures
+    from bpe_bench.execution.campaign import choose_architectures
     from bpe_bench.spaces import get_space
     from bpe_bench.surrogate import Forecast
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from bpe_bench.table import Table
+    from bpe_bench.tables.table import Table
 
 _LISTED = 20
 """Contradictions that are listed on standard error; --format json has all."""
@@ -40,7 +40,7 @@ def list_(format_: str, output: Path | None, seed: int, quiet: bool) -> None:
     Example:
       bpe-bench tables list
     """
-    from bpe_bench.catalog import entries
+    from bpe_bench.tables.catalog import entries
 
     rows = [
         {
@@ -74,9 +74,9 @@ def info(
     Example:
       bpe-bench tables info darts-bpe
     """
-    from bpe_bench.catalog import open_table
     from bpe_bench.spaces import get_space
-    from bpe_bench.storage import content_hash
+    from bpe_bench.tables.catalog import open_table
+    from bpe_bench.tables.storage import content_hash
 
     opened = open_table(table)
     out = Output(format_, output, quiet)
@@ -105,8 +105,8 @@ def verify(
     Example:
       bpe-bench tables verify darts-bpe
     """
-    from bpe_bench.catalog import verify_registered
     from bpe_bench.errors import BpeBenchError
+    from bpe_bench.tables.catalog import verify_registered
 
     rows: list[dict[str, Any]] = []
     failure: BpeBenchError | None = None
@@ -131,7 +131,7 @@ def export(table: str, format_: str, output: Path | None, seed: int, quiet: bool
     Example:
       bpe-bench tables export darts-bpe --format csv -o darts-bpe.csv
     """
-    from bpe_bench.catalog import open_table
+    from bpe_bench.tables.catalog import open_table
 
     frame = open_table(table).to_frame()
     out = Output(format_, output, quiet)
@@ -177,7 +177,7 @@ def import_(
     Example:
       bpe-bench tables import long-csv results.csv -o results.h5
     """
-    from bpe_bench.importers import get_importer
+    from bpe_bench.tables.importers import get_importer
 
     out = _table_output(format_, output, quiet)
     importer = get_importer(kind)
@@ -224,9 +224,9 @@ def merge(
     Example:
       bpe-bench tables merge a.h5 b.h5 -o both.h5
     """
-    from bpe_bench.catalog import open_table
     from bpe_bench.errors import ContradictionError
-    from bpe_bench.merging import merge as merge_tables
+    from bpe_bench.tables.catalog import open_table
+    from bpe_bench.tables.merging import merge as merge_tables
 
     out = _table_output(format_, output, quiet)
     try:
@@ -273,8 +273,8 @@ def fetch(
     Example:
       bpe-bench tables fetch darts-bpe --mirror published
     """
-    from bpe_bench.catalog import entries
-    from bpe_bench.fetching import fetch as fetch_table
+    from bpe_bench.tables.catalog import entries
+    from bpe_bench.tables.fetching import fetch as fetch_table
 
     out = Output(format_, output, quiet)
     with out.progress(f"fetching {name}") as progress:
@@ -293,7 +293,7 @@ def _table_output(format_: str, output: Path, quiet: bool) -> Output:
 
 def _write(out: Output, table: Table, output: Path, **more: Any) -> None:
     """Write a table and say in a line what it holds."""
-    from bpe_bench.storage import write_table
+    from bpe_bench.tables.storage import write_table
 
     row = {
         "file": str(output),

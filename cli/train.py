@@ -13,8 +13,8 @@ from ._output import Output, duration, number
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bpe_bench.campaign import Status
-    from bpe_bench.planning import Plan
+    from bpe_bench.correlation.planning import Plan
+    from bpe_bench.execution.campaign import Status
     from bpe_bench.training.trial import Trial
 
 DEFAULT_STORE = Path("bpe-bench-trainings.sqlite")
@@ -106,8 +106,13 @@ def train(
     if ctx.invoked_subcommand is not None:
         return
     from bpe_bench.budget import parse_budget
-    from bpe_bench.campaign import choose_architectures, dataset_name, make_trials, run_campaign
     from bpe_bench.execution import get_executor
+    from bpe_bench.execution.campaign import (
+        choose_architectures,
+        dataset_name,
+        make_trials,
+        run_campaign,
+    )
     from bpe_bench.randomness import as_generator
     from bpe_bench.spaces import get_space
 
@@ -152,7 +157,7 @@ def status(store: Path, format_: str, output: Path | None, seed: int, quiet: boo
     Example:
       bpe-bench train status --store trainings.sqlite
     """
-    from bpe_bench.campaign import status_of
+    from bpe_bench.execution.campaign import status_of
 
     found = status_of(store)
     Output(format_, output, quiet).emit(
@@ -186,8 +191,8 @@ def retry(
     Example:
       bpe-bench train retry --store trainings.sqlite
     """
-    from bpe_bench.campaign import status_of
-    from bpe_bench.training.journal import Journal
+    from bpe_bench.execution.campaign import status_of
+    from bpe_bench.execution.journal import Journal
 
     status_of(store)  # refuses a store that is not there, which opening would make
     with Journal(store) as journal:
@@ -226,9 +231,9 @@ def plan(
       bpe-bench train plan --table darts-bpe --hours 5 --budget BPE-1,epochs=20
     """
     from bpe_bench.budget import parse_budget
-    from bpe_bench.catalog import open_table
-    from bpe_bench.planning import plan_trainings
+    from bpe_bench.correlation.planning import plan_trainings
     from bpe_bench.randomness import as_generator
+    from bpe_bench.tables.catalog import open_table
 
     out = Output(format_, output, quiet)
     found = plan_trainings(
@@ -270,8 +275,8 @@ def _share(epochs: int, trials: list[Trial]) -> float:
 
 def _predicted(trials: list[Trial], space: str) -> list[dict[str, Any]]:
     """Return a row per budget: how many trainings, and what the space's table says they cost."""
-    from bpe_bench.campaign import predict_costs
-    from bpe_bench.catalog import open_table_of
+    from bpe_bench.execution.campaign import predict_costs
+    from bpe_bench.tables.catalog import open_table_of
 
     budgets = list(dict.fromkeys(trial.budget for trial in trials))
     costs, device = [float("nan")] * len(budgets), ""

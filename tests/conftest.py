@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from bpe_bench import open_table
 from bpe_bench.budget import Budget
 from bpe_bench.spaces import get_space
-from bpe_bench.table import MISSING, Curves, Provenance, Setting, Split, Table
+from bpe_bench.tables.table import MISSING, Curves, Provenance, Setting, Split, Table
 
 # No deadline: machines that run tests are shared. The same examples every time
 # under CI, so that a red run can be repeated.

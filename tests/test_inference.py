@@ -18,7 +18,7 @@ from bpe_bench.inference import (
     resampled_correlations,
 )
 from bpe_bench.ranking import STATISTICS
-from bpe_bench.table import Split
+from bpe_bench.tables.table import Split
 
 
 def sample(n, rho=0.5, seed=0, levels=None):

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from ..budget import Budget
-from ..curves import FloatArray
 from ..spaces import Architecture
+from ..tables.curves import FloatArray
 from .base import Estimator, Evaluation, Outcome, Source
 
 

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from ..budget import NAMED_BUDGETS, Budget, encode, parse_budget
-from ..curves import FloatArray, Split
 from ..errors import SelectionError, UnknownNameError
 from ..spaces import Architecture, get_space
-from ..table import Setting, Table
+from ..tables.curves import FloatArray, Split
+from ..tables.table import Setting, Table
 from .base import Evaluation, Outcome, Source
 
 SEEDS = ("mean", "random")

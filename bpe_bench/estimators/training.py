@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ..budget import Budget
-from ..curves import Split
 from ..execution import TRAINING_TASK, run_trial
+from ..execution.journal import FINAL_STATES, Entry, Journal
 from ..spaces import Architecture
-from ..training.journal import FINAL_STATES, Entry, Journal
+from ..tables.curves import Split
 from ..training.trial import Trial
 from .base import Evaluation, Outcome, Source, State
 
@@ -31,7 +31,7 @@ class ProxyEstimator:
     store: Path
     """The journal's file; made if it is not there."""
     dataset: str
-    """What the images are called (`bpe_bench.campaign.dataset_name`)."""
+    """What the images are called (`bpe_bench.execution.campaign.dataset_name`)."""
     images: str | None = None
     """Where they are; None for the bundled digits."""
     device: str = "cpu"

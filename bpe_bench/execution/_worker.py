@@ -21,9 +21,9 @@ from types import FrameType
 from typing import Any
 
 from ..errors import BpeBenchError, JournalError, LostTrialError
-from ..training.journal import FINAL_STATES, MOST_CRASHES, Claim, Journal
 from ..training.trial import EpochRecord
 from .base import Task, load_task
+from .journal import FINAL_STATES, MOST_CRASHES, Claim, Journal
 
 REFUSED = 2
 """Exit status of a worker that cannot work at all; the last line it writes says why."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError, LostTrialError
-from ..training.journal import FINAL_STATES, Entry, Journal
 from ..training.trial import Trial
 from ._worker import new_name, start_beating, work_on
 from .base import load_task
+from .journal import FINAL_STATES, Entry, Journal
 
 _POLL = 0.5
 """Seconds between looks at a trial that somebody else is training."""

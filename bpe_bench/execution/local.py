@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ExecutionError, JournalError, SelectionError
-from ..training.journal import MOST_CRASHES, Journal
 from ._worker import REFUSED, STOPPED, Instructions, new_name
 from .base import Progress
+from .journal import MOST_CRASHES, Journal
 
 GRACE = 5.0
 """Seconds that workers have, when told to stop, to end the epoch that they are in."""

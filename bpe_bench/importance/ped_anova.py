@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._optuna import import_optuna, silent
 from ..errors import SelectionError
+from ._optuna import import_optuna, silent
 from .base import Groups, check_evidence, shares
 from .domain import Domain, combinations
 from .models import FloatArray

@@ -10,13 +10,13 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ..budget import Budget, BudgetSpace, Value
-from ..correlation import BudgetRow, correlate
+from ..correlation.evidence import Evidence
+from ..correlation.holdout import HalfCorrelations, half_correlations
+from ..correlation.prediction import CostModel
+from ..correlation.report import BudgetRow, correlate
 from ..errors import SelectionError
-from ..evidence import Evidence
-from ..holdout import HalfCorrelations, half_correlations
 from ..inference import FloatArray
-from ..prediction import CostModel
-from ..table import Split, Table
+from ..tables.table import Split, Table
 
 ObjectiveKind = Literal["replay", "surrogate", "train"]
 OBJECTIVES: tuple[ObjectiveKind, ...] = ("replay", "surrogate", "train")
@@ -133,7 +133,7 @@ class Replay:
         top_k: int = 10,
         confidence: float = 0.95,
     ) -> Replay:
-        """Correlate a table; parameters and errors as for `bpe_bench.correlation.correlate`.
+        """Correlate a table; parameters and errors as for `bpe_bench.correlation.report.correlate`.
 
         Raises
         ------

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..budget import Budget, BudgetSpace, Value
-from ..correlation import BudgetRow
+from ..correlation.evidence import Evidence
+from ..correlation.prediction import CostModel
+from ..correlation.report import BudgetRow
 from ..errors import SelectionError
-from ..evidence import Evidence
 from ..inference import FloatArray
-from ..prediction import CostModel
 from ..surrogate import FittedSurrogate
 from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe, usable_row
 

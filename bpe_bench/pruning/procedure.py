@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ..budget import BudgetSpace, Value
-from ..curves import ranges
+from ..correlation.evidence import Evidence
 from ..errors import unknown_name
-from ..evidence import Evidence
-from ..table import Split, Table
+from ..tables.curves import ranges
+from ..tables.table import Split, Table
 from .objective import Objective, Replay
 from .recommending import check_allowances, recommend
 from .report import PruningReport, Round
@@ -129,7 +129,7 @@ def minimum_importance_pruning(
         sampled so far, a cheap covering design first, and asks a forest
         fitted to the table where the table has no setting left.
     statistic, split, labels, where, top_k, confidence
-        As for `bpe_bench.correlation.correlate`.
+        As for `bpe_bench.correlation.report.correlate`.
     max_cost_hours
         Allowances, in device hours per network, for which to name the best budget.
     keep

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..correlation import BudgetRow, pareto_front
+from ..correlation.evidence import Evidence
+from ..correlation.holdout import held_out
+from ..correlation.prediction import predict
+from ..correlation.report import BudgetRow, pareto_front
 from ..errors import SelectionError
-from ..evidence import Evidence
-from ..holdout import held_out
-from ..prediction import predict
 from .objective import FEWEST_SETTINGS, FEWEST_TO_HALVE, Objective
 from .report import Recommendation
 from .rounds import Pruning

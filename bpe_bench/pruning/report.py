@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..budget import Value
-from ..correlation import BudgetRow
-from ..holdout import HeldOut
+from ..correlation.holdout import HeldOut
+from ..correlation.report import BudgetRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ class Importance:
     high: float
     """Percentile interval over the resamples."""
     eligible: bool
-    """Whether it varied enough to be judged (see `bpe_bench.evidence.Evidence.eligible`)."""
+    """Whether it varied enough to be judged (see `Evidence.eligible`)."""
     moves_with: tuple[str, ...] = ()
     """Hyper-parameters that move with it; the importance is that of all of them together."""
 

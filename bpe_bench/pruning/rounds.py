@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..budget import Budget, BudgetSpace, Value, encode
-from ..correlation import BudgetRow
+from ..correlation.evidence import Evidence, covering
+from ..correlation.prediction import predict
+from ..correlation.report import BudgetRow
 from ..errors import SelectionError
-from ..evidence import Evidence, covering
 from ..importance import get_estimator
 from ..inference import FloatArray, check_confidence
-from ..prediction import predict
 from .objective import Objective
 from .report import Importance, Round
 

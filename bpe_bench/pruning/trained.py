@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from ..budget import Budget, BudgetSpace
-from ..campaign import make_trials, run_campaign
-from ..correlation import BudgetRow, correlate
-from ..curves import Split
+from ..correlation.evidence import Evidence
+from ..correlation.holdout import HalfCorrelations
+from ..correlation.prediction import CostModel
+from ..correlation.report import BudgetRow, correlate
 from ..errors import JournalError, MissingReferenceError, RankingError, SelectionError
-from ..evidence import Evidence
 from ..execution import Progress
-from ..holdout import HalfCorrelations
-from ..importers.journal import read
+from ..execution.campaign import make_trials, run_campaign
+from ..execution.journal import FINAL_STATES, Entry, Journal
+from ..execution.journal_table import read
 from ..inference import FloatArray
-from ..prediction import CostModel
 from ..spaces import Architecture
-from ..table import Table
-from ..training.journal import FINAL_STATES, Entry, Journal
+from ..tables.curves import Split
+from ..tables.table import Table
 from ..training.trial import Trial
 from .objective import ObjectiveKind, check_varied, describe, halves_of, usable_row
 
@@ -51,12 +51,12 @@ class Workplace:
     store: Path
     """The journal's file; made if it is not there. What is there is not trained again."""
     dataset: str
-    """What the images are called (`bpe_bench.campaign.dataset_name`)."""
+    """What the images are called (`bpe_bench.execution.campaign.dataset_name`)."""
     source: str | None = None
     """Where they are; None for the bundled digits."""
     device: str = "cpu"
     jobs: int | None = None
-    """Trainings at a time (`bpe_bench.campaign.run_campaign`)."""
+    """Trainings at a time (`bpe_bench.execution.campaign.run_campaign`)."""
     executor: str = "local"
     seed: int = 0
     """Of the trainings."""
@@ -347,7 +347,7 @@ class Trained:
 
 def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[float]:
     """Return the relative work of training under B budgets: multiply-adds x epochs x images."""
-    from ..training.network import flops_of
+    from ..training.networks.network import flops_of
 
     shapes: dict[tuple[int, int, int], float] = {}
     found = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..correlation import BudgetRow, CorrelationReport
+from ..correlation.report import BudgetRow, CorrelationReport
 from ..errors import BpeBenchError, OptionalDependencyError, SelectionError, UnknownNameError
 from ..pruning import PruningReport
 from ..search import SearchReport

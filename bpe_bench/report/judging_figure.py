@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..judging import JudgingReport, MethodResult
+from ..pruning.judging import JudgingReport, MethodResult
 from .figures import _ACCENT, _INK, _MUTED, _SECOND, _STYLE, _figure, _matplotlib
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..curves import FloatArray
 from ..inference import check_confidence, holm
+from ..tables.curves import FloatArray
 from .summary import SearchReport, json_number, mean_of_known
 
 _LEVEL = 0.05

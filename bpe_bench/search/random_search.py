@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..curves import FloatArray
 from ..errors import SelectionError
 from ..estimators import Evaluation
 from ..spaces import Architecture, SearchSpace
+from ..tables.curves import FloatArray
 from .base import Searcher
 
 

@@ -16,10 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..curves import FloatArray
 from ..errors import SelectionError
 from ..estimators import Evaluation
 from ..spaces import FULL_DARTS, Architecture, SearchSpace, darts, nas_bench_201
+from ..tables.curves import FloatArray
 from .base import Score, Searcher, check_at_least, scored_space
 
 _TINY = 1e-12

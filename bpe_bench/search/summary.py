@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..curves import FloatArray
 from ..errors import SelectionError
 from ..estimators.base import Estimator, Outcome, Source
 from ..spaces import Architecture
+from ..tables.curves import FloatArray
 from .trace import SearchTrace
 
 if TYPE_CHECKING:

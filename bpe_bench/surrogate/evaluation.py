@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import RankingError, SelectionError, unknown_name
 from ..inference import check_confidence, noise_ceiling
-from ..table import Split, Table
+from ..tables.table import Split, Table
 from .crossfit import GROUPINGS, Grouping, Judged, fewest_residuals, judge
 from .examples import Examples, gather
 from .fitting import member_fitter, share_of

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..budget import BudgetSpace
-from ..correlation import correlate
+from ..correlation.report import correlate
 from ..errors import SelectionError, unknown_name
 from ..spaces import Architecture
-from ..table import Setting, Split, Table
+from ..tables.table import Setting, Split, Table
 from .columns import Columns
 from .crossfit import Folds, Grouping, IntArray
 from .question import TARGETS, FloatArray, Question, TargetName

@@ -23,8 +23,8 @@ import numpy as np
 from ..budget import Budget, check_hyper_parameter
 from ..errors import BpeBenchError, SurrogateFileError
 from ..spaces import get_space
-from ..storage import replacing
-from ..table import Setting, Split
+from ..tables.storage import replacing
+from ..tables.table import Setting, Split
 from .columns import Columns
 from .crossfit import GROUPINGS, CrossFitted, Member
 from .fitted import FittedSurrogate

@@ -14,8 +14,8 @@ from ..errors import SelectionError, SurrogateFileError
 from ..estimators import Prediction
 from ..inference import check_confidence
 from ..spaces import Architecture, NasBench201Space, get_space
-from ..storage import content_hash
-from ..table import Setting, Split, Table
+from ..tables.storage import content_hash
+from ..tables.table import Setting, Split, Table
 from .columns import Ranges, check_inside, outside
 from .crossfit import Grouping, fewest_residuals
 from .examples import given_accuracies, usual_device

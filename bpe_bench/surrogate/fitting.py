@@ -9,8 +9,8 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
-from ..storage import content_hash
-from ..table import Table
+from ..tables.storage import content_hash
+from ..tables.table import Table
 from .crossfit import CrossFitted, Grouping, Member, crossfit
 from .examples import Examples, gather, gather_costs
 from .fitted import FittedSurrogate

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..table import Setting
+from ..tables.table import Setting
 from .columns import Columns, Ranges, ranges_of
 from .crossfit import CrossFitted, Grouping
 from .question import TARGETS, FloatArray, TargetName

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..curves import Split
 from ..errors import SelectionError, unknown_name
+from ..tables.curves import Split
 
 FloatArray = npt.NDArray[np.float64]
 TargetName = Literal["accuracy", "cost", "correlation"]

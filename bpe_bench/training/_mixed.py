@@ -19,8 +19,8 @@ from torch.nn import functional
 from ..budget import Budget
 from ..errors import TrainingError, unknown_name
 from ..spaces import SPACES, Architecture, darts, nas_bench_201
-from .network import build_network
-from .operations import DARTS_OPERATIONS, NAS_BENCH_201_OPERATIONS, Factory
+from .networks.network import build_network
+from .networks.operations import DARTS_OPERATIONS, NAS_BENCH_201_OPERATIONS, Factory
 
 _NONE = "none"
 _INPUTS = 2

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from ..budget import Budget
-from ..curves import Split
 from ..errors import SelectionError, TrainingError
-from .data import ImageData, split_indices, subset
+from ..tables.curves import Split
+from .images.data import ImageData, split_indices, subset
 from .trial import Protocol
 
 _PADDING = 8
@@ -85,7 +85,7 @@ class Pipeline:
     Examples
     --------
     >>> from bpe_bench import BPE_1
-    >>> from bpe_bench.training.data import load_images
+    >>> from bpe_bench.training.images.data import load_images
     >>> pipeline = Pipeline(load_images(), BPE_1.replace(image_size=8))
     >>> {str(split): size for split, size in pipeline.sizes.items()}
     {'train': 1150, 'validation': 287, 'test': 360}

@@ -31,13 +31,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..budget import Budget
-from ..curves import Split
 from ..errors import TrainingError
 from ..spaces import Architecture, get_space
+from ..tables.curves import Split
 from ._architect import architecture_gradient, gradients
 from ._checkpoints import read_checkpoint, write_checkpoint
 from ._mixed import CANDIDATES, Supernet, derive, every_edge
-from .data import ImageData, Images, split_indices, stratified_order, subset
+from .images.data import ImageData, Images, split_indices, stratified_order, subset
 from .pipeline import Draws
 from .trainer import Trainer, describe_device
 from .trial import CODE_VERSION, EpochRecord, Recipe, SplitResult, Trial
@@ -214,7 +214,7 @@ def train_supernet(
     Examples
     --------
     >>> from bpe_bench import BPE_1
-    >>> from bpe_bench.training.data import load_images
+    >>> from bpe_bench.training.images.data import load_images
     >>> budget = BPE_1.replace(epochs=1, layers=5, channels=2, image_size=8, data_fraction=0.1)
     >>> result = train_supernet("nas-bench-201", load_images(), budget)
     >>> result.architecture.space, len(result.epochs), result.diverged

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..budget import Budget
-from .data import ImageData, load_images
+from .images.data import ImageData, load_images
 from .trainer import Trainer, describe_device
 from .trial import EpochRecord, State, Trial
 

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..budget import Budget
-from ..curves import Split
 from ..errors import TrainingError
-from .data import ImageData
-from .network import build_network
+from ..tables.curves import Split
+from .images.data import ImageData
+from .networks.network import build_network
 from .pipeline import Pipeline
 from .trial import EpochRecord, SplitResult, Trial
 
@@ -62,7 +62,7 @@ class Trainer:
     Examples
     --------
     >>> from bpe_bench import BPE_1, get_space
-    >>> from bpe_bench.training.data import load_images
+    >>> from bpe_bench.training.images.data import load_images
     >>> space = get_space("nas-bench-201")
     >>> budget = BPE_1.replace(epochs=1, layers=5, channels=4, image_size=8, data_fraction=0.1)
     >>> trainer = Trainer(Trial(space.from_index(284), budget, "digits"), load_images())

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..budget import Budget
-from ..curves import Split
 from ..errors import SelectionError
 from ..spaces import Architecture, get_space
+from ..tables.curves import Split
 
 CODE_VERSION = "1"
 """Goes up when a change of the training code changes results: trials of before are others."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from bpe_bench.errors import BpeBenchError
-from bpe_bench.storage import write_table
-from bpe_bench.table import Table
+from bpe_bench.tables.storage import write_table
+from bpe_bench.tables.table import Table
 
 
 def builder_command(name: str, build: Callable[[Path], Table]) -> click.Command:

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 
 from bpe_bench.budget import DARTS_FULL, Budget
-from bpe_bench.catalog import entries
 from bpe_bench.errors import SourceFileError
 from bpe_bench.spaces import Architecture, get_space
-from bpe_bench.table import Curves, Provenance, Setting, Split, Table
+from bpe_bench.tables.catalog import entries
+from bpe_bench.tables.table import Curves, Provenance, Setting, Split, Table
 
 from ._command import builder_command
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bpe_bench.catalog import open_table
-from bpe_bench.curves import Curves, Split
 from bpe_bench.errors import SourceFileError
-from bpe_bench.importers import get_importer
-from bpe_bench.table import Provenance, Table
+from bpe_bench.tables.catalog import open_table
+from bpe_bench.tables.curves import Curves, Split
+from bpe_bench.tables.importers import get_importer
+from bpe_bench.tables.table import Provenance, Table
 
 from ._command import builder_command
 

@@ -23,12 +23,12 @@ import hashlib
 import math
 from pathlib import Path
 
-from bpe_bench.catalog import entries
 from bpe_bench.errors import SourceFileError
-from bpe_bench.importers import get_importer
-from bpe_bench.importers._nas_bench_201 import DATASETS, SCHEDULES, label_of, setting_of
-from bpe_bench.merging import merge
-from bpe_bench.table import Setting, Table
+from bpe_bench.tables.catalog import entries
+from bpe_bench.tables.importers import get_importer
+from bpe_bench.tables.importers._nas_bench_201 import DATASETS, SCHEDULES, label_of, setting_of
+from bpe_bench.tables.merging import merge
+from bpe_bench.tables.table import Setting, Table
 
 from ._command import builder_command
 

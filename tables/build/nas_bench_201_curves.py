@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bpe_bench.importers._nas_bench_201 import SCHEDULES, label_of
-from bpe_bench.merging import merge
-from bpe_bench.table import Curves, Split, Table
+from bpe_bench.tables.importers._nas_bench_201 import SCHEDULES, label_of
+from bpe_bench.tables.merging import merge
+from bpe_bench.tables.table import Curves, Split, Table
 
 from ._command import builder_command
 from .nas_bench_201 import PACKAGE, read_source, with_costs

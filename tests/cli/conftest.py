@@ -20,11 +20,11 @@ from bpe_bench_cli.main import run
 
 from bpe_bench import Curves, Setting, Split, Table, get_space, write_table
 from bpe_bench.budget import BPE_1
-from bpe_bench.catalog import table_path
 from bpe_bench.errors import JournalError
+from bpe_bench.execution.journal import Journal
 from bpe_bench.surrogate import Question, fit_surrogate, save_surrogate
-from bpe_bench.table import Provenance
-from bpe_bench.training.journal import Journal
+from bpe_bench.tables.catalog import table_path
+from bpe_bench.tables.table import Provenance
 from bpe_bench.training.trial import Trial
 
 

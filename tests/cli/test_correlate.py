@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bpe_bench import Split
-from bpe_bench.catalog import table_path
+from bpe_bench.tables.catalog import table_path
 
 FIELDS = {
     "label", "budget", "epoch", "correlation", "low", "high", "p_value", "precision_at_k",

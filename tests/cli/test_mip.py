@@ -174,7 +174,7 @@ def test_an_unknown_space_is_refused_with_those_that_exist(fails):
 
 def test_a_table_of_another_space_is_refused(fails, monkeypatch, tables_of):
     """As the spaces that exist may change, one is made up."""
-    monkeypatch.setattr("bpe_bench.catalog.get_space", lambda name: name)
+    monkeypatch.setattr("bpe_bench.tables.catalog.get_space", lambda name: name)
     path = tables_of / "no-costs.h5"
     assert fails("mip", "--space", "squares", "--table", path) == (
         f"table '{path}' is of space 'darts', not of 'squares'; choose another table or use "

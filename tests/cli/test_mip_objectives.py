@@ -7,7 +7,7 @@ import pytest
 
 from bpe_bench import Split, write_table
 from bpe_bench.budget import parse_budget
-from bpe_bench.training.journal import Journal
+from bpe_bench.execution.journal import Journal
 
 TINY = "epochs=1,batch_size=32,learning_rate=0.1,layers=3,channels=4,image_size=8,data_fraction=0.2"
 REFERENCE = f"{TINY},".replace("epochs=1", "epochs=3").rstrip(",")

@@ -8,9 +8,9 @@ from bpe_bench_cli.search import search as command
 from scipy import stats
 
 from bpe_bench import write_table
+from bpe_bench.execution.journal import Journal
 from bpe_bench.search import read_traces
 from bpe_bench.spaces import get_space
-from bpe_bench.training.journal import Journal
 
 FIELDS = (
     "searcher", "space", "table", "dataset", "estimator", "budget", "repeats", "evaluations_mean",

@@ -116,7 +116,7 @@ def test_verify_goes_on_after_a_damaged_table(bpe_bench, tables_of):
 
 def test_verify_holds_a_registered_table_against_the_registry(bpe_bench, monkeypatch, tables_of):
     """A table that is whole in itself, but not the one that was registered."""
-    monkeypatch.setattr("bpe_bench.catalog.table_path", lambda _: tables_of / "no-costs.h5")
+    monkeypatch.setattr("bpe_bench.tables.catalog.table_path", lambda _: tables_of / "no-costs.h5")
     status, out, err = bpe_bench("tables", "verify", "darts-bpe")
     assert status == 2
     assert "no" in out.split()

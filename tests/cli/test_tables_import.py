@@ -11,8 +11,8 @@ import pytest
 from bpe_bench_cli.tables import import_
 
 from bpe_bench import Curves, Split, get_space
-from bpe_bench.importers import IMPORTERS
-from bpe_bench.storage import content_hash, read_table, verify_table, write_table
+from bpe_bench.tables.importers import IMPORTERS
+from bpe_bench.tables.storage import content_hash, read_table, verify_table, write_table
 
 HEADER = (
     "architecture,epochs,batch_size,learning_rate,layers,channels,image_size,epoch,split,correct,"
@@ -233,7 +233,7 @@ def test_fetch_refuses_in_a_line(fails, monkeypatch, registry, tmp_path):
 
 
 def test_list_says_where_a_table_is(as_json, bpe_bench, darts_bpe, monkeypatch, tmp_path):
-    from bpe_bench import catalog
+    from bpe_bench.tables import catalog
 
     shipped = catalog.entries()["darts-bpe"]
     made = {n: replace(shipped, name=n, file=f"{n}.h5") for n in ("fetched", "absent")}

@@ -6,7 +6,7 @@ import pytest
 from bpe_bench_cli.main import run
 
 from bpe_bench.spaces import get_space
-from bpe_bench.storage import read_table
+from bpe_bench.tables.storage import read_table
 
 CHEAP = "epochs=1,batch_size=64,learning_rate=0.05,layers=5,channels=2,image_size=8"
 FULL = "epochs=2,batch_size=64,learning_rate=0.05,layers=5,channels=4,image_size=8"

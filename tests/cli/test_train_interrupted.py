@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bpe_bench.training.journal import Journal
+from bpe_bench.execution.journal import Journal
 
 WORDS = [
     "train", "--space", "nas-bench-201", "--architectures", "sample:2", "--seed", "3",

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from bpe_bench.budget import BPE_1
-from bpe_bench.curves import Curves, Split
 from bpe_bench.estimators import Evaluation, TableEstimator
 from bpe_bench.search import SEARCHERS, attach_outcome, make_searcher, run_search
 from bpe_bench.spaces import SPACES, Architecture, get_space
 from bpe_bench.spaces.darts import cells_of
-from bpe_bench.table import Provenance, Setting, Table
+from bpe_bench.tables.curves import Curves, Split
+from bpe_bench.tables.table import Provenance, Setting, Table
 from bpe_bench.training import supernet
 
 EVALUATIONS = 30
@@ -78,7 +78,7 @@ def path(trace):
 @functools.cache
 def trained(space, order, seed, layers):
     """Train a supernet for real, once."""
-    from bpe_bench.training.data import load_images
+    from bpe_bench.training.images.data import load_images
 
     budget = SUPERNET.replace(layers=layers)
     return real_supernet(space, load_images(), budget, order=order, seed=seed)

@@ -9,7 +9,7 @@ import pytest
 
 from bpe_bench.budget import BPE_1
 from bpe_bench.spaces import Architecture, get_space
-from bpe_bench.table import MISSING, Curves, Provenance, Setting, Split, Table
+from bpe_bench.tables.table import MISSING, Curves, Provenance, Setting, Split, Table
 
 SPACE = get_space("nas-bench-201")
 SHORT = BPE_1.replace(epochs=12, layers=17, channels=16, image_size=32, data_fraction=0.5)

@@ -9,9 +9,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bpe_bench.curves import Split
+from bpe_bench.execution.journal import Journal
 from bpe_bench.spaces import get_space
-from bpe_bench.training.journal import Journal
+from bpe_bench.tables.curves import Split
 from bpe_bench.training.trial import EpochRecord, SplitResult
 
 MADE_ON = {"device": "abacus"}

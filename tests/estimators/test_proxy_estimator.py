@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bpe_bench.budget import BPE_1
-from bpe_bench.curves import Split
 from bpe_bench.errors import ExecutionError, JournalError
 from bpe_bench.estimators import Outcome, ProxyEstimator
 from bpe_bench.execution import inline, run_trial
+from bpe_bench.execution.journal import Journal
 from bpe_bench.search import (
     RandomSearch,
     RegularizedEvolution,
@@ -22,7 +22,7 @@ from bpe_bench.search import (
     summarise,
 )
 from bpe_bench.spaces import get_space
-from bpe_bench.training.journal import Journal
+from bpe_bench.tables.curves import Split
 from bpe_bench.training.trial import Trial
 
 SPACE = get_space("nas-bench-201")

@@ -19,8 +19,8 @@ from bpe_bench.errors import (
 from bpe_bench.estimators import TableEstimator
 from bpe_bench.search import RandomSearch, RegularizedEvolution, repeat_search, run_search
 from bpe_bench.spaces import Architecture
-from bpe_bench.storage import read_table, write_table
-from bpe_bench.table import Setting, Split
+from bpe_bench.tables.storage import read_table, write_table
+from bpe_bench.tables.table import Setting, Split
 
 VALIDATION, TEST = Split.VALIDATION, Split.TEST
 RNG = np.random.default_rng(0)

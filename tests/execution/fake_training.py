@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from bpe_bench.curves import Split
+from bpe_bench.tables.curves import Split
 from bpe_bench.training.trial import EpochRecord, SplitResult
 
 MADE_ON = {"device": "abacus", "python": "3"}

@@ -14,7 +14,7 @@ import pytest
 
 from bpe_bench.errors import ExecutionError, JournalError, SelectionError, UnknownNameError
 from bpe_bench.execution import EXECUTORS, get_executor, local, run_local
-from bpe_bench.training.journal import Journal
+from bpe_bench.execution.journal import Journal
 
 TASK = "fake_training:train"
 

@@ -10,7 +10,7 @@ from scipy.stats import qmc
 from sklearn.ensemble import RandomForestRegressor
 
 from bpe_bench.budget import encode
-from bpe_bench.correlation import correlate
+from bpe_bench.correlation.report import correlate
 from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.importance import Axis, Domain, FanovaImportance, fanova, functional_anova
 from bpe_bench.importance.models import Forest, fit_forest

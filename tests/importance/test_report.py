@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bpe_bench.budget import BPE_1
-from bpe_bench.correlation import correlate
+from bpe_bench.correlation.evidence import Evidence
+from bpe_bench.correlation.report import correlate
 from bpe_bench.errors import SelectionError, UnknownNameError
-from bpe_bench.evidence import Evidence
 from bpe_bench.importance import FanovaImportance, ImportanceReport, importance_report
 
 X = np.array(list(itertools.product([1.0, 2.0, 3.0], [0.0, 1.0], [5.0, 6.0])) * 3)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bpe_bench import BPE_1, BudgetSpace
-from bpe_bench.correlation import BudgetRow
+from bpe_bench.correlation.evidence import Evidence
+from bpe_bench.correlation.prediction import CostModel
+from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.errors import SelectionError, UnknownNameError
-from bpe_bench.evidence import Evidence
-from bpe_bench.prediction import CostModel
 from bpe_bench.pruning import Pruning, Rules, prune
 from bpe_bench.pruning.rounds import separated, share_least
 

@@ -10,14 +10,14 @@ from scipy import stats
 
 from bpe_bench import BudgetSpace, Curves, get_space
 from bpe_bench.budget import parse_budget
-from bpe_bench.correlation import BudgetRow
-from bpe_bench.curves import Split
+from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.errors import JournalError, MissingReferenceError, RankingError, SelectionError
 from bpe_bench.execution import Progress
+from bpe_bench.execution.journal import Journal
 from bpe_bench.pruning import Rules, prune
 from bpe_bench.pruning.trained import Trained, Workplace
-from bpe_bench.training.journal import Journal
-from bpe_bench.training.network import flops_of
+from bpe_bench.tables.curves import Split
+from bpe_bench.training.networks.network import flops_of
 from bpe_bench.training.trial import EpochRecord, SplitResult, Trial
 
 BASE = parse_budget(

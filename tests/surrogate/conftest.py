@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bpe_bench.curves import Curves
 from bpe_bench.surrogate import Question, fit_surrogate
-from bpe_bench.table import Split
+from bpe_bench.tables.curves import Curves
+from bpe_bench.tables.table import Split
 
 
 @pytest.fixture(scope="session")

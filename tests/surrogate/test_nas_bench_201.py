@@ -11,7 +11,7 @@ from bpe_bench_tables.build import nas_bench_201
 from scipy.stats import kendalltau
 
 from bpe_bench.surrogate import Question, fit_surrogate
-from bpe_bench.table import Split
+from bpe_bench.tables.table import Split
 
 FULL, SHORT = "cifar10-valid-200", "cifar10-valid-12"
 

@@ -19,7 +19,7 @@ from bpe_bench.errors import (
     SourceFileError,
 )
 from bpe_bench.training import _image_cache, _image_sources
-from bpe_bench.training.data import (
+from bpe_bench.training.images.data import (
     ImageData,
     Images,
     load_images,
@@ -250,7 +250,7 @@ def test_parquet(load, tmp_path, below):
 
 
 def test_names_tell_lossy_images_from_others(load, tmp_path, monkeypatch):
-    monkeypatch.setattr("bpe_bench.training.data._WHOLE_CIFAR_10", (20, 10, 10, (3, 32, 32)))
+    monkeypatch.setattr("bpe_bench.training.images.data._WHOLE_CIFAR_10", (20, 10, 10, (3, 32, 32)))
     parts = {"train": made_up(20), "test": made_up(10, 1)}
     assert load(parquet(tmp_path / "png", parts)).name == "cifar10"
     assert load(parquet(tmp_path / "jpeg", parts, "JPEG")).name == "cifar10-jpeg"

@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 
 from bpe_bench.budget import BPE_1, BPE_2, DARTS_FULL  # noqa: E402
 from bpe_bench.errors import GenotypeError, TrainingError, UnknownNameError  # noqa: E402
-from bpe_bench.importers import get_importer  # noqa: E402
 from bpe_bench.spaces import Architecture, get_space  # noqa: E402
 from bpe_bench.spaces.darts import from_cells  # noqa: E402
-from bpe_bench.training.network import (  # noqa: E402
+from bpe_bench.tables.importers import get_importer  # noqa: E402
+from bpe_bench.training.networks.network import (  # noqa: E402
     build_network,
     count_flops,
     count_parameters,

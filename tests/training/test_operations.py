@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from bpe_bench.spaces import darts, nas_bench_201  # noqa: E402
-from bpe_bench.training.operations import (  # noqa: E402
+from bpe_bench.training.networks.operations import (  # noqa: E402
     DARTS_OPERATIONS,
     NAS_BENCH_201_OPERATIONS,
     FactorizedReduction,

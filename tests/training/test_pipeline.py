@@ -9,10 +9,10 @@ from torch.nn import functional  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from bpe_bench.budget import BPE_1  # noqa: E402
-from bpe_bench.curves import Split  # noqa: E402
 from bpe_bench.errors import SelectionError, TrainingError  # noqa: E402
+from bpe_bench.tables.curves import Split  # noqa: E402
 from bpe_bench.training import pipeline as module  # noqa: E402
-from bpe_bench.training.data import (  # noqa: E402
+from bpe_bench.training.images.data import (  # noqa: E402
     ImageData,
     Images,
     load_images,

@@ -15,15 +15,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bpe_bench.budget import Budget  # noqa: E402
-from bpe_bench.curves import Split  # noqa: E402
 from bpe_bench.errors import TrainingError, UnknownNameError  # noqa: E402
 from bpe_bench.spaces import Architecture, get_space  # noqa: E402
 from bpe_bench.spaces.darts import NODES, cells_of, edge_index, from_cells  # noqa: E402
 from bpe_bench.spaces.nas_bench_201 import EDGES  # noqa: E402
+from bpe_bench.tables.curves import Split  # noqa: E402
 from bpe_bench.training import _architect  # noqa: E402
 from bpe_bench.training import supernet as module  # noqa: E402
-from bpe_bench.training.data import ImageData, Images, load_images  # noqa: E402
-from bpe_bench.training.network import build_network  # noqa: E402
+from bpe_bench.training.images.data import ImageData, Images, load_images  # noqa: E402
+from bpe_bench.training.networks.network import build_network  # noqa: E402
 from bpe_bench.training.pipeline import Pipeline  # noqa: E402
 from bpe_bench.training.supernet import (  # noqa: E402
     CANDIDATES,

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from bpe_bench.budget import Budget
-from bpe_bench.curves import Split
 from bpe_bench.errors import TrainingError
 from bpe_bench.spaces import get_space
+from bpe_bench.tables.curves import Split
 from bpe_bench.training import trainer as trainer_module
-from bpe_bench.training.data import load_images
+from bpe_bench.training.images.data import load_images
 from bpe_bench.training.trainer import Trainer, learning_rate
 from bpe_bench.training.trial import EpochRecord, Recipe, Trial
 

@@ -1,0 +1,146 @@
+"""Settings that nobody trained: what their correlation and cost would probably be."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..budget import Budget, BudgetSpace, encode
+from ..errors import SelectionError
+from ..importance import fit_forest
+from ..inference import FloatArray
+from .evidence import Evidence
+from .report import BudgetRow
+
+_MOST_PREDICTED = 4096
+"""Settings of a space that are looked at; of a larger space, a random sample."""
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Log-linear regression of seconds on the hyper-parameters and the device.
+
+    log seconds = b₀ + Σ b_j log(value_j) + indicators: cost grows by a power of
+    epochs, layers, channels, ..., all else being equal, which a mean over
+    settings that differ in everything would not show.
+    """
+
+    coefficients: FloatArray
+    device: str
+    """The device that predictions are for: the one most settings were measured on."""
+    error: float
+    """Root mean square of the leave-one-out residuals of log seconds."""
+
+    @classmethod
+    def fit(cls, rows: Sequence[BudgetRow]) -> CostModel:
+        """Fit the settings of known cost.
+
+        Raises
+        ------
+        SelectionError
+            If no setting has a cost.
+        """
+        known = [row for row in rows if math.isfinite(row.cost_seconds)]
+        if not known:
+            raise SelectionError(
+                "pruning pins hyper-parameters at their cheapest value, but the table records no "
+                "cost; add seconds to its settings"
+            )
+        usual = Counter(row.device for row in known).most_common(1)[0][0]
+        other = np.array([[float(row.device != usual)] for row in known])
+        design = np.hstack([_cost_terms([row.budget for row in known]), other])
+        target = np.log([row.cost_seconds for row in known])
+        inverse = np.linalg.pinv(design)
+        coefficients = inverse @ target
+        leverage = np.clip(np.einsum("ij,ji->i", design, inverse), 0.0, 0.99)
+        residuals = (target - design @ coefficients) / (1 - leverage)
+        return cls(coefficients[:-1], usual, float(np.sqrt(np.mean(residuals**2))))
+
+    def seconds(self, budgets: Sequence[Budget]) -> FloatArray:
+        """Return predicted seconds per network on `device`, shape (B,)."""
+        predicted: FloatArray = np.exp(_cost_terms(budgets) @ self.coefficients)
+        return predicted
+
+
+def _cost_terms(budgets: Sequence[Budget]) -> FloatArray:
+    """Return the columns of the regression, (B, 8).
+
+    Learning rate, its schedule and cutout are left out: they change no
+    arithmetic, so whatever they seem to cost is noise.
+    """
+    numbers = ("epochs", "batch_size", "layers", "channels", "image_size", "data_fraction")
+    terms = [
+        np.ones(len(budgets)),
+        *np.log(encode(budgets, numbers)).T,
+        *encode(budgets, ("precision",)).T,
+    ]
+    return np.column_stack(terms)
+
+
+def predict(
+    evidence: Evidence,
+    costs: CostModel,
+    space: BudgetSpace,
+    known: set[Budget],
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 50,
+) -> tuple[list[BudgetRow], float]:
+    """Predict the correlation of the settings of a space that were not evaluated.
+
+    Forests fitted to resampled settings; each setting's out-of-bag prediction
+    gives a residual, and their quantile the interval (jackknife+ after
+    bootstrap: Kim, Xu, Barber, NeurIPS 2020, in its symmetric form).
+
+    Returns
+    -------
+    rows
+        In the shape of observed ones, with costs from the cost model.
+    error
+        Standard deviation of the out-of-bag residuals.
+    """
+    wanted = [b for b in space if b not in known and evidence.allows(b)]
+    if not wanted:
+        return [], 0.0
+    if len(wanted) > _MOST_PREDICTED:
+        chosen = rng.choice(len(wanted), _MOST_PREDICTED, replace=False)
+        wanted = [wanted[place] for place in sorted(chosen)]
+    names = evidence.varied
+    x, asked = encode(evidence.budgets, names), encode(wanted, names)
+    y = evidence.correlations
+    answers = np.zeros(len(wanted))
+    out, times = np.zeros(len(x)), np.zeros(len(x))
+    for _ in range(resamples):
+        chosen = rng.integers(len(x), size=len(x))
+        model = fit_forest(x[chosen], y[chosen], rng, trees=5)
+        answers += model.predict(asked) / resamples
+        unseen = ~np.isin(np.arange(len(x)), chosen)
+        out[unseen] += model.predict(x[unseen])
+        times[unseen] += 1
+    judged = times > 0
+    residuals = np.abs(out[judged] / times[judged] - y[judged])
+    level = min(1.0, math.ceil((residuals.size + 1) * confidence) / residuals.size)
+    half = float(np.quantile(residuals, level))
+    seconds = costs.seconds(wanted)
+    rows = [
+        BudgetRow.untrained(
+            _describe(budget, space),
+            budget,
+            correlation=float(value),
+            low=max(-1.0, float(value) - half),
+            high=min(1.0, float(value) + half),
+            cost_seconds=float(cost),
+            device=costs.device,
+        )
+        for budget, value, cost in zip(wanted, answers, seconds, strict=True)
+    ]
+    return rows, float(np.sqrt(np.mean(residuals**2)))
+
+
+def _describe(budget: Budget, space: BudgetSpace) -> str:
+    return ",".join(f"{name}={getattr(budget, name)}" for name in space.free) or "pinned"

@@ -1,0 +1,270 @@
+"""A journal of trainings as a table: what `bpe-bench train` has made.
+
+Every budget on a data set is a setting, under the protocol, recipe and version of
+the training code that it was run with. Trainings that diverged are missing where
+they had ended, and those that failed or are not finished are missing altogether.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ..budget import DARTS_FULL, HYPER_PARAMETERS, NAMED_BUDGETS, Budget
+from ..errors import JournalError, SourceFileError
+from ..spaces import Architecture
+from ..tables.curves import MISSING, Curves, FloatArray, Split
+from ..tables.importers import Progress
+from ..tables.table import Provenance, Setting, Table
+from ..training.trial import EpochRecord, Protocol, Recipe, State
+from .journal import Entry, Journal
+
+_FULL_TRAINING: Mapping[str, Budget] = {"darts": DARTS_FULL}
+"""By space, the budget that is full training."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a network was trained: what fixes a setting."""
+
+    budget: Budget
+    dataset: str
+    protocol: Protocol
+    recipe: Recipe
+    code_version: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> _Way:
+        trial = entry.trial
+        return cls(trial.budget, trial.dataset, trial.protocol, trial.recipe, trial.code_version)
+
+
+def read(source: Path, progress: Progress, only: Collection[str] | None = None) -> Table:
+    """Read the finished trainings of a journal.
+
+    Parameters
+    ----------
+    source
+        The store of ``bpe-bench train``; it may be in use.
+    progress
+        Called with the share that is done.
+    only
+        Identities of the trials to read; all by default.
+
+    Raises
+    ------
+    SourceFileError
+        If it is no journal, holds nothing finished, or trainings of several spaces.
+    """
+    try:
+        with Journal(source, read_only=True) as journal:
+            counts = journal.counts()
+            entries = list(_shown(journal, counts["done"] + counts["diverged"], progress, only))
+    except JournalError as error:
+        raise SourceFileError(str(error)) from error
+    if not any(entry.state == "done" for entry in entries):
+        found = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no trials"
+        raise SourceFileError(
+            f"the journal {source} has no finished trainings: {found}; "
+            f"`bpe-bench train --store {source}` goes on with what is planned"
+        )
+    spaces = sorted({entry.trial.architecture.space for entry in entries})
+    if len(spaces) > 1:
+        raise SourceFileError(
+            f"the journal {source} has trainings of several spaces, {' and '.join(spaces)}; a "
+            "table holds one, so keep a journal for each"
+        )
+    ways: dict[_Way, list[Entry]] = {}
+    for entry in entries:
+        ways.setdefault(_Way.of(entry), []).append(entry)
+    table = _table(source, spaces[0], ways, _left_out(counts))
+    progress(1.0)
+    return table
+
+
+def _shown(
+    journal: Journal, number: int, progress: Progress, only: Collection[str] | None
+) -> Iterator[Entry]:
+    for place, entry in enumerate(journal.entries(["done", "diverged"])):
+        # One that diverged in its first epoch has nothing to show.
+        if _records(entry) and (only is None or entry.trial.id in only):
+            yield entry
+        progress(min(0.9, 0.9 * (place + 1) / max(number, 1)))
+
+
+def _records(entry: Entry) -> Sequence[EpochRecord]:
+    """Return the epochs in which the training was sound."""
+    return [record for record in entry.records if record.finite]
+
+
+def _left_out(counts: Mapping[State, int]) -> list[str]:
+    waiting = counts["planned"] + counts["running"]
+    caveats = []
+    if counts["failed"]:
+        caveats.append(f"{counts['failed']} trainings of the journal failed and are missing.")
+    if waiting:
+        caveats.append(f"{waiting} trainings of the journal were not finished and are missing.")
+    return caveats
+
+
+def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: list[str]) -> Table:
+    entries = [entry for own in ways.values() for entry in own]
+    places: dict[Architecture, int] = {}
+    for entry in entries:
+        places.setdefault(entry.trial.architecture, len(places))
+    labels = _labels(list(ways))
+    settings: list[Setting] = []
+    references: dict[str, str] = {}
+    measures: dict[tuple[str, str], FloatArray] = {}
+    curves: dict[tuple[str, Split], Curves] = {}
+    for way, label in zip(ways, labels, strict=True):
+        own = ways[way]
+        seconds, device = _seconds(own, places, label, caveats)
+        mean = math.nan if np.isnan(seconds).all() else float(np.nanmean(seconds))
+        settings.append(Setting(label, way.budget, way.dataset, mean, device))
+        measures[label, "seconds"] = seconds
+        curves.update(_curves(source, own, places, label))
+        if way.budget == _FULL_TRAINING.get(space):
+            references.setdefault(way.dataset, label)
+        if diverged := sum(entry.state == "diverged" for entry in own):
+            caveats.append(
+                f"{diverged} trainings under {label} diverged: they have the epochs before, and "
+                "are missing at the last."
+            )
+    caveats += _differences(list(ways), labels)
+    return Table(
+        space=space,
+        dataset=next(iter(references), settings[0].dataset),
+        architectures=tuple(places),
+        settings=tuple(settings),
+        curves=curves,
+        references=tuple(references.values()),
+        provenance=Provenance(
+            source=f"trained with bpe-bench (journal {source.name}); {_versions(entries)}",
+            licence="not stated; own trainings",
+            citation="none",
+            builder="bpe_bench.execution.journal_table",
+            builder_version=version("bpe-bench"),
+        ),
+        caveats=tuple(caveats),
+        measures={key: values for key, values in measures.items() if np.isfinite(values).any()},
+    )
+
+
+def _labels(ways: Sequence[_Way]) -> list[str]:
+    """Return a short name per setting: a published budget's, or what sets it apart."""
+    published = {budget: name for name, budget in NAMED_BUDGETS.items()}
+    published[DARTS_FULL] = "full"
+    others = [way.budget for way in ways if way.budget not in published]
+    changed = [name for name in HYPER_PARAMETERS if len({getattr(b, name) for b in others}) > 1]
+    several = len({way.dataset for way in ways}) > 1
+    labels: list[str] = []
+    for way in ways:
+        if way.budget in published:
+            parts = [published[way.budget], *([way.dataset] if several else [])]
+        else:
+            values = (f"{name}-{getattr(way.budget, name)}" for name in changed)
+            parts = [way.dataset, *values]
+        parts += ["paper"] if way.protocol == "paper" else []
+        stem = label = _allowed("-".join(parts))
+        number = 1
+        while label in labels:
+            number += 1
+            label = f"{stem}-{number}"
+        labels.append(label)
+    return labels
+
+
+def _allowed(text: str) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)
+    return kept.lstrip("._-") or "training"
+
+
+def _differences(ways: Sequence[_Way], labels: Sequence[str]) -> list[str]:
+    """Say what label and budget do not: protocol, and recipe and code version where they differ."""
+    caveats = []
+    if paper := [n for w, n in zip(ways, labels, strict=True) if w.protocol == "paper"]:
+        caveats.append(
+            f"Trained on all training images, without a validation split: {', '.join(paper)}."
+        )
+    for name in ("code_version", *(f.name for f in dataclasses.fields(Recipe))):
+        values = [str(getattr(w, name, getattr(w.recipe, name, ""))) for w in ways]
+        if len(set(values)) > 1:
+            each = (f"{v} for {n}" for v, n in zip(values, labels, strict=True))
+            caveats.append(f"The settings differ in {name}: {', '.join(each)}.")
+    return caveats
+
+
+def _seconds(
+    entries: Sequence[Entry], places: Mapping[Architecture, int], label: str, caveats: list[str]
+) -> tuple[FloatArray, str]:
+    """Return mean seconds by network (A,), and the device; of several, the most used."""
+    done = [entry for entry in entries if entry.state == "done"]
+    devices = Counter(_device(entry) for entry in done)
+    device = devices.most_common(1)[0][0] if devices else ""
+    total, number = np.zeros(len(places)), np.zeros(len(places))
+    for entry in done:
+        if _device(entry) == device:
+            place = places[entry.trial.architecture]
+            total[place] += sum(record.seconds for record in entry.records)
+            number[place] += 1
+    if len(devices) > 1:
+        caveats.append(
+            f"{len(done) - devices[device]} of {len(done)} trainings under {label} were made on "
+            f"another device than {device or 'an unknown one'}; their seconds are left out."
+        )
+    with np.errstate(invalid="ignore"):
+        seconds = np.where((number > 0) & (total > 0), total / np.maximum(number, 1), math.nan)
+    return seconds, device
+
+
+def _device(entry: Entry) -> str:
+    """Return the device of a training; those of one that went on elsewhere, joined."""
+    return " and ".join(dict.fromkeys(made.get("device", "") for made in entry.made_on))
+
+
+def _versions(entries: Sequence[Entry]) -> str:
+    """Return what the trainings were made with: every value that was recorded."""
+    found: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for made in entry.made_on:
+            for name, value in made.items():
+                found.setdefault(name, {})[value] = None
+    texts = [f"{name}: {' or '.join(values)}" for name, values in found.items()]
+    return "; ".join(texts) or "device and versions not recorded"
+
+
+def _curves(
+    source: Path, entries: Sequence[Entry], places: Mapping[Architecture, int], label: str
+) -> dict[tuple[str, Split], Curves]:
+    seeds = sorted({entry.trial.seed for entry in entries})
+    epochs = sorted({record.epoch for entry in entries for record in _records(entry)})
+    seed_places = {seed: place for place, seed in enumerate(seeds)}
+    counts: dict[Split, np.ndarray[tuple[int, ...], np.dtype[np.int32]]] = {}
+    sizes: dict[Split, int] = {}
+    for entry in entries:
+        seed, network = seed_places[entry.trial.seed], places[entry.trial.architecture]
+        for record in _records(entry):
+            for split, result in record.results.items():
+                if sizes.setdefault(split, result.size) != result.size:
+                    raise SourceFileError(
+                        f"{source}: the {split} split of {label!r} has {result.size} images in "
+                        f"trial {entry.trial.id[:12]}, {sizes[split]} in others: they were trained "
+                        "on different data under one name"
+                    )
+                if split not in counts:
+                    shape = (len(seeds), len(epochs), len(places))
+                    counts[split] = np.full(shape, MISSING, dtype=np.int32)
+                counts[split][seed, record.epoch - 1, network] = result.correct
+    # Epochs are recorded without gaps, from the first on, so an epoch's place is its number.
+    return {
+        (label, split): Curves(values, sizes[split], np.array(epochs), np.array(seeds))
+        for split, values in counts.items()
+    }

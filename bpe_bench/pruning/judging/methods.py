@@ -1,0 +1,193 @@
+"""Ways of finding a good setting, by name: the simple ones are here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Protocol
+
+from ...correlation.evidence import covering
+from ...errors import OptionalDependencyError, SelectionError, unknown_name
+from ...importance import ESTIMATORS
+from .mip import MinimumImportancePruning
+from .tpe import Tpe
+from .trial import Trial
+
+
+class Method(Protocol):
+    """Decides which settings to evaluate, in which order."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a few words."""
+
+    @property
+    def draws(self) -> int:
+        """Runs per repeat, whose mean counts: more than 1 where a run is cheap and random."""
+
+    def run(self, trial: Trial) -> None:
+        """Evaluate settings until all were, or `OutOfHours` ends it.
+
+        It must not look at the pool's own correlations; all randomness comes from ``trial.rng``.
+        """
+
+
+@dataclass(frozen=True)
+class RandomSampling:
+    """Settings in random order."""
+
+    name: str = "random"
+    summary: str = "settings in random order"
+    draws: int = 20
+
+    def run(self, trial: Trial) -> None:
+        """Evaluate every setting."""
+        for place in trial.rng.permutation(len(trial.pool.rows)):
+            trial.evaluate(int(place))
+
+
+@dataclass(frozen=True)
+class CheapestFirst:
+    """Settings in the order of their cost."""
+
+    name: str = "cheapest-first"
+    summary: str = "all settings, cheapest first"
+    draws: int = 1
+
+    def run(self, trial: Trial) -> None:
+        """Evaluate every setting."""
+        for place in trial.pool.by_cost:
+            trial.evaluate(place)
+
+
+@dataclass(frozen=True)
+class CoveringDesign:
+    """The design that pruning starts with (`covering`), and no pruning.
+
+    What minimum importance pruning does without importances: the settings that show most values
+    per second, then the cheapest.
+    """
+
+    name: str = "covering"
+    summary: str = "the covering design that pruning starts with, then cheapest first"
+    draws: int = 1
+
+    def run(self, trial: Trial) -> None:
+        """Evaluate every setting."""
+        rows = trial.pool.unseen.rows
+        places = {row.label: place for place, row in enumerate(rows)}
+        for row in covering(rows, (), len(rows)):
+            trial.evaluate(places[row.label])
+
+
+@dataclass(frozen=True)
+class SuccessiveHalving:
+    """Many settings on few architectures; the better half goes on with twice as many.
+
+    Jamieson & Talwalkar (AISTATS 2016), with architectures as the resource. The first
+    round takes the cheapest first, later ones the best first. When the last round is done,
+    settings that were dropped are trained on the whole half, the last dropped first.
+    """
+
+    fewest: int = 6
+    """Architectures of the first round, at least."""
+    name: str = "halving"
+    summary: str = "successive halving over architectures"
+    draws: int = 1
+
+    def run(self, trial: Trial) -> None:
+        """Evaluate every setting, the promising ones on more architectures first."""
+        left = list(trial.pool.by_cost)
+        dropped: list[int] = []
+        for architectures in self.rounds(trial.pool.choosing):
+            scores = {p: trial.evaluate(p, architectures).correlation for p in left}
+            left.sort(key=lambda p: -scores[p] if math.isfinite(scores[p]) else math.inf)
+            keep = math.ceil(len(left) / 2)
+            dropped = left[keep:] + dropped
+            left = left[:keep]
+        for place in dropped:
+            trial.evaluate(place)
+
+    def rounds(self, half: int) -> list[int]:
+        """Return the architectures of each round, the last with the whole half.
+
+        Examples
+        --------
+        >>> SuccessiveHalving().rounds(50)
+        [7, 13, 25, 50]
+        """
+        sizes = [half]
+        while math.ceil(sizes[0] / 2) >= self.fewest:
+            sizes.insert(0, math.ceil(sizes[0] / 2))
+        return sizes
+
+
+SIMPLE = ("random", "cheapest-first", "covering", "halving", "tpe")
+"""The methods that minimum importance pruning is compared with."""
+MIP = tuple(f"mip-{name}" for name in ESTIMATORS)
+"""Minimum importance pruning by each estimator of importance."""
+METHODS: tuple[str, ...] = (*MIP, *SIMPLE)
+"""All methods by name; ``mip`` stands for all of `MIP`."""
+_NEED_OPTUNA = ("mip-ped-anova", "tpe")
+
+
+def make_methods(
+    names: Sequence[str] = (), *, keep: int = 2, initial: int = 12, per_round: int = 4
+) -> tuple[list[Method], list[str]]:
+    """Return methods by name, and what to say of those that are left out.
+
+    Parameters
+    ----------
+    names
+        Of `METHODS`, or ``mip``; by default all that can be run here.
+    keep, initial, per_round
+        Of minimum importance pruning (`bpe_bench.pruning.Rules`).
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that does not exist.
+    OptionalDependencyError
+        For a method that needs Optuna where it is not installed, if it was asked for.
+    SelectionError
+        For a rule of pruning that cannot be, or a single method.
+    """
+    wanted = list(dict.fromkeys(n for name in names for n in (MIP if name == "mip" else (name,))))
+    for name in wanted:
+        if name not in METHODS:
+            raise unknown_name("method", name, ("mip", *METHODS))
+    absent = [] if find_spec("optuna") else list(_NEED_OPTUNA)
+    asked = [name for name in absent if name in names]
+    if asked:
+        raise OptionalDependencyError(
+            f"{asked[0]} needs Optuna, which is not installed; pip install 'bpe-bench[optuna]', or "
+            "leave it out of --methods"
+        )
+    chosen = [name for name in wanted or METHODS if name not in absent]
+    if len(chosen) < 2:
+        raise SelectionError(
+            f"at least 2 methods are compared, found {', '.join(chosen) or 'none'}; there are: "
+            f"{', '.join(METHODS)}"
+        )
+    left_out = [name for name in wanted or METHODS if name in absent]
+    notes = [f"left out, as Optuna is not installed: {', '.join(left_out)}"] if left_out else []
+    return [_make(name, keep, initial, per_round) for name in chosen], notes
+
+
+def _make(name: str, keep: int, initial: int, per_round: int) -> Method:
+    if name.startswith("mip-"):
+        return MinimumImportancePruning(name.removeprefix("mip-"), keep, initial, per_round)
+    simple: dict[str, Method] = {
+        "random": RandomSampling(),
+        "cheapest-first": CheapestFirst(),
+        "covering": CoveringDesign(),
+        "halving": SuccessiveHalving(),
+        "tpe": Tpe(),
+    }
+    return simple[name]

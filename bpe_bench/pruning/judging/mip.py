@@ -1,0 +1,158 @@
+"""Minimum importance pruning as one of the methods, behind a thin adapter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...budget import Budget, BudgetSpace, Value
+from ...correlation.evidence import Evidence
+from ...correlation.prediction import CostModel
+from ...correlation.report import BudgetRow
+from ...inference import FloatArray
+from .. import ObjectiveKind, Pruning, Rules
+from .trial import Trial
+
+RESAMPLES = 4
+"""Draws behind each importance: the mean over them decides, and no interval is looked at."""
+
+
+@dataclass(frozen=True)
+class MinimumImportancePruning:
+    """Prune the least important group at its cheapest value, sample what is left, repeat.
+
+    Sequential evidence, pruning also what the data do not separate: a method that may
+    abstain does not use its hours. Once ``keep`` groups are left, the rest of the remaining
+    space is evaluated, cheapest first; when that is used up, the last pruning is undone, then
+    the one before, until the pool is used up.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown importance estimator.
+    SelectionError
+        For a rule that cannot be.
+    """
+
+    importance: str = "forest"
+    """A key of `bpe_bench.importance.ESTIMATORS`."""
+    keep: int = 2
+    """Groups at which pruning stops."""
+    initial: int = 12
+    per_round: int = 4
+    """Settings to start with and to add per round."""
+    resamples: int = RESAMPLES
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        self._rules()  # refuses what cannot be
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return f"mip-{self.importance}"
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a few words."""
+        return f"minimum importance pruning by {self.importance}"
+
+    def run(self, trial: Trial) -> None:
+        """Evaluate every setting, those of the pruned space first."""
+        pruning = Pruning(_Asked(trial), self._rules(), trial.rng)
+        with suppress(_UsedUp):
+            pruning.run()
+        pins = [dict(done.pinned_to) for done in pruning.rounds if done.pruned]
+        while True:
+            pinned = {name: value for pin in pins for name, value in pin.items()}
+            for place in trial.pool.by_cost:
+                if _allows(trial.pool.rows[place], pinned):
+                    trial.evaluate(place)
+            if not pins:
+                return
+            pins.pop()
+
+    def _rules(self) -> Rules:
+        return Rules(
+            importance=self.importance,
+            keep=self.keep,
+            initial=self.initial,
+            per_round=self.per_round,
+            resamples=self.resamples,
+            force=True,
+        )
+
+
+class _UsedUp(Exception):
+    """The remaining space has no setting left: to prune it further changes nothing."""
+
+
+@dataclass
+class _Asked:
+    """The objective of a pruning whose settings are those of a trial."""
+
+    trial: Trial
+    gives_up: bool = True
+    """Whether to end the pruning when the remaining space is used up."""
+    notes: tuple[str, ...] = ()
+    kind: ObjectiveKind = "replay"
+    predicts_beyond: bool = False
+    stopped: str = ""
+    known: Evidence = field(default_factory=lambda: Evidence(()))
+
+    @property
+    def space(self) -> str:
+        return self.trial.pool.space
+
+    @property
+    def name(self) -> str:
+        return self.trial.pool.name
+
+    @property
+    def statistic(self) -> str:
+        return self.trial.pool.statistic
+
+    @property
+    def pool(self) -> Evidence:
+        return self.trial.pool.unseen
+
+    @property
+    def precedents(self) -> Sequence[Budget]:
+        return self.pool.budgets
+
+    @property
+    def costs(self) -> CostModel:
+        return self.trial.pool.costs
+
+    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+        if not rows and self.gives_up:
+            raise _UsedUp
+        places = {row.label: place for place, row in enumerate(self.trial.pool.rows)}
+        estimates = [self.trial.evaluate(places[row.label]) for row in rows]
+        found = [
+            replace(row, correlation=e.correlation, estimate=e, n_architectures=e.n)
+            for row, e in zip(rows, estimates, strict=True)
+            if math.isfinite(e.correlation)
+        ]
+        self.known = Evidence((*self.known.rows, *found))
+        return found
+
+    def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
+        return evidence.draw(resamples, rng)
+
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+        return self.known.rows
+
+    def hours(self, rows: Sequence[BudgetRow]) -> float:
+        return sum(row.cost_seconds for row in rows) * self.trial.pool.choosing / 3600
+
+    def halves(self, rng: np.random.Generator) -> None:
+        return None
+
+
+def _allows(row: BudgetRow, pinned: dict[str, Value]) -> bool:
+    return all(getattr(row.budget, name) == value for name, value in pinned.items())

@@ -1,0 +1,236 @@
+"""Settings to choose among, and the halves of the architectures that choices are judged by."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ...correlation.evidence import Evidence
+from ...correlation.holdout import correlations
+from ...correlation.prediction import CostModel
+from ...correlation.report import BudgetRow, correlate
+from ...errors import ConstantInputWarning, SelectionError
+from ...inference import Estimate, FloatArray, correlation
+from ...tables.table import Split, Table
+from ..objective import accuracies_of, usable_row
+
+FEWEST_SETTINGS = 4
+"""With fewer there is nothing to search among."""
+FEWEST_ARCHITECTURES = 8
+"""Four in each half: fewer do not rank."""
+_FEWEST_RANKED = 3
+
+IntArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Settings that every method chooses among, with what each gave for every architecture."""
+
+    name: str
+    """What the table is called."""
+    space: str
+    dataset: str
+    statistic: str
+    """A key of `bpe_bench.ranking.STATISTICS`."""
+    rows: tuple[BudgetRow, ...]
+    """The S settings, with their correlations over all architectures and seconds per network."""
+    truth: FloatArray
+    """Accuracy of full training, shape (A,), finite."""
+    accuracies: FloatArray
+    """Shape (A, S), NaN where missing."""
+    notes: tuple[str, ...] = ()
+    """What limits any conclusion, a sentence each."""
+
+    @classmethod
+    def of(
+        cls,
+        table: Table,
+        *,
+        name: str = "",
+        statistic: str = "spearman",
+        split: Split | None = None,
+        labels: Sequence[str] | None = None,
+        max_cost_hours: float | None = None,
+    ) -> Pool:
+        """Return the settings of a table that have a correlation and a cost.
+
+        Parameters
+        ----------
+        table
+            Finished trainings, with costs and a reference.
+        name
+            What to call the table.
+        statistic, split, labels
+            As for `bpe_bench.correlation.report.correlate`.
+        max_cost_hours
+            What a setting may cost at most, in device hours per network.
+
+        Raises
+        ------
+        SelectionError
+            For an allowance that is not above 0, for fewer than 4 settings, and for fewer
+            than 8 architectures with full training.
+        """
+        most = _checked(max_cost_hours)
+        report = correlate(
+            table, name=name, statistic=statistic, split=split, labels=labels, epochs="last",
+            top_k=1,
+        )  # fmt: skip
+        known = [row for row in report.rows if usable_row(row)]
+        rows = tuple(row for row in known if row.cost_seconds <= most)
+        if len(rows) < FEWEST_SETTINGS:
+            raise SelectionError(
+                f"judging needs at least {FEWEST_SETTINGS} settings with a correlation and a cost, "
+                f"found {len(rows)}{_within(max_cost_hours, known)}; widen the selection or use a "
+                "larger table"
+            )
+        chosen = Split(report.split)
+        truth = table.accuracy(report.reference, chosen)
+        trained = np.isfinite(truth)
+        pool = cls(
+            name, table.space, report.dataset, statistic, rows, truth[trained],
+            accuracies_of(table, rows, chosen)[trained], _limits(rows, table.caveats),
+        )  # fmt: skip
+        pool.check_architectures()
+        return pool
+
+    def check_architectures(self) -> None:
+        """Raise `SelectionError` if there are too few architectures to deal into halves."""
+        if len(self.truth) < FEWEST_ARCHITECTURES:
+            raise SelectionError(
+                f"halves need at least {FEWEST_ARCHITECTURES} architectures with full training, "
+                f"found {len(self.truth)}; use a larger table"
+            )
+
+    @cached_property
+    def seconds(self) -> FloatArray:
+        """Device seconds per network, shape (S,)."""
+        return np.array([row.cost_seconds for row in self.rows])
+
+    @cached_property
+    def by_cost(self) -> list[int]:
+        """Places of the settings, cheapest first."""
+        return [int(place) for place in np.argsort(self.seconds, kind="stable")]
+
+    @cached_property
+    def best(self) -> int:
+        """The place of the setting that all architectures say is best; of equals the cheaper."""
+        return max(self.by_cost, key=lambda place: self.rows[place].correlation)
+
+    @cached_property
+    def costs(self) -> CostModel:
+        """What hyper-parameters cost, all else being equal."""
+        return CostModel.fit(self.rows)
+
+    @cached_property
+    def unseen(self) -> Evidence:
+        """The settings as a method sees them first: with costs and without correlations."""
+        return _Unseen(
+            tuple(
+                BudgetRow.untrained(
+                    row.label, row.budget, cost_seconds=row.cost_seconds, device=row.device
+                )
+                for row in self.rows
+            )
+        )
+
+    @property
+    def choosing(self) -> int:
+        """Architectures of the half that choices are made by."""
+        return len(self.truth) // 2
+
+    @property
+    def hours(self) -> float:
+        """Device hours of evaluating every setting on a choosing half."""
+        return float(self.seconds.sum()) * self.choosing / 3600
+
+
+@dataclass(frozen=True)
+class _Unseen(Evidence):
+    """Which hyper-parameters move together is asked for again and again, so it is kept."""
+
+    _kept: dict[tuple[str, ...], list[tuple[str, ...]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return the hyper-parameters, those that move together joined."""
+        key = tuple(names)
+        if key not in self._kept:
+            self._kept[key] = super().groups(names)
+        return self._kept[key]
+
+
+class Deal:
+    """A pool's architectures, dealt at random into a half to choose by and one to score by."""
+
+    def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
+        self.pool = pool
+        dealt = rng.permutation(len(pool.truth))
+        self._choosing: IntArray = dealt[: pool.choosing]
+        scoring = dealt[pool.choosing :]
+        self.scores = correlations(pool.truth[scoring], pool.accuracies[scoring], pool.statistic)
+        """Correlation of every setting on the scoring half, shape (S,); NaN if undefined."""
+        self._known: dict[tuple[int, int], Estimate] = {}
+
+    def estimate(self, place: int, architectures: int) -> Estimate:
+        """Return what so many architectures of the choosing half say of a setting.
+
+        Without an interval, which no method looks at; NaN if they do not rank.
+        """
+        if (place, architectures) not in self._known:
+            few = self._choosing[:architectures]
+            x, y = self.pool.accuracies[few, place], self.pool.truth[few]
+            both = np.isfinite(x)
+            self._known[place, architectures] = _correlated(x[both], y[both], self.pool.statistic)
+        return self._known[place, architectures]
+
+
+def _correlated(x: FloatArray, y: FloatArray, statistic: str) -> Estimate:
+    value, influence = math.nan, np.full(x.size, math.nan)
+    if x.size >= _FEWEST_RANKED:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConstantInputWarning)  # it is NaN
+            found = correlation(x, y, statistic)
+        value, influence = found.value, found.influence
+    return Estimate(value, math.nan, math.nan, math.nan, x.size, influence)
+
+
+def _checked(max_cost_hours: float | None) -> float:
+    """Return the most seconds per network."""
+    if max_cost_hours is None:
+        return math.inf
+    if not 0 < max_cost_hours < math.inf:
+        raise SelectionError(
+            f"an allowance per network must be above 0 hours and finite, found {max_cost_hours:g}"
+        )
+    return max_cost_hours * 3600
+
+
+def _within(max_cost_hours: float | None, known: Sequence[BudgetRow]) -> str:
+    if max_cost_hours is None or not known:
+        return ""
+    ordered = sorted(row.cost_seconds for row in known)
+    enough = ordered[min(FEWEST_SETTINGS, len(ordered)) - 1] / 3600
+    return (
+        f" within {max_cost_hours:g} hours per network ({len(known)} in all, "
+        f"{min(FEWEST_SETTINGS, len(known))} of them within {enough:.3g})"
+    )
+
+
+def _limits(rows: Sequence[BudgetRow], caveats: Sequence[str]) -> tuple[str, ...]:
+    notes = list(caveats)
+    devices = sorted({row.device for row in rows if row.device})
+    if len(devices) > 1:
+        notes.append(
+            f"costs were measured on different devices ({', '.join(devices)}) and are compared as "
+            "recorded"
+        )
+    return tuple(notes)

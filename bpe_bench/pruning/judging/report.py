@@ -1,0 +1,182 @@
+"""What judging the methods found: frozen results with `to_json` and `to_frame`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...inference import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over the repeats with its interval (`resampled_mean`)."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the figures as JSON values; what is unknown is None."""
+        return {name: _known(value) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Correlation of what a method had found, against hours spent: shape (G,) each."""
+
+    seen: FloatArray
+    """What it was chosen by, mean over the repeats; 0 counts where nothing was found yet."""
+    held_out: FloatArray
+    """What it brings on the other half, mean over the repeats."""
+    low: FloatArray
+    high: FloatArray
+    """Quartiles of ``held_out``: between them lies the middle half of the repeats. They say how
+    much one run varies, not how well the mean is known."""
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """How one method did."""
+
+    name: str
+    summary: str
+    regret: Interval
+    """Correlation below that of the pool's best setting on the scoring half: mean over the
+    repeats and over the logarithm of the hours."""
+    regret_at: Mapping[float, float]
+    """The same at single allowances, by hours."""
+    held_out: float
+    """Correlation on the scoring half at the end of the hours, mean over the repeats."""
+    optimism: float
+    """Seen minus held-out correlation, mean over repeats and hours at which it has found
+    something."""
+    p_against_best: float
+    """That it does as well as the method of the lowest regret, Holm-corrected over all pairs;
+    NaN for that method itself."""
+    curve: Curve
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "regret": self.regret.to_json(),
+            "regret_at": {f"{hours:g}": _known(v) for hours, v in self.regret_at.items()},
+            "held_out": _known(self.held_out),
+            "optimism": _known(self.optimism),
+            "p_against_best": _known(self.p_against_best),
+            "curve": {name: _numbers(values) for name, values in vars(self.curve).items()},
+        }
+
+
+@dataclass(frozen=True)
+class MethodComparison:
+    """Two methods compared over the same halves."""
+
+    first: str
+    second: str
+    difference: float
+    """Mean regret of the first minus that of the second: below 0, the first is better."""
+    low: float
+    high: float
+    p_value: float
+    """Of the corrected resampled test that both have the same mean regret."""
+    p_adjusted: float
+    """After Holm's correction over all pairs."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON values."""
+        return {name: _known(value) for name, value in dataclasses.asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class JudgingReport:
+    """Methods of finding a budget, judged at equal device hours."""
+
+    table: str
+    space: str
+    dataset: str
+    statistic: str
+    confidence: float
+    settings: int
+    architectures: int
+    choosing: int
+    """Architectures of the half that choices are made by."""
+    repeats: int
+    seed: int
+    best: str
+    """The setting with the best correlation over all architectures: what regret is against."""
+    best_correlation: float
+    """Its correlation on the scoring halves, mean over the repeats."""
+    hours: FloatArray
+    """Device hours at which the curves are known, shape (G,), evenly in the logarithm."""
+    methods: tuple[MethodResult, ...]
+    """By mean regret, the best first."""
+    comparisons: tuple[MethodComparison, ...]
+    """All pairs, in the order of the methods."""
+    conclusion: tuple[str, ...] = ()
+    """What the figures say, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    rules: Mapping[str, int] = field(default_factory=dict)
+    """Of minimum importance pruning: keep, initial, per_round, resamples."""
+
+    def method(self, name: str) -> MethodResult:
+        """Return the result of a method by name."""
+        return next(m for m in self.methods if m.name == name)
+
+    def compare(self, first: str, second: str) -> MethodComparison:
+        """Return the comparison of two methods, seen from the first."""
+        for c in self.comparisons:
+            if (c.first, c.second) == (first, second):
+                return c
+            if (c.second, c.first) == (first, second):
+                return dataclasses.replace(
+                    c, first=first, second=second, difference=-c.difference, low=-c.high,
+                    high=-c.low,
+                )  # fmt: skip
+        raise KeyError((first, second))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        plain = (
+            "table", "space", "dataset", "statistic", "confidence", "settings", "architectures",
+            "choosing", "repeats", "seed", "best", "best_correlation",
+        )  # fmt: skip
+        return {
+            **{name: _known(getattr(self, name)) for name in plain},
+            "rules": dict(self.rules),
+            "hours": _numbers(self.hours),
+            "methods": [m.to_json() for m in self.methods],
+            "comparisons": [c.to_json() for c in self.comparisons],
+            "conclusion": list(self.conclusion),
+            "warnings": list(self.warnings),
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line per method, by rank."""
+        import pandas as pd
+
+        rows = []
+        for rank, m in enumerate(self.methods, 1):
+            row: dict[str, Any] = {"method": m.name, "rank": rank, "regret": m.regret.mean}
+            row |= {"regret_low": m.regret.low, "regret_high": m.regret.high}
+            row |= {f"regret_at_{hours:g}h": v for hours, v in m.regret_at.items()}
+            row |= {"held_out": m.held_out, "optimism": m.optimism}
+            rows.append({**row, "p_against_best": m.p_against_best})
+        return pd.DataFrame(rows).set_index("method")
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(values: FloatArray) -> list[float | None]:
+    """Return numbers for JSON, with six digits that count: more would be noise in a kept file."""
+    return [_known(float(f"{value:.6g}")) for value in values]

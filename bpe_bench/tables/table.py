@@ -1,0 +1,546 @@
+"""A table of finished trainings: immutable, knowing nothing of files.
+
+A `Table` holds A architectures, a number of `Setting`s (a budget on a data set)
+and, per setting and split, `Curves`: how many images each network got right,
+for every seed and recorded epoch. Missing stays missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from ..budget import NAMED_BUDGETS, Budget
+from ..errors import (
+    InvalidTableError,
+    LeakError,
+    MissingReferenceError,
+    SelectionError,
+    unknown_name,
+)
+from ..spaces import Architecture, get_space
+from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Seed, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "MEAN_OF_SEEDS",
+    "MISSING",
+    "ArchitectureTexts",
+    "Curves",
+    "Provenance",
+    "Setting",
+    "Split",
+    "Table",
+]
+
+MEASURES: Mapping[str, str] = MappingProxyType(
+    {
+        "seconds": "device seconds of the whole budget",
+        "parameters": "millions of parameters",
+        "flops": "millions of floating-point operations",
+        "latency": "seconds of inference per batch",
+    }
+)
+"""What a table may hold per architecture beside accuracies, with its unit."""
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way of training that a table has results for: a budget on a data set."""
+
+    label: str
+    """Name within the table: letters, digits, ``.``, ``_`` and ``-``."""
+    budget: Budget
+    """How the networks were trained."""
+    dataset: str
+    """What they were trained on."""
+    seconds: float = math.nan
+    """Mean device seconds per network for the whole budget; NaN if unknown."""
+    device: str = ""
+    """Device on which the seconds were measured; empty if unknown."""
+
+    def __post_init__(self) -> None:
+        if not _LABEL.fullmatch(self.label):
+            raise InvalidTableError(
+                f"a setting's label must be letters, digits, '.', '_' or '-', found {self.label!r}"
+            )
+        if not math.isnan(self.seconds) and not 0 < self.seconds < math.inf:
+            raise InvalidTableError(
+                f"seconds of setting {self.label!r} must be above 0 or unknown (NaN), "
+                f"found {self.seconds}"
+            )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a table's figures come from."""
+
+    source: str
+    """The publication and files."""
+    licence: str
+    """Under what terms the figures were published."""
+    citation: str
+    """What to cite when using them."""
+    builder: str = ""
+    """The program that made the table."""
+    builder_version: str = ""
+    """That program's version."""
+    created: str = field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
+    """When, in ISO 8601."""
+
+
+class ArchitectureTexts(Sequence[Architecture]):
+    """Architectures kept as text and parsed when asked for, for tables of many."""
+
+    def __init__(self, space: str, texts: Sequence[str]) -> None:
+        self.space, self.texts = space, texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, place: int) -> Architecture: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> ArchitectureTexts: ...
+
+    def __getitem__(self, place: int | slice) -> Architecture | ArchitectureTexts:
+        if isinstance(place, slice):
+            return ArchitectureTexts(self.space, self.texts[place])
+        return get_space(self.space).parse(self.texts[place])
+
+
+@dataclass(frozen=True)
+class Table:
+    """Finished trainings of A architectures under a number of settings.
+
+    Raises
+    ------
+    InvalidTableError
+        If the parts do not fit together; the message says which.
+    """
+
+    space: str
+    """Name of the search space."""
+    dataset: str
+    """The data set that is meant when none is named."""
+    architectures: Sequence[Architecture]
+    """The A architectures, in the order of every array's last axis."""
+    settings: tuple[Setting, ...]
+    """The settings, in order."""
+    curves: Mapping[tuple[str, Split], Curves]
+    """Results by setting label and split."""
+    references: tuple[str, ...]
+    """Labels of the settings that are full training, at most one per data set."""
+    provenance: Provenance
+    """Source, licence and citation."""
+    caveats: tuple[str, ...] = ()
+    """What a user of the figures must know, a sentence each."""
+    measures: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
+    """By setting label and name (a key of `MEASURES`): shape (A,), NaN where unknown."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
+        labels = [s.label for s in self.settings]
+        if not len(self.architectures) or not labels:
+            raise InvalidTableError("a table needs at least one architecture and one setting")
+        if len(set(labels)) < len(labels):
+            twice = sorted({name for name in labels if labels.count(name) > 1})
+            raise InvalidTableError(f"labels of settings must differ, found twice: {twice}")
+        self._check_architectures()
+        self._check_measures(labels)
+        for (label, split), curves in self.curves.items():
+            if label not in labels:
+                raise InvalidTableError(f"curves of setting {label!r}, which the table lacks")
+            if curves.counts.shape[2] != len(self.architectures):
+                raise InvalidTableError(
+                    f"the {split} curves of {label!r} have {curves.counts.shape[2]} architectures, "
+                    f"the table has {len(self.architectures)}"
+                )
+        for label in self.references:
+            if label not in labels:
+                raise InvalidTableError(f"reference {label!r} is not a setting of the table")
+        datasets = [self.setting(label).dataset for label in self.references]
+        if len(set(datasets)) < len(datasets):
+            raise InvalidTableError("a data set can have one reference only")
+        if self.dataset not in {s.dataset for s in self.settings}:
+            raise InvalidTableError(f"no setting of the table is on its data set {self.dataset!r}")
+
+    def _check_architectures(self) -> None:
+        if isinstance(self.architectures, ArchitectureTexts):
+            spaces = {self.architectures.space}
+        else:
+            object.__setattr__(self, "architectures", tuple(self.architectures))
+            spaces = {architecture.space for architecture in self.architectures}
+        if spaces != {self.space}:
+            other = sorted(spaces - {self.space})[0]
+            raise InvalidTableError(
+                f"a table of space {self.space!r} cannot hold an architecture of {other!r}"
+            )
+
+    def _check_measures(self, labels: list[str]) -> None:
+        frozen = {}
+        for (label, name), values in self.measures.items():
+            if label not in labels:
+                raise InvalidTableError(f"{name} of setting {label!r}, which the table lacks")
+            if name not in MEASURES:
+                raise unknown_name("measure", name, MEASURES)
+            array = np.array(values, dtype=np.float64)
+            if array.shape != (len(self.architectures),):
+                raise InvalidTableError(
+                    f"{name} of {label!r} must have the shape ({len(self.architectures)},), "
+                    f"found {array.shape}"
+                )
+            array.setflags(write=False)
+            frozen[label, name] = array
+        object.__setattr__(self, "measures", MappingProxyType(frozen))
+
+    def setting(self, name: str) -> Setting:
+        """Return a setting by its label, or by the name of a published budget (``BPE-1``).
+
+        Raises
+        ------
+        UnknownNameError
+            If the table has no such setting.
+        """
+        if name not in self._settings:
+            raise unknown_name("budget", name, self._settings)
+        return self._settings[name]
+
+    @cached_property
+    def _settings(self) -> dict[str, Setting]:
+        """Settings by label, and by published name where no label is the same."""
+        named = {name: label for label, name in self.published_names().items()}
+        by_label = {s.label: s for s in self.settings}
+        return by_label | {n: by_label[label] for n, label in named.items() if n not in by_label}
+
+    def published_names(self) -> Mapping[str, str]:
+        """Return the names of published budgets (BPE-1) by the label of the setting they name."""
+        return {
+            s.label: name
+            for s in self.settings
+            for name, budget in NAMED_BUDGETS.items()
+            if s.budget == budget and s.dataset == self.dataset
+        }
+
+    def reference(self, dataset: str | None = None) -> Setting:
+        """Return full training on a data set.
+
+        Raises
+        ------
+        MissingReferenceError
+            If the table names none.
+        """
+        wanted = dataset or self.dataset
+        known = sorted({s.dataset for s in self.settings})
+        if wanted not in known:
+            raise unknown_name("data set", wanted, known)
+        for label in self.references:
+            if self.setting(label).dataset == wanted:
+                return self.setting(label)
+        exist = ", ".join(self.references) or "none"
+        raise MissingReferenceError(
+            f"the table has no reference (full training) for data set {wanted!r}; references: "
+            f"{exist}; without one there is nothing to correlate with, so build the table with a "
+            "setting named as its reference"
+        )
+
+    def with_reference(self, name: str) -> Table:
+        """Return the table with a setting named as full training of its data set.
+
+        Raises
+        ------
+        UnknownNameError
+            If the table has no such setting.
+        """
+        setting = self.setting(name)
+        others = [r for r in self.references if self.setting(r).dataset != setting.dataset]
+        return dataclasses.replace(
+            self, dataset=setting.dataset, references=(setting.label, *others)
+        )
+
+    def splits(self, label: str) -> tuple[Split, ...]:
+        """Return the splits on which a setting was measured."""
+        return tuple(split for split in Split if (label, split) in self.curves)
+
+    def curves_of(self, label: str, split: Split) -> Curves:
+        """Return the curves of a setting on a split.
+
+        Raises
+        ------
+        UnknownNameError
+            If it was not measured there.
+        """
+        if (label, split) not in self.curves:
+            raise unknown_name(f"split of setting {label!r}", str(split), self.splits(label))
+        return self.curves[label, split]
+
+    def ranking_split(self, *labels: str) -> Split:
+        """Return the split to rank by: validation if all settings have it, else test.
+
+        Raises
+        ------
+        SelectionError
+            If the settings share neither.
+        """
+        for split in (Split.VALIDATION, Split.TEST):
+            if all((label, split) in self.curves for label in labels):
+                return split
+        raise SelectionError(
+            f"settings {', '.join(labels)} share no validation or test accuracies to rank by"
+        )
+
+    def accuracy(
+        self,
+        label: str,
+        split: Split,
+        *,
+        epoch: int | None = None,
+        seed: Seed = "mean",
+    ) -> FloatArray:
+        """Return the accuracy of every architecture.
+
+        Parameters
+        ----------
+        label, split
+            Which curves.
+        epoch
+            A recorded epoch, or None for the last.
+        seed
+            A recorded seed, or ``"mean"`` over those that each architecture has.
+
+        Returns
+        -------
+        array of shape (A,)
+            Fractions in [0, 1], NaN where missing.
+        """
+        return self.curves_of(label, split).seed_accuracy(seed, epoch=epoch)
+
+    def query(
+        self,
+        architecture: Architecture,
+        budget: str,
+        *,
+        split: Split | str,
+        seed: Seed,
+        epoch: int | None = None,
+    ) -> float:
+        """Return one accuracy.
+
+        Parameters
+        ----------
+        architecture
+            One that the table holds.
+        budget
+            A setting's label, or the name of a published budget.
+        split
+            Where accuracy was measured.
+        seed
+            A recorded seed, or ``"mean"`` over those that this architecture has. It has
+            no default: a question without a seed has several answers.
+        epoch
+            A recorded epoch, or None for the last.
+
+        Returns
+        -------
+        float
+            A fraction in [0, 1]; NaN if this training is missing.
+
+        Raises
+        ------
+        UnknownNameError
+            For a budget, split, seed or epoch that the table does not have.
+        SelectionError
+            For an architecture that it does not hold.
+        """
+        if not isinstance(split, Split):
+            if split not in list(Split):
+                raise unknown_name("split", str(split), list(Split))
+            split = Split(split)
+        curves = self.curves_of(self.setting(budget).label, split)
+        return curves.value(self.index(architecture), seed, epoch)
+
+    def measure(self, label: str, name: str) -> FloatArray:
+        """Return what a setting's networks measure beside accuracy, shape (A,).
+
+        Raises
+        ------
+        UnknownNameError
+            If the table does not hold it for this setting.
+        """
+        label = self.setting(label).label
+        if (label, name) not in self.measures:
+            known = [n for other, n in self.measures if other == label]
+            raise unknown_name(f"measure of setting {label!r}", name, known)
+        return self.measures[label, name]
+
+    def steering_accuracy(self, label: str, split: Split, **options: Any) -> FloatArray:
+        """Return accuracies that a search may look at; otherwise as `accuracy`.
+
+        Raises
+        ------
+        LeakError
+            If asked for test accuracy.
+        """
+        if not split.may_steer:
+            raise LeakError(
+                f"a search may not look at {split} accuracy of {label!r}; use one of: "
+                f"{', '.join(s for s in self.splits(label) if s.may_steer) or 'none recorded'}"
+            )
+        return self.accuracy(label, split, **options)
+
+    def index(self, architecture: Architecture) -> int:
+        """Return the place of an architecture, however its text orders what has no order.
+
+        Raises
+        ------
+        SelectionError
+            If the table does not hold it.
+        """
+        space = get_space(self.space)
+        place = self._place(architecture)
+        if place is None:
+            place = self._canonical_places.get(space.canonical(architecture))
+            # Another spelling of the same choices will do. An isomorphic cell of other choices
+            # was trained on its own, and its figures are not this one's.
+            if place is not None and not np.array_equal(
+                *space.encode([architecture, self.architectures[place]])
+            ):
+                place = None
+        if place is None:
+            text = space.format(architecture)
+            raise SelectionError(
+                f"the table does not hold the architecture {text}; it holds "
+                f"{len(self.architectures)} architectures of {self.space}"
+            )
+        return place
+
+    def _place(self, architecture: Architecture) -> int | None:
+        if not isinstance(self.architectures, ArchitectureTexts):
+            return self._places.get(architecture)
+        if architecture.space != self.space:
+            return None
+        return self._text_places.get(get_space(self.space).format(architecture))
+
+    @cached_property
+    def _text_places(self) -> dict[str, int]:
+        """Places by text, where parsing all architectures would take longer than one answer."""
+        assert isinstance(self.architectures, ArchitectureTexts)
+        return {text: place for place, text in enumerate(self.architectures.texts)}
+
+    @cached_property
+    def _places(self) -> dict[Architecture, int]:
+        return {architecture: place for place, architecture in enumerate(self.architectures)}
+
+    @cached_property
+    def _canonical_places(self) -> dict[Architecture, int]:
+        canonical = get_space(self.space).canonical
+        places: dict[Architecture, int] = {}
+        for place, architecture in enumerate(self.architectures):
+            places.setdefault(canonical(architecture), place)
+        return places
+
+    def results_of(self, architecture: Architecture) -> list[dict[str, Any]]:
+        """Return what the table says of one architecture, a row per setting and split.
+
+        Each row has ``setting``, ``split``, ``accuracy`` (mean over seeds, a fraction;
+        None if missing) and ``rank`` (1 plus the number of better ones).
+
+        Raises
+        ------
+        SelectionError
+            If the table does not hold the architecture.
+        """
+        place = self.index(architecture)
+        rows: list[dict[str, Any]] = []
+        for setting in self.settings:
+            for split in self.splits(setting.label):
+                values = self.accuracy(setting.label, split)
+                found = not math.isnan(values[place])
+                rows.append(
+                    {
+                        "setting": setting.label,
+                        "split": str(split),
+                        "accuracy": float(values[place]) if found else None,
+                        "rank": 1 + int(np.sum(values > values[place])) if found else None,
+                    }
+                )
+        return rows
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the table holds and where it comes from, as JSON values."""
+        settings = [
+            {
+                "label": s.label,
+                "dataset": s.dataset,
+                **s.budget.to_dict(),
+                "seconds": None if math.isnan(s.seconds) else s.seconds,
+                "device": s.device,
+            }
+            for s in self.settings
+        ]
+        return {
+            "space": self.space,
+            "dataset": self.dataset,
+            "architectures": len(self.architectures),
+            "references": list(self.references),
+            "splits": sorted({str(split) for _, split in self.curves}),
+            **vars(self.provenance),
+            "caveats": list(self.caveats),
+            "settings": settings,
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line per training and recorded epoch, without what is missing."""
+        import pandas as pd
+
+        space = get_space(self.space)
+        texts = np.array([space.format(a) for a in self.architectures], dtype=object)
+        parts = []
+        for setting in self.settings:
+            for split in self.splits(setting.label):
+                curves = self.curves[setting.label, split]
+                counts = curves.all_counts()
+                r, e, a = np.nonzero(counts != MISSING)
+                found = counts[r, e, a]
+                correct = found if curves.scale == 1 else found / curves.scale
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "setting": setting.label,
+                            "dataset": setting.dataset,
+                            "split": str(split),
+                            "seed": curves.seeds[r],
+                            "epoch": curves.epochs[e],
+                            "architecture": texts[a],
+                            "correct": correct,
+                            "split_size": curves.split_size,
+                            "accuracy": correct / curves.split_size,
+                        }
+                    )
+                )
+        return pd.concat(parts, ignore_index=True)
+
+    def seconds(self) -> Mapping[str, float]:
+        """Return mean device seconds per network by setting label."""
+        return {s.label: s.seconds for s in self.settings}
+
+    def devices(self, labels: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return the devices on which the costs of some settings (all by default) were measured."""
+        chosen = self.settings if labels is None else [self.setting(label) for label in labels]
+        return tuple(sorted({s.device for s in chosen if s.device}))

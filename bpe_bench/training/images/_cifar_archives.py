@@ -1,0 +1,279 @@
+"""The official archives of CIFAR-10: batches of Python pickles, or of plain bytes.
+
+The pickles are read without running anything that is in them: every name they
+ask for is looked up among four stand-ins of this module, which hold the bytes
+of an array and can do nothing else. What is read takes memory in proportion to
+the file.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import tarfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...errors import SourceFileError
+from ._pixels import Images
+
+CLASSES = 10
+_SHAPE = (3, 32, 32)
+_PIXELS = math.prod(_SHAPE)
+_LARGEST = 64 * 2**20
+"""Bytes above which a batch is taken for a hostile file; the official ones have 31 million."""
+
+PYTHON = "cifar-10-batches-py"
+BINARY = "cifar-10-batches-bin"
+BATCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        PYTHON: (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
+        BINARY: (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
+    }
+)
+"""Files of both formats; the last one holds the test images."""
+
+
+def read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Images]:
+    """Return the train and the test images of a format's files.
+
+    Parameters
+    ----------
+    contents
+        What the files hold, by name; those of one format, and perhaps others.
+    where
+        What messages call the place that they are from.
+
+    Raises
+    ------
+    SourceFileError
+        If a file is missing, damaged or not safe to open.
+    """
+    kind = batches_of(contents)
+    if kind is None:
+        raise SourceFileError(
+            f"{where} holds no batches of CIFAR-10 (data_batch_1 or data_batch_1.bin and so on)"
+        )
+    missing = [name for name in BATCHES[kind] if name not in contents]
+    if missing:
+        raise SourceFileError(
+            f"{where} lacks {', '.join(missing)}: CIFAR-10 has five train batches and a test batch"
+        )
+    read = _read_pickled if kind == PYTHON else _read_plain
+    parts = [read(contents[name], f"{where}/{name}") for name in BATCHES[kind]]
+    train = Images(
+        np.concatenate([part.pixels for part in parts[:-1]]),
+        np.concatenate([part.labels for part in parts[:-1]]),
+    )
+    return train, parts[-1]
+
+
+def batches_of(names: Mapping[str, Any] | set[str]) -> str | None:
+    """Return which format has files of these names, or None."""
+    for kind, batches in BATCHES.items():
+        if any(name in names for name in batches):
+            return kind
+    return None
+
+
+def unpack(archive: Path) -> dict[str, bytes]:
+    """Return what the batches in an archive hold, by name; nothing is written anywhere.
+
+    Raises
+    ------
+    SourceFileError
+        If it is corrupt, or a batch in it absurdly large.
+    """
+    wanted = {name for batches in BATCHES.values() for name in batches}
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = member.name.rpartition("/")[2]
+                stream = tar.extractfile(member) if name in wanted and member.isfile() else None
+                if stream is None:
+                    continue
+                check_size(f"{archive}/{name}", member.size)
+                contents[name] = stream.read()
+                if len(contents[name]) < member.size:
+                    raise EOFError("it ends too early")
+            # tarfile stops at the archive's last block; the checksum comes after it.
+            while tar.fileobj is not None and tar.fileobj.read(2**20):
+                pass
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise SourceFileError(
+            f"{archive} is corrupt or not an archive ({_reason(error)}); fetch it again"
+        ) from error
+    return contents
+
+
+def check_size(where: str, size: int) -> None:
+    """Raise `SourceFileError` if a batch is larger than any official one."""
+    if size > _LARGEST:
+        raise SourceFileError(
+            f"{where} has {size} bytes, no batch of CIFAR-10 more than {_LARGEST}; fetch it again"
+        )
+
+
+def _read_plain(content: bytes, where: str) -> Images:
+    """Read records of a label and the pixels, colour by colour, row by row."""
+    if not content or len(content) % (1 + _PIXELS):
+        raise SourceFileError(
+            f"{where} is truncated: expected records of {1 + _PIXELS} bytes, found "
+            f"{len(content)} bytes; fetch it again"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, 1 + _PIXELS)
+    return _images(records[:, 1:], records[:, 0].astype(np.int64), where)
+
+
+def _read_pickled(content: bytes, where: str) -> Images:
+    fields = _load(content, where)
+    if isinstance(fields, dict):
+        fields = {k.decode("latin1") if isinstance(k, bytes) else k: v for k, v in fields.items()}
+        data, labels = fields.get("data"), fields.get("labels")
+        if isinstance(data, _Array) and isinstance(labels, list):
+            pixels = data.to_numpy()
+            whole = all(type(label) is int and 0 <= label < CLASSES for label in labels)
+            if pixels is not None and len(labels) == len(pixels) and whole:
+                return _images(pixels, np.array(labels, dtype=np.int64), where)
+    raise SourceFileError(
+        f"{where} is no batch of CIFAR-10: expected a dictionary of data (N x {_PIXELS} bytes) "
+        f"and labels (N numbers from 0 to {CLASSES - 1})"
+    )
+
+
+def _images(pixels: np.ndarray, labels: np.ndarray, where: str) -> Images:
+    if not labels.size or labels.max() >= CLASSES:
+        raise SourceFileError(
+            f"{where} is no batch of CIFAR-10: expected labels from 0 to {CLASSES - 1}, found "
+            f"{'none' if not labels.size else labels.max()}"
+        )
+    return Images(pixels.reshape(-1, *_SHAPE), labels)
+
+
+class _Named:
+    """What a pickle may name but not call; without attributes, so nothing can be set on it."""
+
+    __slots__ = ()
+
+
+class _ByteType:
+    """The numpy type of bytes; its state in a pickle says nothing that is needed."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class _Array:
+    """An array's state, kept until it is known to be one of bytes."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self) -> None:
+        self._state: object = None
+
+    def __setstate__(self, state: object) -> None:
+        self._state = state
+
+    def to_numpy(self) -> np.ndarray | None:
+        """Return the array, shape (N, 3072), or None if it is another one."""
+        match self._state:
+            case (int(), (int(count), int(width)), _ByteType(), False | 0, bytes(content)) if (
+                width == _PIXELS and len(content) == count * width and count > 0
+            ):
+                return np.frombuffer(content, np.uint8).reshape(count, width)
+        return None
+
+
+class _MakesArrays(_Named):
+    __slots__ = ()
+
+    def __call__(self, kind: object, shape: object, code: object) -> _Array:
+        return _Array()
+
+
+class _MakesTypes(_Named):
+    __slots__ = ()
+
+    def __call__(self, code: object, align: object = False, copy: object = True) -> _ByteType:
+        if code not in ("u1", b"u1"):
+            raise ValueError("an array that is not of bytes")
+        return _ByteType()
+
+
+_STAND_INS: Mapping[tuple[str, str], object] = MappingProxyType(
+    {
+        ("numpy", "ndarray"): _Named(),
+        ("numpy", "dtype"): _MakesTypes(),
+        ("numpy.core.multiarray", "_reconstruct"): _MakesArrays(),
+        ("numpy._core.multiarray", "_reconstruct"): _MakesArrays(),
+    }
+)
+"""All that a pickle may ask for, by module and name."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes, where: str) -> None:
+        # The official files are from Python 2, whose texts are bytes.
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self._where = where
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a stand-in; never look a name up anywhere else."""
+        found = _STAND_INS.get((module, name))
+        if found is None:
+            self._refuse(f"asks for {_shown(f'{module}.{name}')}")
+        return found
+
+    def persistent_load(self, identifier: Any) -> NoReturn:
+        """Refuse references to data outside the pickle."""
+        self._refuse("refers to data outside of itself")
+
+    def _refuse(self, fault: str) -> NoReturn:
+        raise SourceFileError(
+            f"{self._where} is not safe to open: its pickle {fault}, which no batch of CIFAR-10 "
+            "needs; nothing of it was run; fetch the file again from a place that you trust"
+        )
+
+
+# What the C unpickler raises, by what is wrong, on data that is no sound pickle.
+_FAULTS = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+
+
+def _load(content: bytes, where: str) -> Any:
+    try:
+        return _Unpickler(content, where).load()
+    except SourceFileError:
+        raise
+    except _FAULTS as error:
+        raise SourceFileError(
+            f"{where} is damaged or not a pickle ({_reason(error)}); fetch it again"
+        ) from error
+
+
+def _shown(text: str) -> str:
+    """Return foreign text on one line, without control characters, cut if long."""
+    text = text.encode("unicode_escape").decode()
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _reason(error: BaseException) -> str:
+    return _shown(" ".join(str(error).split()) or type(error).__name__)
