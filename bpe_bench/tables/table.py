@@ -333,7 +333,7 @@ class Table:
 
     def query(
         self,
-        architecture: Architecture,
+        architecture: Architecture | str | int,
         budget: str,
         *,
         split: Split | str,
@@ -345,7 +345,7 @@ class Table:
         Parameters
         ----------
         architecture
-            One that the table holds.
+            One that the table holds: itself, its text, or its place in `architectures`.
         budget
             A setting's label, or the name of a published budget.
         split
@@ -367,6 +367,8 @@ class Table:
             For a budget, split, seed or epoch that the table does not have.
         SelectionError
             For an architecture that it does not hold.
+        GenotypeError
+            For a text that is malformed.
         """
         if not isinstance(split, Split):
             if split not in list(Split):
@@ -404,15 +406,21 @@ class Table:
             )
         return self.accuracy(label, split, **options)
 
-    def index(self, architecture: Architecture) -> int:
+    def index(self, architecture: Architecture | str | int) -> int:
         """Return the place of an architecture, however its text orders what has no order.
 
         Raises
         ------
         SelectionError
             If the table does not hold it.
+        GenotypeError
+            If it is a text and malformed.
         """
         space = get_space(self.space)
+        if isinstance(architecture, int | np.integer):
+            return self._checked_place(int(architecture))
+        if isinstance(architecture, str):
+            architecture = space.parse(architecture)
         place = self._place(architecture)
         if place is None:
             place = self._canonical_places.get(space.canonical(architecture))
@@ -427,6 +435,14 @@ class Table:
             raise SelectionError(
                 f"the table does not hold the architecture {text}; it holds "
                 f"{len(self.architectures)} architectures of {self.space}"
+            )
+        return place
+
+    def _checked_place(self, place: int) -> int:
+        if not 0 <= place < len(self.architectures):
+            raise SelectionError(
+                f"the table does not hold an architecture {place}; it counts its "
+                f"{len(self.architectures)} architectures of {self.space} from 0"
             )
         return place
 

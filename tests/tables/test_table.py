@@ -14,7 +14,7 @@ from bpe_bench.errors import (
     SelectionError,
     UnknownNameError,
 )
-from bpe_bench.spaces import Architecture
+from bpe_bench.spaces import Architecture, get_space
 from bpe_bench.tables.table import MISSING, Curves, Setting, Split
 
 
@@ -53,6 +53,26 @@ def test_an_epoch_that_was_not_recorded_is_not_another_one(golden, epoch):
     text = str(caught.value)
     assert text.startswith(f"unknown epoch '{epoch}'")
     assert text.endswith("there are: 1, 5, 10")
+
+
+def test_an_architecture_is_asked_for_by_itself_its_text_or_its_place(golden):
+    cell = golden.architectures[2]
+    text = get_space(golden.space).format(cell)
+    answers = {
+        golden.query(asked, "cheap", split="validation", seed=0)
+        for asked in (cell, text, 2, np.int64(2))
+    }
+    assert answers == {0.64}
+
+
+@pytest.mark.parametrize("place", [-1, 6])
+def test_a_place_out_of_range_is_no_other_one(golden, place):
+    with pytest.raises(SelectionError) as caught:
+        golden.query(place, "cheap", split="validation", seed=0)
+    assert str(caught.value) == (
+        f"the table does not hold an architecture {place}; it counts its 6 architectures of "
+        "darts from 0"
+    )
 
 
 def test_names_that_do_not_exist(golden):

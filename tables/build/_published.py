@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import GenotypeError, SourceFileError
-from ...spaces import Architecture, NasBench201Space
-from ..curves import MEAN_OF_SEEDS, CountArray, Curves, FloatArray
-from ..table import Provenance
-from ._nas_bench_201 import CITATION
+from bpe_bench.errors import GenotypeError, SourceFileError
+from bpe_bench.spaces import Architecture, NasBench201Space
+from bpe_bench.tables.curves import MEAN_OF_SEEDS, CountArray, Curves, FloatArray
+from bpe_bench.tables.importers._nas_bench_201 import CITATION
+from bpe_bench.tables.table import Provenance
 
 SPACE = NasBench201Space()
 OFF_BY = 1e-3
