@@ -11,10 +11,12 @@ from functools import cached_property
 import numpy as np
 
 from ..budget import HYPER_PARAMETERS, Budget, BudgetSpace, Value, encode
-from ..importance.caveats import MOVES_TOGETHER
 from ..inference import FloatArray, resampled_correlations
 from ..ranking import spearman
 from .report import BudgetRow
+
+_MOVES_TOGETHER = 0.95
+"""Absolute rank correlation from which two hyper-parameters count as not to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Evidence:
         """Return the hyper-parameters, those that move together joined.
 
         Two join if the absolute Spearman correlation of their values over the
-        settings is at least `MOVES_TOGETHER`: their effects cannot be told apart.
+        settings is at least .95: their effects cannot be told apart.
         """
         columns = encode(self.budgets, names)
         joined: list[list[int]] = []
@@ -140,4 +142,4 @@ def _covered(seen: Counter[Value]) -> int:
 
 
 def _move_together(x: FloatArray, y: FloatArray) -> bool:
-    return abs(spearman(x, y).value) >= MOVES_TOGETHER
+    return abs(spearman(x, y).value) >= _MOVES_TOGETHER

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import SelectionError
 from .models import FloatArray
@@ -20,10 +21,6 @@ class ImportanceEstimator(Protocol):
     @property
     def summary(self) -> str:
         """What it is, in a few words."""
-
-    @property
-    def seeded(self) -> bool:
-        """Whether its answer depends on the generator; if not, the same data say the same."""
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
@@ -68,8 +65,8 @@ def check_evidence(x: FloatArray, y: FloatArray, groups: Groups) -> None:
         raise SelectionError(
             f"importance needs at least 2 settings, found {len(x)}; widen the selection"
         )
-    check_finite("correlations", y)
-    check_finite("values of hyper-parameters", x)
+    _check_finite("correlations", y)
+    _check_finite("values of hyper-parameters", x)
     named = [column for group in groups for column in group]
     if not groups or not all(map(len, groups)) or len(set(named)) < len(named):
         raise SelectionError(
@@ -82,7 +79,7 @@ def check_evidence(x: FloatArray, y: FloatArray, groups: Groups) -> None:
         )
 
 
-def check_finite(what: str, values: FloatArray) -> None:
+def _check_finite(what: str, values: FloatArray) -> None:
     """Raise `SelectionError` if a setting has a value that is NaN or infinite."""
     bad = ~np.isfinite(values)
     if bad.any():
@@ -91,6 +88,15 @@ def check_finite(what: str, values: FloatArray) -> None:
             f"{what} must be finite, found {'NaN' if np.isnan(values).any() else 'infinity'} in "
             f"{settings} of {len(values)} settings; leave them out"
         )
+
+
+def places(x: FloatArray, group: Sequence[int]) -> npt.NDArray[np.intp]:
+    """Return the place of each setting's values of a group among those seen, shape (S,).
+
+    In the order of the first column, then of the second, and so on.
+    """
+    _, found = np.unique(x[:, list(group)], axis=0, return_inverse=True)
+    return found.reshape(-1)
 
 
 def shares(values: FloatArray, floor: float) -> FloatArray:

@@ -22,7 +22,6 @@ class ModelImportance:
 
     fit: Fit
     summary: str
-    seeded: bool = True
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
@@ -45,7 +44,6 @@ class PermutationImportance:
     fit: Fit
     summary: str
     repeats: int = 5
-    seeded: bool = True
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator

@@ -24,7 +24,6 @@ class ShapImportance:
 
     fit: Callable[[FloatArray, FloatArray, np.random.Generator], Boosted] = fit_boosted
     summary: str = "XGBoost, mean absolute SHAP contribution"
-    seeded: bool = True
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator

@@ -14,7 +14,7 @@ from ..correlation.evidence import Evidence, covering
 from ..correlation.prediction import predict
 from ..correlation.report import BudgetRow
 from ..errors import SelectionError
-from ..importance import get_estimator
+from ..importance import get_estimator, resampled_importances, separated, share_least
 from ..inference import FloatArray, check_confidence
 from .objective import Objective
 from .report import Importance, Round
@@ -49,7 +49,7 @@ class Rules:
 
     @property
     def fewest_resamples(self) -> int:
-        """Resamples below which no tail of theirs says anything: one in so many may disagree."""
+        """The number of resamples below which there are too few to estimate a tail of them."""
         return math.ceil(round(2 / (1 - self.confidence), 6))
 
     def __post_init__(self) -> None:
@@ -198,15 +198,11 @@ class Pruning:
         names = [name for group in groups for name in group]
         x = encode(self.evidence.budgets, names)
         columns = [[names.index(name) for name in group] for group in groups]
-        shares = np.empty((self.rules.resamples, len(groups)))
         if not groups:
-            return shares
-        estimator = get_estimator(self.rules.importance)
+            return np.empty((self.rules.resamples, 0))
         drawn = self.objective.draw(self.evidence, self.rules.resamples, self.rng)
-        for b, y in enumerate(drawn):
-            chosen = self.rng.integers(len(x), size=len(x))
-            shares[b] = estimator.importances(x[chosen], y[chosen], columns, self.rng)
-        return shares
+        estimator = get_estimator(self.rules.importance)
+        return resampled_importances(estimator, x, drawn, columns, self.rng)
 
     def _cheapest(self, group: Group) -> dict[str, Value]:
         """Return the observed values of a group that cost least, all else being equal.
@@ -257,51 +253,6 @@ class Pruning:
 
 def _values(budget: Budget, group: Group) -> tuple[Value, ...]:
     return tuple(getattr(budget, name) for name in group)
-
-
-def separated(shares: FloatArray, tail: float, most: int) -> int:
-    """Return how many of the least important groups the data separate from all others.
-
-    The smallest m of at most ``most`` such that every difference in importance between
-    one of the others and one of the first m is above 0 but for a share ``tail`` of the
-    resamples. Groups that do nothing tie, and are separated together.
-
-    Parameters
-    ----------
-    shares
-        Importances (B, G), the least important group first.
-    tail
-        Share of the resamples that may say otherwise.
-    most
-        How many groups can be spared.
-
-    Returns
-    -------
-    int
-        m; 0 if there is none.
-
-    Examples
-    --------
-    >>> shares = np.array([[0.1, 0.1, 0.8], [0.2, 0.1, 0.7]])
-    >>> separated(shares, 0.025, 2), separated(shares, 0.025, 1)
-    (2, 0)
-    """
-    for count in range(1, min(most, shares.shape[1] - 1) + 1):
-        leads = shares[:, None, count:] - shares[:, :count, None]
-        if np.all(np.quantile(leads, tail, axis=0) > 0):
-            return count
-    return 0
-
-
-def share_least(shares: FloatArray, count: int) -> float:
-    """Return the share of rows (B, G) in which the first columns are the least, ties in part."""
-    if not shares.shape[1]:
-        return math.nan
-    if count == 1:
-        least = shares == shares.min(axis=1, keepdims=True)
-        return float(np.mean(least[:, 0] / least.sum(axis=1)))
-    most = shares[:, :count].max(axis=1)
-    return float(np.mean(most <= shares[:, count:].min(axis=1, initial=math.inf)))
 
 
 def _nothing_to_prune(done: Round, why: str = "there is no more evidence") -> str:

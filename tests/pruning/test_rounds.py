@@ -12,7 +12,6 @@ from bpe_bench.correlation.prediction import CostModel
 from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.pruning import Pruning, Rules, prune
-from bpe_bench.pruning.rounds import separated, share_least
 
 
 @dataclass
@@ -73,28 +72,6 @@ def only_epochs(budget):
 def run(objective, seed=0, **rules):
     rules = {"resamples": 40, "sequential": False, "importance": "forest", **rules}
     return Pruning(objective, Rules(**rules), np.random.default_rng(seed)).run()
-
-
-def test_separated_by_hand():
-    first, second, third = np.zeros(40), np.full(40, 0.1), np.full(40, 0.9)
-    apart = np.column_stack([first, second, third])
-    assert separated(apart, 0.025, 2) == 1
-    # The first two tie: together they are apart from the third, if two can be spared.
-    tied = np.column_stack([second, second, third])
-    assert separated(tied, 0.025, 2) == 2
-    assert separated(tied, 0.025, 1) == 0
-    # In one of ten resamples the order is another one.
-    mixed = np.where((np.arange(40) % 10 == 0)[:, None], apart[:, ::-1], apart)
-    assert separated(mixed, 0.025, 2) == 0
-    assert separated(mixed, 0.2, 2) == 1
-    assert separated(apart[:, :1], 0.025, 2) == 0  # nothing to be apart from
-
-
-def test_share_least_counts_ties_in_part():
-    shares = np.array([[0.1, 0.2, 0.7], [0.2, 0.2, 0.6], [0.5, 0.2, 0.3]])
-    assert share_least(shares, 1) == pytest.approx((1 + 0.5 + 0) / 3)
-    assert share_least(shares, 2) == pytest.approx(2 / 3)
-    assert math.isnan(share_least(np.zeros((3, 0)), 1))
 
 
 def test_hyper_parameters_that_do_nothing_go_together():

@@ -1,0 +1,95 @@
+"""How sure an importance is: over resampled settings and architectures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .base import Groups, ImportanceEstimator
+from .models import FloatArray
+
+
+def resampled_importances(
+    estimator: ImportanceEstimator,
+    x: FloatArray,
+    drawn: FloatArray,
+    groups: Groups,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return importances, each from other settings and other architectures.
+
+    Parameters
+    ----------
+    estimator
+        One of `ESTIMATORS`.
+    x
+        Settings, shape (S, d).
+    drawn
+        Their correlations as B other draws of architectures gave them, shape (B, S)
+        (``Evidence.draw``).
+    groups
+        G disjoint lists of columns that are judged as one.
+    rng
+        Draws S settings with replacement for each row of ``drawn``, and drives the models.
+
+    Returns
+    -------
+    array of shape (B, G)
+        Every row has sum 1, or is all 0 where nothing was found to matter.
+
+    Raises
+    ------
+    SelectionError
+        As `ImportanceEstimator.importances`.
+    """
+    found = np.empty((len(drawn), len(groups)))
+    for b, y in enumerate(drawn):
+        chosen = rng.integers(len(x), size=len(x))
+        found[b] = estimator.importances(x[chosen], y[chosen], groups, rng)
+    return found
+
+
+def separated(shares: FloatArray, tail: float, most: int) -> int:
+    """Return how many of the least important groups the data separate from all others.
+
+    The smallest m of at most ``most`` such that every difference in importance between
+    one of the others and one of the first m is above 0 but for a share ``tail`` of the
+    resamples. Groups that do nothing tie, and are separated together.
+
+    Parameters
+    ----------
+    shares
+        Importances (B, G), the least important group first.
+    tail
+        Share of the resamples that may say otherwise.
+    most
+        How many groups can be spared.
+
+    Returns
+    -------
+    int
+        m; 0 if there is none.
+
+    Examples
+    --------
+    >>> shares = np.array([[0.1, 0.1, 0.8], [0.2, 0.1, 0.7]])
+    >>> separated(shares, 0.025, 2), separated(shares, 0.025, 1)
+    (2, 0)
+    """
+    for count in range(1, min(most, shares.shape[1] - 1) + 1):
+        leads = shares[:, None, count:] - shares[:, :count, None]
+        if np.all(np.quantile(leads, tail, axis=0) > 0):
+            return count
+    return 0
+
+
+def share_least(shares: FloatArray, count: int) -> float:
+    """Return the share of rows (B, G) in which the first columns are the least, ties in part."""
+    if not shares.shape[1]:
+        return math.nan
+    if count == 1:
+        least = shares == shares.min(axis=1, keepdims=True)
+        return float(np.mean(least[:, 0] / least.sum(axis=1)))
+    most = shares[:, :count].max(axis=1)
+    return float(np.mean(most <= shares[:, count:].min(axis=1, initial=math.inf)))
