@@ -9,27 +9,37 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import InvalidBudgetError, SelectionError, unknown_name
+from .hyper_parameters import (
+    HYPER_PARAMETERS,
+    UNKNOWN,
+    Precision,
+    Schedule,
+    Value,
+    check_hyper_parameter,
+    written,
+)
 
-Schedule = Literal["cosine", "linear"]
-Precision = Literal["fp16", "bf16", "fp32"]
-Value = int | float | str
 
-SCHEDULES: tuple[str, ...] = ("cosine", "linear")
-PRECISIONS: tuple[str, ...] = ("fp16", "bf16", "fp32")
+def _fits(cutout: Any, size: Any) -> bool:
+    """Return whether a cutout is smaller than the image, as far as both are known."""
+    return cutout is None or size is None or cutout < size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """How a network is trained: ten hyper-parameters, validated at birth.
+
+    In a table any of them but the epochs may be None: unknown. A budget to train by
+    has them all (`check_trainable`), which is what the types below say.
 
     Raises
     ------
@@ -65,26 +75,9 @@ class Budget:
     """Share of the training images used, in (0, 1]."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "layers", "channels", "image_size", "cutout"):
-            value, least = getattr(self, name), 0 if name == "cutout" else 1
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise InvalidBudgetError(
-                    f"{name} must be a whole number of at least {least}, found {value!r}"
-                )
-            object.__setattr__(self, name, int(value))
-        for name, most in (("learning_rate", math.inf), ("data_fraction", 1.0)):
-            value = getattr(self, name)
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or not 0 < value <= most:
-                limit = "" if most == math.inf else f" and at most {most:g}"
-                raise InvalidBudgetError(f"{name} must be above 0{limit}, found {value!r}")
-            object.__setattr__(self, name, float(value))
-        for name, known in (("lr_schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise InvalidBudgetError(
-                    f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}"
-                )
-        if self.cutout >= self.image_size:
+        for name, fact in HYPER_PARAMETERS.items():
+            object.__setattr__(self, name, fact.check(getattr(self, name)))
+        if not _fits(self.cutout, self.image_size):
             raise InvalidBudgetError(
                 f"cutout ({self.cutout} pixels) must be smaller than image_size "
                 f"({self.image_size} pixels)"
@@ -101,25 +94,23 @@ class Budget:
         """Return the hyper-parameters by name, in the order of `HYPER_PARAMETERS`."""
         return {name: getattr(self, name) for name in HYPER_PARAMETERS}
 
+    def check_trainable(self) -> None:
+        """Raise `InvalidBudgetError` if nothing here can train by the budget."""
+        missing = [name for name, value in self.to_dict().items() if value is None]
+        if missing:
+            raise InvalidBudgetError(
+                f"to train, a budget needs {', '.join(missing)}; found {self}; give a value, for "
+                f"instance {missing[0]}={getattr(BPE_1, missing[0])}"
+            )
+        if self.lr_schedule == "step":
+            raise InvalidBudgetError(
+                "trainings here lower the learning rate by cosine or linear, found "
+                "lr_schedule=step, which is for published tables only; choose one of the two"
+            )
+
     def __str__(self) -> str:
-        return ",".join(f"{name}={value}" for name, value in self.to_dict().items())
+        return ",".join(f"{name}={written(value)}" for name, value in self.to_dict().items())
 
-
-HYPER_PARAMETERS: tuple[str, ...] = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "lr_schedule",
-    "layers",
-    "channels",
-    "image_size",
-    "precision",
-    "cutout",
-    "data_fraction",
-)
-"""Names of the fields of `Budget`, in the order in which they are always listed."""
-
-_CATEGORIES: Mapping[str, tuple[str, ...]] = {"lr_schedule": SCHEDULES, "precision": PRECISIONS}
 
 BPE_1 = Budget(epochs=10, batch_size=128, learning_rate=0.03, layers=6, channels=8, image_size=16)
 """The cheaper of the two budgets of Zheng et al., CVPR 2020."""
@@ -140,19 +131,6 @@ DARTS_FULL = Budget(
 
 NAMED_BUDGETS: Mapping[str, Budget] = MappingProxyType({"BPE-1": BPE_1, "BPE-2": BPE_2})
 """Budgets that have a name in the literature; a table answers to the name if it has them."""
-
-
-def check_hyper_parameter(name: str) -> str:
-    """Return ``name`` if it is a hyper-parameter of `Budget`.
-
-    Raises
-    ------
-    UnknownNameError
-        If it is not; the message lists those that are.
-    """
-    if name not in HYPER_PARAMETERS:
-        raise unknown_name("hyper-parameter", name, HYPER_PARAMETERS)
-    return name
 
 
 def parse_values(text: str) -> dict[str, Value]:
@@ -176,9 +154,9 @@ def parse_values(text: str) -> dict[str, Value]:
         if not sign or not value:
             raise InvalidBudgetError(f"expected name=value, found {part.strip()!r} in {text!r}")
         check_hyper_parameter(name)
+        kind = HYPER_PARAMETERS[name].type
         try:
-            kind = type(getattr(BPE_1, name))
-            values[name] = kind(value)
+            values[name] = None if value == UNKNOWN else kind(value)
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
             raise InvalidBudgetError(f"{name} must be {wanted}, found {value!r}") from None
@@ -244,16 +222,6 @@ def parse_budget(text: str) -> Budget:
     return Budget(**values)
 
 
-def encode_value(name: str, value: Value) -> float:
-    """Return the number that stands for a value: itself, or its place in its ordered category."""
-    category = _CATEGORIES.get(name)
-    if category is None:
-        return float(value)
-    if value not in category:
-        raise InvalidBudgetError(f"{name} must be one of {', '.join(category)}, found {value!r}")
-    return float(category.index(str(value)))
-
-
 @dataclass(frozen=True)
 class BudgetSpace:
     """Candidate values for each hyper-parameter of a budget.
@@ -262,7 +230,8 @@ class BudgetSpace:
     ----------
     values
         For each of `HYPER_PARAMETERS` the candidates, without repeats, in
-        ascending order (categories in their own order).
+        ascending order (categories in their own order). If one of them is None
+        (unknown), it is the only one: nothing can be said of that hyper-parameter.
 
     Examples
     --------
@@ -285,7 +254,10 @@ class BudgetSpace:
                 raise InvalidBudgetError(
                     f"a budget space needs at least one value of {name}, found none"
                 )
-            codes = {encode_value(name, value): value for value in candidates}
+            if None in candidates:
+                ordered[name] = (None,)
+                continue
+            codes = {HYPER_PARAMETERS[name].encode(value): value for value in candidates}
             ordered[name] = tuple(codes[code] for code in sorted(codes))
         object.__setattr__(self, "values", MappingProxyType(ordered))
 
@@ -314,6 +286,11 @@ class BudgetSpace:
         return tuple(name for name, values in self.values.items() if len(values) > 1)
 
     @property
+    def unknown(self) -> tuple[str, ...]:
+        """Hyper-parameters of which nothing is known, because some budget lacks their value."""
+        return tuple(name for name, values in self.values.items() if values == (None,))
+
+    @property
     def size(self) -> int:
         """Number of budgets in the space, without those whose cutout covers the image."""
         rest = (v for name, v in self.values.items() if name not in ("cutout", "image_size"))
@@ -331,20 +308,21 @@ class BudgetSpace:
         """
         check_hyper_parameter(name)
         if value not in self.values[name]:
-            exist = ", ".join(map(str, self.values[name]))
+            exist = ", ".join(map(written, self.values[name]))
             raise InvalidBudgetError(f"cannot pin {name} at {value!r}: its candidates are {exist}")
         return BudgetSpace({**self.values, name: (value,)})
 
     def __contains__(self, budget: object) -> bool:
         return isinstance(budget, Budget) and all(
-            getattr(budget, name) in values for name, values in self.values.items()
+            getattr(budget, name) in values or values == (None,)
+            for name, values in self.values.items()
         )
 
     def __iter__(self) -> Iterator[Budget]:
         """Iterate over all budgets of the space that are valid, the last name varying fastest."""
         for combination in itertools.product(*self.values.values()):
             arguments: dict[str, Any] = dict(zip(self.values, combination, strict=True))
-            if arguments["cutout"] < arguments["image_size"]:
+            if _fits(arguments["cutout"], arguments["image_size"]):
                 yield Budget(**arguments)
 
     def sample(self, rng: np.random.Generator) -> Budget:
@@ -379,7 +357,7 @@ class BudgetSpace:
     def _cutouts(self) -> list[tuple[Value, Value]]:
         """Return the pairs of cutout and image size that go together."""
         pairs = itertools.product(self.values["cutout"], self.values["image_size"])
-        return [(cutout, size) for cutout, size in pairs if float(cutout) < float(size)]
+        return [(cutout, size) for cutout, size in pairs if _fits(cutout, size)]
 
 
 def _tuples(vary: Mapping[str, Sequence[Value]]) -> dict[str, tuple[Value, ...]]:
@@ -387,7 +365,7 @@ def _tuples(vary: Mapping[str, Sequence[Value]]) -> dict[str, tuple[Value, ...]]
 
 
 def encode(
-    budgets: Sequence[Budget], names: Sequence[str] = HYPER_PARAMETERS
+    budgets: Sequence[Budget], names: Collection[str] = HYPER_PARAMETERS
 ) -> npt.NDArray[np.float64]:
     """Return budgets as a matrix of numbers.
 
@@ -401,8 +379,23 @@ def encode(
     Returns
     -------
     array of shape (B, d)
-        Numbers as they are; ``lr_schedule`` and ``precision`` as their place in
-        `SCHEDULES` and `PRECISIONS`.
+        Numbers as they are; a category as its place in `HyperParameter.categories`.
     """
-    rows = [[encode_value(name, getattr(b, name)) for name in names] for b in budgets]
-    return np.array(rows, dtype=np.float64).reshape(len(budgets), len(names))
+    facts = [HYPER_PARAMETERS[name] for name in names]
+    rows = [[fact.encode(getattr(b, fact.name)) for fact in facts] for b in budgets]
+    return np.array(rows, dtype=np.float64).reshape(len(budgets), len(facts))
+
+
+def encode_scaled(
+    budgets: Sequence[Budget], names: Collection[str], log: np.ufunc = np.log
+) -> npt.NDArray[np.float64]:
+    """Return what `encode` returns with each column in its `HyperParameter.scale`.
+
+    ``log`` is the logarithm that is meant: natural or, for instance, `numpy.log2`.
+    """
+    columns = encode(budgets, names)
+    for place, name in enumerate(names):
+        scale = HYPER_PARAMETERS[name].scale
+        if scale != "linear":
+            columns[:, place] = log(columns[:, place] + (scale == "log1p"))
+    return columns

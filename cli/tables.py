@@ -357,6 +357,8 @@ def _describe(name: str, description: dict[str, Any]) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
+    from bpe_bench.hyper_parameters import HYPER_PARAMETERS, written
+
     head = Table.grid(padding=(0, 2))
     plain = ("space", "dataset", "architectures", "references", "splits", "source", "licence")
     for key in (*plain, "citation", "created", "builder", "content_sha256"):
@@ -366,17 +368,13 @@ def _describe(name: str, description: dict[str, Any]) -> list[RenderableType]:
     for caveat in description["caveats"]:
         head.add_row(Text("note", style="bold"), Text(caveat))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = (
-        "epochs", "batch_size", "learning_rate", "lr_schedule", "layers", "channels",
-        "image_size", "precision", "cutout", "data_fraction",
-    )  # fmt: skip
-    for column in ("setting", *columns, "cost", "device"):
+    for column in ("setting", *HYPER_PARAMETERS, "cost", "device"):
         table.add_column(column.replace("_", "\n"), overflow="fold")
     for row in description["settings"]:
         seconds = row["seconds"]
         table.add_row(
             row["label"],
-            *(str(row[column]) for column in columns),
+            *(written(row[name]) for name in HYPER_PARAMETERS),
             number(None) if seconds is None else duration(seconds),
             row["device"] or "–",
         )

@@ -12,12 +12,13 @@ from bpe_bench.budget import (
     BPE_1,
     BPE_2,
     DARTS_FULL,
-    HYPER_PARAMETERS,
     Budget,
     BudgetSpace,
     encode,
+    parse_values,
 )
 from bpe_bench.errors import InvalidBudgetError, SelectionError, UnknownNameError
+from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 
 budgets = st.builds(
     Budget,
@@ -27,7 +28,7 @@ budgets = st.builds(
     layers=st.integers(1, 24),
     channels=st.integers(1, 64),
     image_size=st.integers(17, 32),
-    lr_schedule=st.sampled_from(["cosine", "linear"]),
+    lr_schedule=st.sampled_from(["cosine", "linear", "step"]),
     precision=st.sampled_from(["fp16", "bf16", "fp32"]),
     cutout=st.integers(0, 16),
     data_fraction=st.floats(0.01, 1.0),
@@ -62,7 +63,7 @@ def test_every_field_is_a_hyper_parameter():
         ({"learning_rate": math.nan}, "learning_rate must be above 0, found nan"),
         ({"learning_rate": math.inf}, "learning_rate must be above 0, found inf"),
         ({"data_fraction": 1.5}, "data_fraction must be above 0 and at most 1, found 1.5"),
-        ({"lr_schedule": "step"}, "lr_schedule must be one of cosine, linear, found 'step'"),
+        ({"lr_schedule": "sine"}, "lr_schedule must be one of cosine, linear, step, found 'sine'"),
         ({"precision": 16}, "precision must be one of fp16, bf16, fp32, found 16"),
         (
             {"cutout": 16},
@@ -104,7 +105,7 @@ def test_the_encoding_keeps_numbers_and_orders_categories(budget):
     (row,) = encode([budget])
     expected = [
         budget.epochs, budget.batch_size, budget.learning_rate,
-        ["cosine", "linear"].index(budget.lr_schedule), budget.layers, budget.channels,
+        ["cosine", "linear", "step"].index(budget.lr_schedule), budget.layers, budget.channels,
         budget.image_size, ["fp16", "bf16", "fp32"].index(budget.precision), budget.cutout,
         budget.data_fraction,
     ]  # fmt: skip
@@ -149,8 +150,8 @@ def test_spaces_that_cannot_be():
         BudgetSpace({"epochs": (1,)})
     with pytest.raises(UnknownNameError, match=r"unknown hyper-parameter 'depth'"):
         BudgetSpace({"depth": (1,)})
-    values = {**BudgetSpace.of([BPE_1]).values, "lr_schedule": ("step",)}
-    with pytest.raises(InvalidBudgetError, match=r"'step'"):
+    values = {**BudgetSpace.of([BPE_1]).values, "lr_schedule": ("sine",)}
+    with pytest.raises(InvalidBudgetError, match=r"'sine'"):
         BudgetSpace(values)
 
 
@@ -199,3 +200,29 @@ def test_sampling_is_uniform():
     counts = [found.count(budget) for budget in space]
     # Binomial(4000, 1/8) has a standard deviation of 21.
     assert max(abs(count - 500) for count in counts) < 5 * 21
+
+
+def test_a_table_may_not_know_a_hyper_parameter():
+    unknown = BPE_1.replace(batch_size=None, precision=None, cutout=None)
+    assert unknown.to_dict()["batch_size"] is None
+    assert str(unknown).startswith("epochs=10,batch_size=unknown,learning_rate=0.03")
+    assert Budget(**parse_values(str(unknown))) == unknown
+    space = BudgetSpace.of([unknown, BPE_2])
+    assert space.unknown == ("batch_size", "precision", "cutout")
+    assert space.free == ("epochs", "layers", "channels")
+    assert BPE_2 in space
+    assert space.size == len(list(space)) == 8
+    assert encode([unknown], ["layers", "epochs"]).tolist() == [[6, 10]]
+
+
+def test_what_needs_an_unknown_value_says_so():
+    unknown = BPE_1.replace(batch_size=None, layers=None)
+    with pytest.raises(InvalidBudgetError, match=r"^batch_size must be .* found a setting"):
+        encode([unknown], ["batch_size"])
+    with pytest.raises(InvalidBudgetError, match=r"^to train, a budget needs batch_size, layers;"):
+        unknown.check_trainable()
+    with pytest.raises(InvalidBudgetError, match="epochs must be a whole number of at least 1"):
+        BPE_1.replace(epochs=None)
+    with pytest.raises(InvalidBudgetError, match="found lr_schedule=step, which is for published"):
+        BPE_1.replace(lr_schedule="step").check_trainable()
+    BPE_1.check_trainable()

@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..budget import HYPER_PARAMETERS, Budget, BudgetSpace, Value, encode
+from ..budget import Budget, BudgetSpace, encode
+from ..hyper_parameters import HYPER_PARAMETERS, Value
 from ..inference import FloatArray, resampled_correlations
 from ..ranking import spearman
 from .report import BudgetRow

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..budget import Budget, BudgetSpace, encode
+from ..budget import Budget, BudgetSpace, encode, encode_scaled
 from ..errors import SelectionError
+from ..hyper_parameters import HYPER_PARAMETERS
 from ..importance import fit_forest
 from ..inference import FloatArray
 from .evidence import Evidence
@@ -30,6 +31,9 @@ class CostModel:
     """
 
     coefficients: FloatArray
+    names: tuple[str, ...]
+    """Hyper-parameters in the regression: those that change how much there is to compute and
+    that all settings tell. Whatever the others seem to cost is noise."""
     device: str
     """The device that predictions are for: the one most settings were measured on."""
     error: float
@@ -52,33 +56,25 @@ class CostModel:
             )
         usual = Counter(row.device for row in known).most_common(1)[0][0]
         other = np.array([[float(row.device != usual)] for row in known])
-        design = np.hstack([_cost_terms([row.budget for row in known]), other])
+        unknown = BudgetSpace.of([row.budget for row in known]).unknown
+        names = tuple(n for n, f in HYPER_PARAMETERS.items() if f.costs and n not in unknown)
+        design = np.hstack([_cost_terms([row.budget for row in known], names), other])
         target = np.log([row.cost_seconds for row in known])
         inverse = np.linalg.pinv(design)
         coefficients = inverse @ target
         leverage = np.clip(np.einsum("ij,ji->i", design, inverse), 0.0, 0.99)
         residuals = (target - design @ coefficients) / (1 - leverage)
-        return cls(coefficients[:-1], usual, float(np.sqrt(np.mean(residuals**2))))
+        return cls(coefficients[:-1], names, usual, float(np.sqrt(np.mean(residuals**2))))
 
     def seconds(self, budgets: Sequence[Budget]) -> FloatArray:
         """Return predicted seconds per network on `device`, shape (B,)."""
-        predicted: FloatArray = np.exp(_cost_terms(budgets) @ self.coefficients)
+        predicted: FloatArray = np.exp(_cost_terms(budgets, self.names) @ self.coefficients)
         return predicted
 
 
-def _cost_terms(budgets: Sequence[Budget]) -> FloatArray:
-    """Return the columns of the regression, (B, 8).
-
-    Learning rate, its schedule and cutout are left out: they change no
-    arithmetic, so whatever they seem to cost is noise.
-    """
-    numbers = ("epochs", "batch_size", "layers", "channels", "image_size", "data_fraction")
-    terms = [
-        np.ones(len(budgets)),
-        *np.log(encode(budgets, numbers)).T,
-        *encode(budgets, ("precision",)).T,
-    ]
-    return np.column_stack(terms)
+def _cost_terms(budgets: Sequence[Budget], names: Sequence[str]) -> FloatArray:
+    """Return the columns of the regression, (B, 1 + names)."""
+    return np.column_stack([np.ones(len(budgets)), encode_scaled(budgets, names)])
 
 
 def predict(

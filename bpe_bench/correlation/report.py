@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..budget import Budget, Value, check_hyper_parameter
+from ..budget import Budget
 from ..errors import BpeBenchWarning, RankingError, SelectionError, unknown_name
+from ..hyper_parameters import Value, check_hyper_parameter
 from ..inference import (
     Comparison,
     Estimate,

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..budget import DARTS_FULL, HYPER_PARAMETERS, NAMED_BUDGETS, Budget
+from ..budget import DARTS_FULL, NAMED_BUDGETS, Budget
 from ..errors import JournalError, SourceFileError
+from ..hyper_parameters import HYPER_PARAMETERS
 from ..spaces import Architecture
 from ..tables.curves import MISSING, Curves, FloatArray, Split
 from ..tables.importers import Progress

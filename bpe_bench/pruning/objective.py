@@ -9,12 +9,13 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..budget import Budget, BudgetSpace, Value
+from ..budget import Budget, BudgetSpace
 from ..correlation.evidence import Evidence
 from ..correlation.holdout import HalfCorrelations, half_correlations
 from ..correlation.prediction import CostModel
 from ..correlation.report import BudgetRow, correlate
 from ..errors import SelectionError
+from ..hyper_parameters import Value
 from ..inference import FloatArray
 from ..tables.table import Split, Table
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..budget import Budget, BudgetSpace, Value
+from ..budget import Budget, BudgetSpace
 from ..correlation.evidence import Evidence
 from ..correlation.prediction import CostModel
 from ..correlation.report import BudgetRow
 from ..errors import SelectionError
+from ..hyper_parameters import Value
 from ..inference import FloatArray
 from ..surrogate import FittedSurrogate
 from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe, usable_row

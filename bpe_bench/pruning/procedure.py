@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..budget import BudgetSpace, Value
+from ..budget import BudgetSpace
 from ..correlation.evidence import Evidence
 from ..errors import unknown_name
+from ..hyper_parameters import Value
 from ..tables.curves import ranges
 from ..tables.table import Split, Table
 from .objective import Objective, Replay

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..budget import Value
 from ..correlation.holdout import HeldOut
 from ..correlation.report import BudgetRow
+from ..hyper_parameters import Value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..budget import Budget, BudgetSpace, Value, encode
+from ..budget import Budget, BudgetSpace, encode
 from ..correlation.evidence import Evidence, covering
 from ..correlation.prediction import predict
 from ..correlation.report import BudgetRow
 from ..errors import SelectionError
+from ..hyper_parameters import Value
 from ..importance import get_estimator, resampled_importances, separated, share_least
 from ..inference import FloatArray, check_confidence
 from .objective import Objective

@@ -8,16 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..budget import HYPER_PARAMETERS, Budget, BudgetSpace, Value, encode
+from ..budget import Budget, BudgetSpace, encode_scaled
 from ..errors import SelectionError
+from ..hyper_parameters import HYPER_PARAMETERS, Value, written
 from ..spaces import Architecture
 from ..spaces.features import encode_features, feature_names
 from .question import FloatArray
-
-_BY_FACTORS = (
-    "epochs", "batch_size", "learning_rate", "layers", "channels", "image_size", "data_fraction",
-)  # fmt: skip
-"""Hyper-parameters whose doubling is the same step everywhere: they come as logarithms."""
 
 Ranges = Mapping[str, tuple[Value, ...]]
 """By hyper-parameter the least and the largest number, or the categories, that were seen."""
@@ -28,8 +24,7 @@ class Columns:
     """Which numbers describe what is asked for.
 
     In this order: the architecture, its known accuracies under other settings,
-    the budget (base-2 logarithms of what acts by factors; of one more than the cutout;
-    the place in its category), and the device.
+    the budget (each hyper-parameter in its scale, logarithms to base 2), and the device.
     """
 
     space: str
@@ -63,12 +58,7 @@ class Columns:
         self, budgets: Sequence[Budget], devices: Sequence[str] | None = None
     ) -> FloatArray:
         """Return the columns of B budgets, on the usual device unless devices are named."""
-        numbers = encode(budgets, self.hyper_parameters)
-        for place, name in enumerate(self.hyper_parameters):
-            if name in _BY_FACTORS:
-                numbers[:, place] = np.log2(numbers[:, place])
-            elif name == "cutout":
-                numbers[:, place] = np.log2(1 + numbers[:, place])
+        numbers = encode_scaled(budgets, self.hyper_parameters, np.log2)
         used = ["" for _ in budgets] if devices is None else devices
         other = [[float(device == name) for name in self.devices] for device in used]
         return np.hstack([numbers, np.array(other).reshape(len(budgets), len(self.devices))])
@@ -78,8 +68,8 @@ def ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
     """Return what values of each hyper-parameter were seen: least and largest, or categories."""
     seen = BudgetSpace.of(budgets).values
     return {
-        name: values if isinstance(values[0], str) else (values[0], values[-1])
-        for name, values in ((name, seen[name]) for name in HYPER_PARAMETERS)
+        name: values if HYPER_PARAMETERS[name].categories else (values[0], values[-1])
+        for name, values in seen.items()
     }
 
 
@@ -87,15 +77,17 @@ def outside(budget: Budget, ranges: Ranges) -> list[str]:
     """Return in which hyper-parameters a budget lies outside of ranges, as text."""
     faults = []
     for name, seen in ranges.items():
-        value = getattr(budget, name)
-        if isinstance(value, str):
+        value, fact = getattr(budget, name), HYPER_PARAMETERS[name]
+        if None in seen:  # it was no column of the fit
+            continue
+        if fact.categories or value is None:
             inside, said = value in seen, ", ".join(map(str, seen))
         else:
-            least, largest = float(seen[0]), float(seen[-1])
+            least, largest = fact.encode(seen[0]), fact.encode(seen[-1])
             inside = least <= value <= largest
             said = str(seen[0]) if least == largest else f"{seen[0]} to {seen[-1]}"
         if not inside:
-            faults.append(f"{name}={value} (fitted: {said})")
+            faults.append(f"{name}={written(value)} (fitted: {said})")
     return faults
 
 

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..budget import Budget, check_hyper_parameter
+from ..budget import Budget
 from ..errors import BpeBenchError, SurrogateFileError
+from ..hyper_parameters import check_hyper_parameter
 from ..spaces import get_space
 from ..tables.storage import replacing
 from ..tables.table import Setting, Split

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..budget import HYPER_PARAMETERS, Budget
+from ..budget import Budget
 from ..errors import BpeBenchError, InvalidTableError, TableFileError
+from ..hyper_parameters import HYPER_PARAMETERS
 from ..spaces import get_space
 from .curves import CountArray, Curves, Split, check_counts
 from .table import ArchitectureTexts, Provenance, Setting, Table
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
     import h5py
 
 MAGIC = "bpe-bench-table"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest that is read. A table is written in the oldest version that can hold it."""
 
 _MOST_BYTES = 2**34
 """An array that claims more bytes than this is taken for a damaged or hostile file."""
+_NUMBERS: dict[type, str] = {int: "<i4", float: "<f8"}
+_UNKNOWN: dict[type, Any] = {int: -1, float: math.nan, str: ""}
+"""What stands for an unknown hyper-parameter, by its type."""
 _WIDTHS = {"i": 4, "f": 8}
 _KINDS = {"i": "int32", "f": "float64", "S": "bytes"}
 _READ_AT_ONCE = 2**17
@@ -73,7 +78,7 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> str:
     try:
         with replacing(target) as temporary, h5py.File(temporary, "w", libver="v110") as file:
             file.attrs["format"] = MAGIC
-            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["format_version"] = _version(table)
             file.attrs["content_sha256"] = digest
             for name in _UNHASHED_ATTRIBUTES:
                 file.attrs[name] = getattr(table.provenance, name)
@@ -157,13 +162,9 @@ def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
         "settings/device": _text_column([s.device for s in table.settings]),
         "settings/seconds": np.array([s.seconds for s in table.settings], dtype="<f8"),
     }
-    for name in HYPER_PARAMETERS:
+    for name, fact in HYPER_PARAMETERS.items():
         values = [getattr(s.budget, name) for s in table.settings]
-        if isinstance(values[0], str):
-            arrays[f"settings/{name}"] = _text_column(values)
-        else:
-            kind = "<f8" if isinstance(values[0], float) else "<i4"
-            arrays[f"settings/{name}"] = np.array(values, dtype=kind)
+        arrays[f"settings/{name}"] = _hyper_parameter_column(values, fact.type)
     for (label, split), curves in sorted(table.curves.items()):
         group = f"curves/{label}/{split}"
         arrays[f"{group}/correct"] = curves.all_counts().astype("<i4", copy=False)
@@ -204,6 +205,17 @@ def _text_column(values: list[str]) -> Array:
     """Return UTF-8 text as fixed-width bytes padded with NUL, which any HDF5 reader can read."""
     encoded = [value.encode() for value in values]
     return np.array(encoded, dtype=f"S{max(1, *map(len, encoded))}")
+
+
+def _hyper_parameter_column(values: list[Any], kind: type) -> Array:
+    known = [_UNKNOWN[kind] if value is None else value for value in values]
+    return _text_column(known) if kind is str else np.array(known, dtype=_NUMBERS[kind])
+
+
+def _version(table: Table) -> int:
+    """Return the oldest format version that can say what the table says."""
+    values = [value for s in table.settings for value in s.budget.to_dict().values()]
+    return 2 if None in values or "step" in values else 1
 
 
 def _write_array(file: h5py.File, name: str, array: Array) -> None:
@@ -388,17 +400,21 @@ def _read_content(file: h5py.File, path: Path) -> Table:
 
 
 def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
-    columns: dict[str, list[Any]] = {}
-    for name in HYPER_PARAMETERS:
+    columns: list[list[Any]] = []
+    for name, fact in HYPER_PARAMETERS.items():
         key = f"settings/{name}"
-        if name in ("lr_schedule", "precision"):
-            columns[name] = _texts(file, key, path)
-        elif name in ("learning_rate", "data_fraction"):
-            columns[name] = _array(file, key, path, "f", 1).tolist()
-        else:
-            columns[name] = _array(file, key, path, "i", 1).tolist()
-    rows = zip(*columns.values(), strict=True)
-    return [Budget(**dict(zip(columns, row, strict=True))) for row in rows]
+        found: list[Any] = (
+            _texts(file, key, path)
+            if fact.type is str
+            else _array(file, key, path, _NUMBERS[fact.type][1], 1).tolist()
+        )
+        columns.append([None if _is_unknown(value, fact.type) else value for value in found])
+    rows = zip(*columns, strict=True)
+    return [Budget(**dict(zip(HYPER_PARAMETERS, row, strict=True))) for row in rows]
+
+
+def _is_unknown(value: int | float | str, kind: type) -> bool:
+    return value == _UNKNOWN[kind] or value != value  # NaN is not equal to itself
 
 
 def _read_curves(file: h5py.File, group: str, path: Path, cache: _Cache) -> Curves:

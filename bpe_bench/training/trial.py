@@ -59,6 +59,7 @@ class Trial:
             raise SelectionError(
                 f"protocol must be one of {', '.join(PROTOCOLS)}, found {self.protocol!r}"
             )
+        self.budget.check_trainable()
 
     @property
     def id(self) -> str:

@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from bpe_bench import Curves, Split, correlate
-from bpe_bench.budget import BPE_1, HYPER_PARAMETERS
+from bpe_bench.budget import BPE_1
 from bpe_bench.correlation.evidence import Evidence, covering
 from bpe_bench.correlation.report import BudgetRow
+from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 
 
 def row(label, budget, seconds=100.0, correlation=0.5):
@@ -59,7 +60,7 @@ def test_varied_on_the_shipped_table(rows):
 
 
 def test_only_batch_size_and_learning_rate_move_together_in_the_shipped_table(rows):
-    joined = [g for g in Evidence(rows).groups(HYPER_PARAMETERS) if len(g) > 1]
+    joined = [g for g in Evidence(rows).groups(list(HYPER_PARAMETERS)) if len(g) > 1]
     assert joined == [("batch_size", "learning_rate")]
     size, rate = ([getattr(r.budget, n) for r in rows] for n in joined[0])
     assert stats.spearmanr(size, rate).statistic > 0.95

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from bpe_bench import correlate
-from bpe_bench.budget import BPE_1, HYPER_PARAMETERS, BudgetSpace
+from bpe_bench.budget import BPE_1, BudgetSpace
 from bpe_bench.correlation.evidence import Evidence
 from bpe_bench.correlation.prediction import CostModel, predict
 from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.errors import SelectionError
+from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 
 POWERS = {
     "epochs": 1.0, "batch_size": -0.3, "layers": 1.2, "channels": 0.8, "image_size": 1.9,

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from bpe_bench import Curves, Split, minimum_importance_pruning, open_table
-from bpe_bench.budget import HYPER_PARAMETERS
 from bpe_bench.errors import SelectionError, UnknownNameError
+from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.importance import ESTIMATORS
 
 ALLOWANCES = (0.1, 0.6, 3.0)

@@ -7,9 +7,10 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from bpe_bench import BPE_1, correlate, get_space
-from bpe_bench.budget import HYPER_PARAMETERS, encode
+from bpe_bench.budget import encode
 from bpe_bench.errors import RankingError, SelectionError, SurrogateFileError, UnknownNameError
 from bpe_bench.estimators import SurrogateEstimator
+from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.search import RandomSearch, run_search
 from bpe_bench.surrogate import Question, fit_surrogate
 from bpe_bench.surrogate.columns import Columns

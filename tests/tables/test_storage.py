@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bpe_bench.budget import HYPER_PARAMETERS, Budget
+from bpe_bench.budget import Budget
 from bpe_bench.errors import TableFileError
+from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.spaces import get_space
 from bpe_bench.tables import storage
 from bpe_bench.tables.curves import CountReader
@@ -216,9 +217,9 @@ def test_a_foreign_hdf5_file(tmp_path):
 
 
 def test_a_newer_format(written):
-    text = spoil(written, lambda file: file.attrs.modify("format_version", 2))
+    text = spoil(written, lambda file: file.attrs.modify("format_version", 3))
     assert text == (
-        "FILE has format version 2, this bpe-bench reads up to 1; "
+        "FILE has format version 3, this bpe-bench reads up to 2; "
         "upgrade with: pip install --upgrade bpe-bench"
     )
 
@@ -343,6 +344,28 @@ def changed_count(table):
 )
 def test_the_hash_covers_everything_else(golden, change):
     assert content_hash(dataclasses.replace(golden, **change(golden))) != content_hash(golden)
+
+
+def test_unknown_hyper_parameters_are_kept_in_format_version_2(golden, tmp_path):
+    unknown = golden.settings[0].budget.replace(
+        batch_size=None, learning_rate=None, lr_schedule=None, precision=None, cutout=None
+    )
+    setting = dataclasses.replace(golden.settings[0], budget=unknown)
+    table = dataclasses.replace(golden, settings=(setting, *golden.settings[1:]))
+    digest = write_table(table, tmp_path / "unknown.h5")
+    assert read_table(tmp_path / "unknown.h5").settings == table.settings
+    assert verify_table(tmp_path / "unknown.h5") == digest
+    with h5py.File(tmp_path / "unknown.h5") as file:
+        assert file.attrs["format_version"] == 2
+        assert file["settings/batch_size"][0] == file["settings/cutout"][0] == -1
+        assert math.isnan(file["settings/learning_rate"][0])
+        assert file["settings/lr_schedule"][0] == file["settings/precision"][0] == b""
+
+
+def test_a_table_that_version_1_can_hold_is_written_in_it(golden, tmp_path):
+    write_table(golden, tmp_path / "known.h5")
+    with h5py.File(tmp_path / "known.h5") as file:
+        assert file.attrs["format_version"] == 1
 
 
 @pytest.fixture

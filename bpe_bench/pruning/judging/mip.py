@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...budget import Budget, BudgetSpace, Value
+from ...budget import Budget, BudgetSpace
 from ...correlation.evidence import Evidence
 from ...correlation.prediction import CostModel
 from ...correlation.report import BudgetRow
+from ...hyper_parameters import Value
 from ...inference import FloatArray
 from .. import ObjectiveKind, Pruning, Rules
 from .trial import Trial

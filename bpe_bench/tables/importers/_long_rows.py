@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...budget import HYPER_PARAMETERS
 from ...errors import GenotypeError
+from ...hyper_parameters import HYPER_PARAMETERS
 from ...spaces import SPACES, Architecture, SearchSpace, get_space
 from ..curves import Split
 from ._long_files import Chunk, IntArray

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...budget import HYPER_PARAMETERS, Budget
+from ...budget import Budget
 from ...errors import BpeBenchError, InvalidBudgetError, SourceFileError
+from ...hyper_parameters import HYPER_PARAMETERS
 from ..table import Setting
 from ._long_files import IntArray
 from ._long_view import Faults, View, combine
