@@ -28,7 +28,7 @@ from ..errors import (
     unknown_name,
 )
 from ..spaces import Architecture, get_space
-from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Seed, Split
+from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Seed, Split, ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,6 +221,26 @@ class Table:
         if name not in self._settings:
             raise unknown_name("budget", name, self._settings)
         return self._settings[name]
+
+    def setting_at(self, name: str) -> tuple[Setting, int | None]:
+        """Return the setting and the recorded epoch of ``LABEL`` or ``LABEL@EPOCH``.
+
+        The epoch is None where the name has none: the last is meant.
+
+        Raises
+        ------
+        UnknownNameError
+            If the table has no such setting, or the setting no such epoch.
+        """
+        label, sign, epoch = name.partition("@")
+        setting = self.setting(label if sign else name)
+        if not sign:
+            return setting, None
+        curves = [self.curves[setting.label, split] for split in self.splits(setting.label)]
+        recorded = sorted({int(e) for found in curves for e in found.epochs})
+        if epoch not in map(str, recorded):
+            raise unknown_name(f"epoch of setting {label!r}", epoch, ranges(recorded))
+        return setting, int(epoch)
 
     @cached_property
     def _settings(self) -> dict[str, Setting]:

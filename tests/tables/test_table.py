@@ -237,3 +237,27 @@ def test_parts_that_do_not_fit_together(golden, change, message):
 
 def test_missing_is_not_a_count():
     assert np.isnan(curves(counts=((MISSING, 0),)).accuracy()).tolist() == [[True, False]]
+
+
+def test_a_label_may_name_an_epoch(golden):
+    cheap = golden.setting("cheap")
+    assert golden.setting_at("cheap") == (cheap, None)
+    assert golden.setting_at("cheap@1") == (cheap, 1)
+    assert golden.setting_at("cheap@10") == (cheap, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cheap@7", "unknown epoch of setting 'cheap' '7'; there are: 1, 10"),
+        ("cheap@", "unknown epoch of setting 'cheap' ''; there are: 1, 10"),
+        (
+            "cheep@1",
+            "unknown budget 'cheep' (did you mean 'cheap'?); there are: cheap, full, middle",
+        ),
+    ],
+)
+def test_a_label_with_an_epoch_that_is_not_there(golden, name, message):
+    with pytest.raises(UnknownNameError) as caught:
+        golden.setting_at(name)
+    assert str(caught.value).startswith(message)
