@@ -18,7 +18,7 @@ from bpe_bench.errors import (
     SelectionError,
     SourceFileError,
 )
-from bpe_bench.training import _image_cache, _image_sources
+from bpe_bench.training.images import _cache, _sources
 from bpe_bench.training.images.data import (
     ImageData,
     Images,
@@ -28,7 +28,7 @@ from bpe_bench.training.images.data import (
     subset,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 
 
@@ -444,7 +444,7 @@ def test_what_is_not_understood_is_told_what_is(load, tmp_path):
     for source, start in starts.items():
         message = refusal(load, source)
         assert message.startswith(start)
-        assert message.endswith(f"understood are: {_image_sources.UNDERSTOOD}")
+        assert message.endswith(f"understood are: {_sources.UNDERSTOOD}")
 
 
 @pytest.mark.parametrize(
@@ -487,7 +487,7 @@ def test_the_second_load_decodes_nothing(load, folders, monkeypatch):
     def fail(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(_image_sources._Folders, "decode", fail)
+    monkeypatch.setattr(_sources._Folders, "decode", fail)
     second = load(folders)
     assert second.name == first.name
     assert_same(second.train, first.train)
@@ -543,14 +543,14 @@ def test_a_load_cut_short_leaves_nothing_to_be_taken_for_images(
 
 def test_who_comes_second_takes_what_is_there(load, folders, tmp_path, monkeypatch):
     """Two workers decode at once; the one that is done first puts the folder there."""
-    real = _image_cache._fill
+    real = _cache._fill
 
     def meanwhile(data, folder):
-        monkeypatch.setattr(_image_cache, "_fill", real)
+        monkeypatch.setattr(_cache, "_fill", real)
         load(folders)
         real(data, folder)
 
-    monkeypatch.setattr(_image_cache, "_fill", meanwhile)
+    monkeypatch.setattr(_cache, "_fill", meanwhile)
     assert len(load(folders).train.labels) == 20
     assert len(list((tmp_path / "cache" / "images").iterdir())) == 1
 
