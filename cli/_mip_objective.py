@@ -20,9 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = Path("bpe-bench-mip.sqlite")
 _DIGITS_VARY = ("epochs=1,2", "channels=2,4", "layers={layers}", "data_fraction=0.5,1")
-_DIGITS_LAYERS = {"nas-bench-201": "5,8"}
 _VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16")
-_LAYERS = {"nas-bench-201": "5,8,11"}
 
 
 def objective_options(function: Command) -> Command:
@@ -217,9 +215,12 @@ def _trained(
 
 
 def _default_vary(space: str, data: str | None) -> list[str]:
-    digits = data in (None, "digits")
-    layers = (_DIGITS_LAYERS if digits else _LAYERS).get(space, "3,6")
-    return [text.format(layers=layers) for text in (_DIGITS_VARY if digits else _VARY)]
+    from bpe_bench.spaces import get_space
+
+    layers, texts = get_space(space).layers_to_vary, _VARY
+    if data in (None, "digits"):
+        layers, texts = layers[:2], _DIGITS_VARY
+    return [text.format(layers=",".join(map(str, layers))) for text in texts]
 
 
 def _predicted(

@@ -251,8 +251,9 @@ def default_budgets(space: str, data: str | None) -> tuple[str, ...]:
     """Return the budgets of trainings where none is named: small ones for the digits."""
     if data not in (None, "digits"):
         return ("BPE-1",)
-    # The fewest layers that a network of NAS-Bench-201 can have are 5.
-    layers = 5 if space == "nas-bench-201" else 4
+    from bpe_bench.spaces import get_space
+
+    layers = get_space(space).default_layers
     return tuple(text.format(layers=layers) for text in _DIGITS_BUDGETS)
 
 

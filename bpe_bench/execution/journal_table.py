@@ -20,15 +20,12 @@ import numpy as np
 from ..budget import DARTS_FULL, NAMED_BUDGETS, Budget
 from ..errors import JournalError, SourceFileError
 from ..hyper_parameters import HYPER_PARAMETERS
-from ..spaces import Architecture
+from ..spaces import Architecture, get_space
 from ..tables.curves import MISSING, Curves, FloatArray, Split
 from ..tables.importers import Progress
 from ..tables.table import Provenance, Setting, Table
 from ..training.trial import EpochRecord, Protocol, Recipe, State
 from .journal import Entry, Journal
-
-_FULL_TRAINING: Mapping[str, Budget] = {"darts": DARTS_FULL}
-"""By space, the budget that is full training."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,8 @@ def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: 
     places: dict[Architecture, int] = {}
     for entry in entries:
         places.setdefault(entry.trial.architecture, len(places))
-    labels = _labels(list(ways))
+    full = get_space(space).full_training
+    labels = _labels(list(ways), full)
     settings: list[Setting] = []
     references: dict[str, str] = {}
     measures: dict[tuple[str, str], FloatArray] = {}
@@ -132,7 +130,7 @@ def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: 
         settings.append(Setting(label, way.budget, way.dataset, mean, device))
         measures[label, "seconds"] = seconds
         curves.update(_curves(source, own, places, label))
-        if way.budget == _FULL_TRAINING.get(space):
+        if way.budget == full:
             references.setdefault(way.dataset, label)
         if diverged := sum(entry.state == "diverged" for entry in own):
             caveats.append(
@@ -159,10 +157,10 @@ def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: 
     )
 
 
-def _labels(ways: Sequence[_Way]) -> list[str]:
+def _labels(ways: Sequence[_Way], full: Budget | None) -> list[str]:
     """Return a short name per setting: a published budget's, or what sets it apart."""
     published = {budget: name for name, budget in NAMED_BUDGETS.items()}
-    published[DARTS_FULL] = "full"
+    published |= {budget: "full" for budget in (DARTS_FULL, full) if budget}
     others = [way.budget for way in ways if way.budget not in published]
     changed = [name for name in HYPER_PARAMETERS if len({getattr(b, name) for b in others}) > 1]
     several = len({way.dataset for way in ways}) > 1

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators import Evaluation
-from ..spaces import FULL_DARTS, Architecture, SearchSpace
+from ..spaces import SPACES, Architecture, SearchSpace
 
 Score = Literal["pruned", "full"]
 SCORES: tuple[Score, ...] = ("pruned", "full")
@@ -112,9 +112,10 @@ def scored_space(space: SearchSpace, score: Score) -> SearchSpace:
         raise SelectionError(f"score must be one of {', '.join(SCORES)}, found {score!r}")
     if score == "pruned":
         return space
-    if space.name != FULL_DARTS.name:
+    if space.unpruned is None:
+        pruned = ", ".join(name for name, known in SPACES.items() if known.unpruned)
         raise SelectionError(
-            f"score 'full' is for the space darts, where cells are pruned; those of {space.name} "
+            f"score 'full' is for spaces that are pruned ({pruned}); architectures of {space.name} "
             "are built as they are scored; take score 'pruned'"
         )
-    return FULL_DARTS
+    return space.unpruned

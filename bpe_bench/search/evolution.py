@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators import Evaluation
-from ..spaces import FULL_DARTS, Architecture, SearchSpace
+from ..spaces import Architecture, SearchSpace
 from .base import Score, Searcher, check_at_least, scored_space
 
 
@@ -69,4 +69,4 @@ class RegularizedEvolution(Searcher):
 
     def conclude(self, best: Architecture) -> Architecture:
         """Return the cell with two inputs per node, drawn at random if all were scored."""
-        return best if self.score == "pruned" else FULL_DARTS.prune(best, self._rng)
+        return self._space.prune(best, self._rng)

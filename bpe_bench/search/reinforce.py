@@ -1,5 +1,9 @@
 """REINFORCE without a controller network: independent categorical distributions, one per choice.
 
+The choices are those of the space; what an architecture does not depend on (the operation
+of an edge that DARTS does not keep) has no part in its probability, so the gradient is
+that of what is scored.
+
 Williams, 1992; as a searcher in Zheng et al., CVPR 2020, and, on NAS-Bench-201, in
 Dong and Yang, ICLR 2020. The gradient of log p(choice) with respect to the
 logits of a categorical is ``one-hot(choice) - p``, so no automatic
@@ -8,9 +12,8 @@ differentiation is needed.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,24 +21,11 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators import Evaluation
-from ..spaces import FULL_DARTS, Architecture, SearchSpace, darts, nas_bench_201
+from ..spaces import Architecture, SearchSpace
 from ..tables.curves import FloatArray
 from .base import Score, Searcher, check_at_least, scored_space
 
 _TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class Choices:
-    """How an architecture is made of independent choices."""
-
-    sizes: tuple[int, ...]
-    """Options of each of the C choices."""
-    build: Callable[[Sequence[int]], Architecture]
-    """From C choices to the architecture."""
-    used: Callable[[Sequence[int]], Sequence[int]]
-    """Which of the choices the architecture depends on, as places; the others have no part in
-    its probability."""
 
 
 @dataclass
@@ -82,11 +72,12 @@ class Reinforce(Searcher):
             raise SelectionError(
                 f"baseline_decay must be at least 0 and below 1, found {self.baseline_decay:g}"
             )
-        self._choices = choices_of(scored_space(space, self.score))
+        self._space = scored_space(space, self.score)
+        sizes = self._space.sizes
         self._rng = rng
-        widest = max(self._choices.sizes)
+        widest = max(sizes)
         # Options that a choice does not have keep probability 0.
-        open_ = np.arange(widest) < np.array(self._choices.sizes)[:, None]
+        open_ = np.arange(widest) < np.array(sizes)[:, None]
         self.logits: FloatArray = np.where(open_, 0.0, -math.inf)
         self._asked: dict[Architecture, list[int]] = {}
         self._baseline = self._variance = math.nan
@@ -96,7 +87,7 @@ class Reinforce(Searcher):
         cumulative = self.probabilities().cumsum(axis=1)
         drawn = self._rng.random((len(cumulative), 1)) * cumulative[:, -1:]
         choices = (cumulative <= drawn).sum(axis=1).tolist()
-        architecture = self._choices.build(choices)
+        architecture = self._space.build(choices)
         self._asked[architecture] = choices
         return architecture
 
@@ -113,12 +104,7 @@ class Reinforce(Searcher):
 
     def conclude(self, best: Architecture) -> Architecture:
         """Return the cell with two inputs per node, the policy's likeliest, if all were scored."""
-        if self.score == "pruned":
-            return best
-        operations = np.array(FULL_DARTS.operations_of(best))
-        table = self.probabilities().reshape(*operations.shape, -1)
-        weights = np.take_along_axis(table, operations[..., None], axis=2)[..., 0]
-        return FULL_DARTS.prune(best, self._rng, weights)
+        return self._space.prune(best, self._rng, self.probabilities())
 
     def probabilities(self) -> FloatArray:
         """Return the policy, shape (C, widest choice); rows add up to 1."""
@@ -128,14 +114,14 @@ class Reinforce(Searcher):
 
     def log_probability(self, choices: Sequence[int]) -> float:
         """Return the log-probability of the architecture that C choices make."""
-        used = self._choices.used(choices)
+        used = self._space.used(choices)
         chosen = self.probabilities()[used, [choices[place] for place in used]]
         return float(np.log(chosen).sum())
 
     def log_probability_gradient(self, choices: Sequence[int]) -> FloatArray:
         """Return the gradient of `log_probability` with respect to the logits."""
         gradient = np.zeros_like(self.logits)
-        used = list(self._choices.used(choices))
+        used = list(self._space.used(choices))
         gradient[used] = -self.probabilities()[used]
         gradient[used, [choices[place] for place in used]] += 1
         return gradient
@@ -161,71 +147,3 @@ class Reinforce(Searcher):
         first = math.isnan(self._variance)
         self._variance = square if first else keep * self._variance + (1 - keep) * square
         return advantage / math.sqrt(self._variance) if self._variance > 0 else 0.0
-
-
-def choices_of(space: SearchSpace) -> Choices:
-    """Return the independent choices that make an architecture of a space.
-
-    NAS-Bench-201: six operations. DARTS, all edges scored: 28 operations. DARTS as
-    it is built: 28 operations and, for each of the eight nodes, which pair of its
-    inputs is kept; operations of other edges have no part in the architecture, nor
-    in its probability, so the gradient is that of what is scored.
-
-    Raises
-    ------
-    SelectionError
-        If the space is none of these.
-    """
-    if space == FULL_DARTS:
-        return Choices(
-            (len(darts.OPERATIONS),) * (len(darts.CELLS) * darts.EDGES), _full_cells, _all
-        )
-    if space.name == "darts":
-        pairs = [len(_pairs(node)) for node in range(darts.NODES)] * len(darts.CELLS)
-        edges = len(darts.CELLS) * darts.EDGES
-        return Choices((len(darts.OPERATIONS),) * edges + tuple(pairs), _cells, _used_in_cells)
-    if space.name == "nas-bench-201":
-        operations = len(nas_bench_201.OPERATIONS)
-        return Choices((operations,) * len(nas_bench_201.EDGES), _nas_bench_201, _all)
-    raise SelectionError(
-        f"reinforce does not know which choices make an architecture of {space.name}; add them to "
-        "choices_of in bpe_bench/search/reinforce.py"
-    )
-
-
-def _all(choices: Sequence[int]) -> Sequence[int]:
-    return range(len(choices))
-
-
-def _nas_bench_201(choices: Sequence[int]) -> Architecture:
-    return Architecture("nas-bench-201", tuple(choices))
-
-
-def _full_cells(choices: Sequence[int]) -> Architecture:
-    return FULL_DARTS.from_operations([choices[: darts.EDGES], choices[darts.EDGES :]])
-
-
-def _pairs(node: int) -> list[tuple[int, int]]:
-    """Return the pairs of inputs that an intermediate node (0 to 3) can have."""
-    return list(itertools.combinations(range(node + 2), 2))
-
-
-def _kept(choices: Sequence[int]) -> list[list[tuple[int, int]]]:
-    """Return for each of the eight nodes its inputs as (source, place of the operation)."""
-    pairs = choices[len(darts.CELLS) * darts.EDGES :]
-    kept = []
-    for place, pair in enumerate(pairs):
-        cell, node = divmod(place, darts.NODES)
-        first = cell * darts.EDGES
-        kept.append([(s, first + darts.edge_index(node, s)) for s in _pairs(node)[pair]])
-    return kept
-
-
-def _cells(choices: Sequence[int]) -> Architecture:
-    nodes = [tuple((choices[place], s) for s, place in node) for node in _kept(choices)]
-    return darts.from_cells(tuple(nodes[: darts.NODES]), tuple(nodes[darts.NODES :]))
-
-
-def _used_in_cells(choices: Sequence[int]) -> Sequence[int]:
-    pairs = range(len(darts.CELLS) * darts.EDGES, len(choices))
-    return [*(place for node in _kept(choices) for _, place in node), *pairs]

@@ -1,33 +1,22 @@
-"""Search spaces: cells, their text, sampling and mutation."""
+"""Search spaces: what architectures there are, their text, neighbours, numbers and facts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from ..errors import unknown_name
-from .base import Architecture, SearchSpace
-from .darts import DartsSpace, FullDartsSpace
+from ..errors import SelectionError, unknown_name
+from .base import ENCODINGS, Architecture, SearchSpace
+from .darts import DartsSpace
 from .nas_bench_201 import NasBench201Space
 
-__all__ = [
-    "FULL_DARTS",
-    "SPACES",
-    "Architecture",
-    "DartsSpace",
-    "FullDartsSpace",
-    "NasBench201Space",
-    "SearchSpace",
-    "get_space",
-]
+__all__ = ["ENCODINGS", "SPACES", "Architecture", "SearchSpace", "get_space", "register_space"]
 
-SPACES: Mapping[str, SearchSpace] = MappingProxyType(
-    {"darts": DartsSpace(), "nas-bench-201": NasBench201Space()}
-)
-"""All search spaces by name."""
-
-FULL_DARTS = FullDartsSpace()
-"""DARTS cells before pruning; not a space of its own name, for its texts are those of ``darts``."""
+SPACES: dict[str, SearchSpace] = {
+    space.name: space
+    for space in (
+        DartsSpace(),
+        NasBench201Space(),
+    )
+}
+"""All search spaces by name: those that come with the package, and those registered since."""
 
 
 def get_space(name: str) -> SearchSpace:
@@ -41,3 +30,18 @@ def get_space(name: str) -> SearchSpace:
     if name not in SPACES:
         raise unknown_name("search space", name, SPACES)
     return SPACES[name]
+
+
+def register_space(space: SearchSpace) -> None:
+    """Make a search space known by its name to all of this process.
+
+    Raises
+    ------
+    SelectionError
+        If another space has the name already.
+    """
+    if SPACES.setdefault(space.name, space) != space:
+        raise SelectionError(
+            f"the name {space.name} is taken by another search space; there are: "
+            f"{', '.join(SPACES)}; give the new one another name"
+        )

@@ -1,13 +1,34 @@
-"""What a search space is: the protocol that every space fulfils."""
+"""What a search space is: the base class of every space."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
+
+from ..budget import Budget
+from ..errors import GenotypeError, SelectionError, unknown_name
+
+FloatArray = npt.NDArray[np.float64]
+
+ENCODINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "structure": "what the choices amount to, for instance counts, depths and paths",
+        "operations": "the choices themselves, as 0/1",
+        "all": "both",
+    }
+)
+"""How `SearchSpace.features` turns architectures into numbers, by name."""
+
+_LISTED = 100_000
+"""Architectures that a space has at most if all of them are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,36 +41,41 @@ class Architecture:
     """The choices made, in the space's own order."""
 
 
-class SearchSpace(Protocol):
-    """A set of architectures that can be listed, drawn from, written and read.
+class SearchSpace(ABC):
+    """A set of architectures that can be drawn from, written, read and described by numbers.
 
-    Same generator state, same result: nothing else is random.
+    A space says which independent `choices` make an architecture, and how one is
+    written and read. Sampling, mutation, neighbours, numbers and the size follow; a space
+    whose choices depend on each other overrides them. Same generator state, same
+    result: nothing else is random.
     """
 
-    @property
-    def name(self) -> str:
-        """Name of the space, as in the catalog."""
+    name: str
+    """Name of the space, as on the command line and in tables."""
+    title: str
+    """What messages call it."""
+    descriptors: tuple[str, ...] = ()
+    """Names of the numbers that `describe` gives; empty if the choices say it all."""
+    unpruned: SearchSpace | None = None
+    """The space of what searchers may score in place of this one's, and `prune` in the end."""
+
+    has_network: bool = False
+    """Whether `bpe_bench.training.networks` has its networks, so that it can be trained."""
+    has_supernet: bool = False
+    """Whether that module has a supernet, too, which the searcher ``darts`` trains."""
+    full_training: Budget | None = None
+    """The budget that is full training, if one is published."""
+    default_layers: int = 4
+    """Layers of small trainings where none are asked for."""
+    layers_to_vary: tuple[int, ...] = (3, 6)
+    """Candidates for the layers of small trainings; for the digits the first two."""
 
     @property
-    def size(self) -> int:
-        """Number of architectures that `sample` can draw."""
+    @abstractmethod
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """By the name of each of the C independent choices, in their order, its options."""
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draw an architecture uniformly."""
-
-    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
-
-    def neighbours(self, architecture: Architecture) -> list[Architecture]:
-        """Return all architectures that differ in exactly one choice."""
-
-    def canonical(self, architecture: Architecture) -> Architecture:
-        """Return the one spelling shared by all spellings of the same network.
-
-        Where a benchmark trained such spellings apart, they stay different
-        architectures in `neighbours` and `encode`.
-        """
-
+    @abstractmethod
     def parse(self, text: str) -> Architecture:
         """Read an architecture from its published text.
 
@@ -59,8 +85,206 @@ class SearchSpace(Protocol):
             If the text is malformed; the message has the position.
         """
 
+    @abstractmethod
     def format(self, architecture: Architecture) -> str:
         """Write an architecture as its published text; `parse` reads it back unchanged."""
 
-    def encode(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
-        """Return A architectures as an (A, d) matrix for regression."""
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """Return the one spelling shared by all spellings of the same network.
+
+        Where a benchmark trained such spellings apart, they stay different
+        architectures in `neighbours` and `encode`.
+        """
+        return architecture
+
+    # --- From choices to architectures and back ----------------------------------------------
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of options of each choice, (C,)."""
+        return tuple(map(len, self.choices.values()))
+
+    def build(self, choices: Sequence[int]) -> Architecture:
+        """Return the architecture that C choices make, each as the place of its option."""
+        return Architecture(self.name, tuple(choices))
+
+    def choices_of(self, architecture: Architecture) -> Sequence[int]:
+        """Return the C choices that make an architecture.
+
+        Raises
+        ------
+        GenotypeError
+            If the genes are not those of an architecture of the space.
+        """
+        genes, sizes = architecture.genes, self.sizes
+        if len(genes) != len(sizes) or not all(map(range.__contains__, map(range, sizes), genes)):
+            each = f"0 to {sizes[0] - 1}" if len(set(sizes)) == 1 else f"below {sizes}"
+            raise GenotypeError(
+                f"{self.title} genes must be {len(sizes)} numbers {each}, found {genes[:8]}"
+            )
+        return genes
+
+    def used(self, choices: Sequence[int]) -> Sequence[int]:
+        """Return the places of those choices on which the architecture depends."""
+        return range(len(choices))
+
+    # --- Drawing -----------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Number of architectures that `sample` can draw."""
+        return math.prod(self.sizes)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw an architecture uniformly."""
+        return self.build(rng.integers(self.sizes).tolist())
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Draw one of the neighbours uniformly."""
+        choices, sizes = list(self.choices_of(architecture)), self.sizes
+        step = int(rng.integers(sum(sizes) - len(sizes)))
+        for place, size in enumerate(sizes):
+            if step < size - 1:
+                choices[place] = (choices[place] + 1 + step) % size
+                break
+            step -= size - 1
+        return self.build(choices)
+
+    def neighbours(self, architecture: Architecture) -> list[Architecture]:
+        """Return all architectures that differ in exactly one choice."""
+        choices = self.choices_of(architecture)
+        return [
+            self.build([*choices[:place], option, *choices[place + 1 :]])
+            for place, size in enumerate(self.sizes)
+            for option in range(size)
+            if option != choices[place]
+        ]
+
+    def prune(
+        self,
+        architecture: Architecture,
+        rng: np.random.Generator,
+        weights: FloatArray | None = None,
+    ) -> Architecture:
+        """Return what is built of an architecture that was scored: itself, as a rule.
+
+        Parameters
+        ----------
+        architecture
+            Of this space.
+        rng
+            Breaks ties.
+        weights
+            Of the options of the C choices, shape (C, most options); by default all the same.
+        """
+        return architecture
+
+    # --- Listing -----------------------------------------------------------------------------
+
+    @property
+    def listed(self) -> bool:
+        """Whether the space is so small that `from_index` lists all of it."""
+        return self.size <= _LISTED
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """Iterate over all architectures, in the order of their indices."""
+        return map(self.from_index, range(self.size))
+
+    def from_index(self, index: SupportsIndex) -> Architecture:
+        """Return the architecture of an index: the choices read as digits, the last the lowest.
+
+        Raises
+        ------
+        GenotypeError
+            If there is no such index.
+        """
+        places = np.unravel_index(self._checked(index), self.sizes)
+        return self.build([int(place) for place in places])
+
+    def index_of(self, architecture: Architecture) -> int:
+        """Return the index of an architecture; `from_index` reads it back."""
+        return int(np.ravel_multi_index(tuple(self.choices_of(architecture)), self.sizes))
+
+    def _checked(self, index: SupportsIndex) -> int:
+        """Return an index of the space as an int."""
+        if not self.listed:
+            raise SelectionError(
+                f"the space {self.name} has {self.size:.3g} architectures and numbers none of "
+                f"them; those of at most {_LISTED:,} have indices"
+            )
+        place = operator.index(index)
+        if not 0 <= place < self.size:
+            raise GenotypeError(f"{self.title} index must be 0 to {self.size - 1}, found {place}")
+        return place
+
+    # --- Numbers for regression --------------------------------------------------------------
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of `encode`."""
+        return tuple(f"{name} {option}" for name, own in self.choices.items() for option in own)
+
+    def encode(self, architectures: Sequence[Architecture]) -> FloatArray:
+        """Return A architectures as 0/1 columns, choice x option, (A, d) with d the `columns`."""
+        sizes = self.sizes
+        rows = [self.choices_of(architecture) for architecture in architectures]
+        chosen = np.array(rows, dtype=np.intp).reshape(len(rows), len(sizes))
+        encoded = np.zeros((len(rows), sum(sizes)))
+        starts = np.cumsum([0, *sizes[:-1]])
+        encoded[np.arange(len(rows))[:, None], starts + chosen] = 1.0
+        return encoded
+
+    def describe(self, architecture: Architecture) -> Sequence[float]:
+        """Return what the choices amount to, as numbers named by `descriptors`."""
+        return ()
+
+    def feature_names(self, encoding: str = "structure") -> tuple[str, ...]:
+        """Return the names of the columns that `features` gives.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such encoding.
+        """
+        columns, descriptors = self._shown(encoding)
+        return (self.columns if columns else ()) + (self.descriptors if descriptors else ())
+
+    def features(
+        self, architectures: Sequence[Architecture], encoding: str = "structure"
+    ) -> FloatArray:
+        """Return A architectures as numbers that are known before a training.
+
+        Parameters
+        ----------
+        architectures
+            A architectures of the space.
+        encoding
+            A key of `ENCODINGS`. Trees learn accuracy from few architectures by
+            ``structure`` much better (docs/surrogates.md has figures): what matters of
+            an edge is what lies before and behind it.
+
+        Returns
+        -------
+        array of shape (A, d)
+            Finite; columns as named by `feature_names`.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such encoding.
+        GenotypeError
+            For an architecture that is not of the space.
+        """
+        columns, descriptors = self._shown(encoding)
+        parts = [self.encode(architectures)] if columns else []
+        if descriptors:
+            rows = [self.describe(architecture) for architecture in architectures]
+            parts.append(np.array(rows, np.float64).reshape(len(rows), len(self.descriptors)))
+        return np.hstack(parts)
+
+    def _shown(self, encoding: str) -> tuple[bool, bool]:
+        """Return whether an encoding shows the columns, and whether the descriptors."""
+        if encoding not in ENCODINGS:
+            raise unknown_name("encoding", encoding, ENCODINGS)
+        described = bool(self.descriptors)
+        return encoding != "structure" or not described, encoding != "operations" and described

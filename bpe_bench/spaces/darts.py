@@ -4,118 +4,271 @@ A cell has two inputs (nodes 0 and 1) and four intermediate nodes (2 to 5). Node
 i may take any earlier node as an input through one of seven operations; in the
 space proper it takes exactly two different ones. That is 14 candidate edges
 per cell. There is a normal cell and a reduction cell.
-
-Genes are the genotype read from left to right: for each cell and node the
-number of inputs, then an (operation, input) pair per input. The order of the
-inputs within a node is kept, because published texts have one and it should
-survive; `DartsSpace.canonical` sorts it away.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from ..budget import DARTS_FULL
 from ..errors import GenotypeError
-from .base import Architecture
-
-OPERATIONS: tuple[str, ...] = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
+from ._darts_cells import (
+    CELLS,
+    EDGES,
+    NODES,
+    OPERATIONS,
+    Cell,
+    Node,
+    cells_of,
+    edge_index,
+    format_genotype,
+    from_cells,
+    parse_genotype,
 )
-"""The seven operations of an edge, in the order of their indices."""
+from .base import Architecture, FloatArray, SearchSpace
 
-NODES = 4
-"""Intermediate nodes of a cell."""
-CELLS: tuple[str, ...] = ("normal", "reduce")
-EDGES = sum(range(2, 2 + NODES))
-"""Candidate edges of a cell: 14."""
+__all__ = [
+    "CELLS",
+    "EDGES",
+    "NODES",
+    "OPERATIONS",
+    "Cell",
+    "DartsSpace",
+    "FullDartsSpace",
+    "cells_of",
+    "edge_index",
+    "from_cells",
+]
 
-Edge = tuple[int, int]
-"""Operation index and input node."""
-Node = tuple[Edge, ...]
-Cell = tuple[Node, ...]
+_OPERATIONS_OF_EDGES = MappingProxyType(
+    {
+        f"{cell}: {node + 2}<-{source}": OPERATIONS
+        for cell in CELLS
+        for node in range(NODES)
+        for source in range(node + 2)
+    }
+)
+_PAIRS = tuple(tuple(itertools.combinations(range(node + 2), 2)) for node in range(NODES))
+"""By node the pairs of inputs that it can have."""
+_INPUTS_OF_NODES = {
+    f"{cell}: inputs of {node + 2}": tuple(f"{first} {second}" for first, second in pairs)
+    for cell in CELLS
+    for node, pairs in enumerate(_PAIRS)
+}
+_CHOICES = MappingProxyType({**_OPERATIONS_OF_EDGES, **_INPUTS_OF_NODES})
 
-
-def edge_index(node: int, source: int) -> int:
-    """Return the place of the edge ``source`` → ``node`` among the candidate edges.
-
-    Parameters
-    ----------
-    node
-        Intermediate node, 0 to 3 (the cell's nodes 2 to 5).
-    source
-        Input node, 0 to ``node + 1``.
-
-    Examples
-    --------
-    >>> [edge_index(0, 0), edge_index(0, 1), edge_index(1, 0), edge_index(3, 4)]
-    [0, 1, 2, 13]
-    """
-    return node * (node + 3) // 2 + source
-
-
-def cells_of(architecture: Architecture) -> tuple[Cell, Cell]:
-    """Return the normal and the reduction cell as nodes of (operation, input) pairs.
-
-    Raises
-    ------
-    GenotypeError
-        If the genes are not those of a DARTS cell pair.
-    """
-    genes = iter(architecture.genes)
-    try:
-        cells = [_read_cell(genes) for _ in CELLS]
-    except StopIteration:
-        raise GenotypeError("DARTS genes end before both cells are complete") from None
-    if next(genes, None) is not None:
-        raise GenotypeError("DARTS genes go on after both cells are complete")
-    return cells[0], cells[1]
+_SKIP_CONNECT = OPERATIONS.index("skip_connect")
+_CONVOLUTIONS = frozenset(i for i, name in enumerate(OPERATIONS) if "conv_" in name)
+_KINDS: Mapping[str, frozenset[int]] = {
+    "convolutions": _CONVOLUTIONS,
+    "5x5": frozenset(i for i in _CONVOLUTIONS if OPERATIONS[i].endswith("5x5")),
+    "separable": frozenset(i for i in _CONVOLUTIONS if OPERATIONS[i].startswith("sep")),
+    "weightless": frozenset(range(len(OPERATIONS))) - _CONVOLUTIONS,
+}
+_INPUTS = (0, 1)
 
 
-def from_cells(normal: Cell, reduce: Cell) -> Architecture:
-    """Return the architecture made of two cells."""
-    genes: list[int] = []
-    for cell in (normal, reduce):
-        for node in cell:
-            genes.append(len(node))
-            for edge in node:
-                genes.extend(edge)
-    return Architecture("darts", tuple(genes))
+def _descriptors() -> tuple[str, ...]:
+    depths = ("deepest", "sum of deepest", "sum of shallowest")
+    columns = (
+        *OPERATIONS,
+        *_KINDS,
+        *(f"{depth} {unit}" for unit in ("edges", "convolutions") for depth in depths),
+        "paths",
+        *(f"edges of input {source}" for source in _INPUTS),
+        "convolutions of inputs",
+        "skips of inputs",
+    )
+    return tuple(f"{cell}: {column}" for cell in CELLS for column in columns)
+
+
+class _DartsCells(SearchSpace):
+    """What the space and that of all edges have in common: text, numbers, networks."""
+
+    name = "darts"
+    title = "DARTS"
+    descriptors = _descriptors()
+    has_network = True
+    has_supernet = True
+    full_training = DARTS_FULL
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of `encode`."""
+        return tuple(f"{edge} {op}" for edge in _OPERATIONS_OF_EDGES for op in OPERATIONS)
+
+    def parse(self, text: str) -> Architecture:
+        """Read ``Genotype(normal=[[('skip_connect', 0), ...], ...], ...)`` by grammar.
+
+        The original flat form (a list of eight pairs per cell) is read too, and cells
+        with any number of inputs per node.
+
+        Raises
+        ------
+        GenotypeError
+            With the position (from 0) of the fault.
+
+        Examples
+        --------
+        >>> space = DartsSpace()
+        >>> text = space.format(space.sample(np.random.default_rng(0)))
+        >>> space.format(space.parse(text)) == text
+        True
+        """
+        return parse_genotype(text)
+
+    def format(self, architecture: Architecture) -> str:
+        """Write the genotype as the released files do, one list per node."""
+        return format_genotype(architecture)
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """Sort the inputs of every node: the sum they enter does not care for order."""
+        normal, reduce = (
+            tuple(tuple(sorted(node, key=lambda edge: edge[1])) for node in cell)
+            for cell in cells_of(architecture)
+        )
+        return from_cells(normal, reduce)
+
+    def encode(self, architectures: Sequence[Architecture]) -> FloatArray:
+        """Return A cell pairs as 0/1 columns: cell x edge x operation, (A, 2 · 14 · 7)."""
+        table = np.zeros((len(architectures), len(CELLS), EDGES, len(OPERATIONS)))
+        for row, architecture in enumerate(architectures):
+            for which, cell in enumerate(cells_of(architecture)):
+                for index, node in enumerate(cell):
+                    for operation, source in node:
+                        table[row, which, edge_index(index, source), operation] = 1.0
+        return table.reshape(len(architectures), len(self.columns))
+
+    def describe(self, architecture: Architecture) -> Sequence[float]:
+        """Return what is known of the cells before a training, 2 x 22 numbers.
+
+        Of the normal and of the reduction cell: how often each operation occurs (7),
+        convolutions, 5x5 ones, separable ones and operations without weights (4); the
+        depth of the cell in edges and in convolutions: deepest node, sum over nodes, sum
+        of the shallowest ways (6); paths from an input to any node (1); edges that leave
+        the first and the second input (2), and how many of the inputs' edges are
+        convolutions and skips (2).
+        """
+        normal, reduce = cells_of(architecture)
+        return (*_describe_cell(normal), *_describe_cell(reduce))
 
 
 @dataclass(frozen=True)
-class DartsSpace:
-    """The DARTS space; fulfils `SearchSpace`.
+class FullDartsSpace(_DartsCells):
+    """DARTS cells with all 14 edges, each with an operation.
 
-    ``parse``, ``format`` and ``encode`` also take cells with any number of
-    inputs per node (the released searchers score cells with all 14 edges);
-    ``sample`` draws from the space proper, two different inputs per node.
+    The released searchers score these, and `prune` them when the search has ended.
     """
 
     @property
-    def name(self) -> str:
-        """Name of the space."""
-        return "darts"
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """The operations of the 28 edges."""
+        return _OPERATIONS_OF_EDGES
+
+    def build(self, choices: Sequence[int]) -> Architecture:
+        """Return the cell pair with these operations on its 28 edges."""
+        cells = [
+            tuple(
+                tuple((cell[edge_index(index, source)], source) for source in range(index + 2))
+                for index in range(NODES)
+            )
+            for cell in (choices[:EDGES], choices[EDGES:])
+        ]
+        return from_cells(cells[0], cells[1])
+
+    def choices_of(self, architecture: Architecture) -> Sequence[int]:
+        """Return the operations of the 28 edges.
+
+        Raises
+        ------
+        GenotypeError
+            If the architecture lacks edges.
+        """
+        operations = {
+            which * EDGES + edge_index(index, source): operation
+            for which, cell in enumerate(cells_of(architecture))
+            for index, node in enumerate(cell)
+            for operation, source in node
+        }
+        if len(operations) < len(CELLS) * EDGES:
+            raise GenotypeError(f"DARTS cells with all {EDGES} edges are wanted, found fewer")
+        return [operations[edge] for edge in sorted(operations)]
+
+    def prune(
+        self,
+        architecture: Architecture,
+        rng: np.random.Generator,
+        weights: FloatArray | None = None,
+    ) -> Architecture:
+        """Keep two inputs per node: those of the largest weights, at random among equals.
+
+        Parameters
+        ----------
+        architecture
+            With all edges.
+        rng
+            Breaks ties.
+        weights
+            Of the operations of all edges, shape (28, 7): an edge has that of its
+            operation. By default all are the same.
+        """
+        operations = self.choices_of(architecture)
+        known = (
+            np.ones(len(operations))
+            if weights is None
+            else weights[range(len(operations)), operations]
+        )
+        cells = []
+        for which in range(len(CELLS)):
+            nodes = []
+            for index in range(NODES):
+                edges = which * EDGES + edge_index(index, 0) + np.arange(index + 2)
+                # By weight, then by a random number.
+                order = np.lexsort((rng.random(len(edges)), known[edges]))
+                kept = sorted(order[-2:].tolist())
+                nodes.append(tuple((operations[edges[source]], source) for source in kept))
+            cells.append(tuple(nodes))
+        return from_cells(cells[0], cells[1])
+
+
+@dataclass(frozen=True)
+class DartsSpace(_DartsCells):
+    """The DARTS space: two different inputs per node.
+
+    The operations of all 28 edges and, for each of the eight nodes, which pair of its
+    inputs is kept, make an architecture; the operations of other edges have no part
+    in it.
+    """
+
+    unpruned = FullDartsSpace()
+
+    @property
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """The operations of the 28 edges, then the pairs of inputs of the eight nodes."""
+        return _CHOICES
+
+    def build(self, choices: Sequence[int]) -> Architecture:
+        """Return the cell pair of 28 operations and 8 pairs of inputs."""
+        nodes = [tuple((choices[edge], s) for edge, s in node) for node in _kept(choices)]
+        return from_cells(tuple(nodes[:NODES]), tuple(nodes[NODES:]))
+
+    def used(self, choices: Sequence[int]) -> Sequence[int]:
+        """Return the places of the 16 operations that are kept, and of the 8 pairs."""
+        pairs = range(len(_OPERATIONS_OF_EDGES), len(choices))
+        return [*(edge for node in _kept(choices) for edge, _ in node), *pairs]
 
     @property
     def size(self) -> int:
         """Cell pairs with two different inputs per node: (180 · 7⁸)², about 1.08e18."""
-        per_cell = 1
-        for node in range(NODES):
-            inputs = node + 2
-            per_cell *= inputs * (inputs - 1) // 2 * len(OPERATIONS) ** 2
-        return per_cell**2
+        per_cell = math.prod(len(pairs) * len(OPERATIONS) ** 2 for pairs in _PAIRS)
+        return int(per_cell ** len(CELLS))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw a cell pair uniformly among those with two inputs per node."""
@@ -142,156 +295,15 @@ class DartsSpace:
                     found.append(from_cells(*pair))
         return found
 
-    def canonical(self, architecture: Architecture) -> Architecture:
-        """Sort the inputs of every node: the sum they enter does not care for order."""
-        normal, reduce = (
-            tuple(tuple(sorted(node, key=lambda edge: edge[1])) for node in cell)
-            for cell in cells_of(architecture)
-        )
-        return from_cells(normal, reduce)
 
-    def parse(self, text: str) -> Architecture:
-        """Read ``Genotype(normal=[[('skip_connect', 0), ...], ...], ...)`` by grammar.
-
-        The original flat form (a list of eight pairs per cell) is read too.
-
-        Raises
-        ------
-        GenotypeError
-            With the position (from 0) of the fault.
-
-        Examples
-        --------
-        >>> space = DartsSpace()
-        >>> text = space.format(space.sample(np.random.default_rng(0)))
-        >>> space.format(space.parse(text)) == text
-        True
-        """
-        return _Parser(text).genotype()
-
-    def format(self, architecture: Architecture) -> str:
-        """Write the genotype as the released files do, one list per node."""
-        parts = []
-        for name, cell in zip(CELLS, cells_of(architecture), strict=True):
-            nodes = ", ".join(
-                "[" + ", ".join(f"('{OPERATIONS[op]}', {source})" for op, source in node) + "]"
-                for node in cell
-            )
-            parts.append(f"{name}=[{nodes}], {name}_concat=range(2, {2 + NODES})")
-        return f"Genotype({', '.join(parts)})"
-
-    def encode(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
-        """Return A cell pairs as 0/1 columns: cell x edge x operation, (A, 2 · 14 · 7)."""
-        table = np.zeros((len(architectures), len(CELLS), EDGES, len(OPERATIONS)))
-        for row, architecture in enumerate(architectures):
-            for which, cell in enumerate(cells_of(architecture)):
-                for index, node in enumerate(cell):
-                    for operation, source in node:
-                        table[row, which, edge_index(index, source), operation] = 1.0
-        return table.reshape(len(architectures), len(CELLS) * EDGES * len(OPERATIONS))
-
-
-@dataclass(frozen=True)
-class FullDartsSpace(DartsSpace):
-    """DARTS cells with all 14 edges, each with an operation.
-
-    The released searchers score these, and `prune` them when the search has ended.
-    """
-
-    @property
-    def size(self) -> int:
-        """7²⁸, about 4.6e23."""
-        return int(len(OPERATIONS) ** (len(CELLS) * EDGES))
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draw the operations of all edges uniformly."""
-        operations = rng.integers(len(OPERATIONS), size=(len(CELLS), EDGES)).tolist()
-        return self.from_operations(operations)
-
-    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Draw one of the 168 cell pairs that differ in the operation of one edge."""
-        operations = self.operations_of(architecture)
-        edge, step = divmod(
-            int(rng.integers(len(CELLS) * EDGES * (len(OPERATIONS) - 1))), len(OPERATIONS) - 1
-        )
-        cell, edge = divmod(edge, EDGES)
-        operations[cell][edge] = (operations[cell][edge] + 1 + step) % len(OPERATIONS)
-        return self.from_operations(operations)
-
-    def prune(
-        self,
-        architecture: Architecture,
-        rng: np.random.Generator,
-        weights: npt.NDArray[np.float64] | None = None,
-    ) -> Architecture:
-        """Keep two inputs per node: those of the largest weights, at random among equals.
-
-        Parameters
-        ----------
-        architecture
-            With all edges.
-        rng
-            Breaks ties.
-        weights
-            Of the edges, shape (2, 14); by default all the same.
-        """
-        operations = self.operations_of(architecture)
-        weights = np.ones((len(CELLS), EDGES)) if weights is None else weights
-        cells = []
-        for which in range(len(CELLS)):
-            nodes = []
-            for index in range(NODES):
-                edges = np.arange(index + 2) + edge_index(index, 0)
-                # By weight, then by a random number.
-                order = np.lexsort((rng.random(len(edges)), weights[which][edges]))
-                kept = sorted(int(source) for source in order[-2:])
-                nodes.append(tuple((operations[which][edge_index(index, s)], s) for s in kept))
-            cells.append(tuple(nodes))
-        return from_cells(cells[0], cells[1])
-
-    def from_operations(self, operations: Sequence[Sequence[int]]) -> Architecture:
-        """Return the cell pair with these operations on its edges, 2 times 14."""
-        cells = [
-            tuple(
-                tuple((cell[edge_index(index, source)], source) for source in range(index + 2))
-                for index in range(NODES)
-            )
-            for cell in operations
-        ]
-        return from_cells(cells[0], cells[1])
-
-    def operations_of(self, architecture: Architecture) -> list[list[int]]:
-        """Return the operations of all edges, 2 times 14.
-
-        Raises
-        ------
-        GenotypeError
-            If the architecture lacks edges.
-        """
-        table = [[-1] * EDGES for _ in CELLS]
-        for which, cell in enumerate(cells_of(architecture)):
-            for index, node in enumerate(cell):
-                for operation, source in node:
-                    table[which][edge_index(index, source)] = operation
-        if any(-1 in row for row in table):
-            raise GenotypeError(f"DARTS cells with all {EDGES} edges are wanted, found fewer")
-        return table
-
-
-def _read_cell(genes: Iterator[int]) -> Cell:
-    nodes: list[Node] = []
-    for index in range(NODES):
-        inputs = next(genes)
-        edges: list[Edge] = []
-        for _ in range(inputs):  # no generator: it would turn StopIteration into RuntimeError
-            edges.append((next(genes), next(genes)))
-        node = tuple(edges)
-        sources = [source for _, source in node]
-        good = all(0 <= op < len(OPERATIONS) and 0 <= s < index + 2 for op, s in node)
-        if not node or not good or len(set(sources)) < len(sources):
-            raise GenotypeError(f"DARTS genes of node {index + 2} are not a node: {node}")
-        nodes.append(node)
-    return tuple(nodes)
+def _kept(choices: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Return for each of the eight nodes its inputs as (place of the edge, source)."""
+    kept = []
+    for place, pair in enumerate(choices[len(_OPERATIONS_OF_EDGES) :]):
+        cell, node = divmod(place, NODES)
+        first = cell * EDGES + edge_index(node, 0)
+        kept.append([(first + source, source) for source in _PAIRS[node][pair]])
+    return kept
 
 
 def _sample_cell(rng: np.random.Generator) -> Cell:
@@ -312,143 +324,22 @@ def _changed_nodes(index: int, node: Node) -> Iterator[Node]:
             yield tuple(sorted((*rest, edge), key=lambda e: e[1]))
 
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<word>[A-Za-z_]\w*)|(?P<number>[0-9]{1,9})|'(?P<text>[^'\n]*)'|(?P<sign>\S))"
-)
-
-
-class _Parser:
-    """Recursive descent over the genotype grammar.
-
-    genotype = "Genotype" "(" "normal" "=" cell "," "normal_concat" "=" concat ","
-               "reduce" "=" cell "," "reduce_concat" "=" concat ")"
-    cell     = "[" node {"," node} "]" | "[" edge {"," edge} "]"
-    node     = "[" edge {"," edge} "]"
-    edge     = "(" operation "," number ")"
-    concat   = "range" "(" number "," number ")" | "[" number {"," number} "]"
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.kind, self.token, self.start, self.end = "", "", 0, 0
-        self._advance()
-
-    def genotype(self) -> Architecture:
-        self._word("Genotype")
-        self._sign("(")
-        cells = []
-        for place, name in enumerate(CELLS):
-            if place:
-                self._sign(",")
-            self._word(name)
-            self._sign("=")
-            cells.append(self._cell())
-            self._sign(",")
-            self._word(f"{name}_concat")
-            self._sign("=")
-            self._concat()
-        self._sign(")")
-        if self.kind != "end":
-            self._fail("the end of the text")
-        return from_cells(cells[0], cells[1])
-
-    def _cell(self) -> Cell:
-        self._sign("[")
-        if self.token == "(":
-            return self._flat_cell()
-        nodes: list[Node] = []
-        for index in range(NODES):
-            if index:
-                self._sign(",")
-            self._sign("[")
-            nodes.append(self._edges(index))
-            self._sign("]")
-        self._sign("]")
-        return tuple(nodes)
-
-    def _flat_cell(self) -> Cell:
-        nodes: list[Node] = []
-        for index in range(NODES):
-            if index:
-                self._sign(",")
-            nodes.append(self._edges(index, count=2))
-        self._sign("]")
-        return tuple(nodes)
-
-    def _edges(self, index: int, count: int | None = None) -> Node:
-        edges: list[Edge] = []
-        while True:
-            edges.append(self._edge(index, {source for _, source in edges}))
-            if len(edges) == count or (count is None and self.token != ","):
-                return tuple(edges)
-            self._sign(",")
-
-    def _edge(self, index: int, used: set[int]) -> Edge:
-        self._sign("(")
-        if self.kind != "text" or self.token not in OPERATIONS:
-            self._fail(f"an operation ({', '.join(OPERATIONS)})")
-        operation = OPERATIONS.index(self.token)
-        self._advance()
-        self._sign(",")
-        wanted = f"an input of node {index + 2}, 0 to {index + 1}, each once"
-        if self.kind != "number" or int(self.token) > index + 1 or int(self.token) in used:
-            self._fail(wanted)
-        source = int(self.token)
-        self._advance()
-        self._sign(")")
-        return operation, source
-
-    def _concat(self) -> None:
-        wanted = list(range(2, 2 + NODES))
-        start = self.start
-        if self.kind == "word" and self.token == "range":
-            self._advance()
-            self._sign("(")
-            first = self._number()
-            self._sign(",")
-            found = list(range(first, min(self._number(), first + 100)))
-            self._sign(")")
-        else:
-            self._sign("[")
-            found = [self._number()]
-            while self.token == ",":
-                self._advance()
-                found.append(self._number())
-            self._sign("]")
-        if found != wanted:
-            raise GenotypeError(
-                f"malformed DARTS genotype at position {start}: expected range(2, {2 + NODES}), "
-                f"found nodes {found[:8]}"
-            )
-
-    def _number(self) -> int:
-        if self.kind != "number":
-            self._fail("a number")
-        number = int(self.token)
-        self._advance()
-        return number
-
-    def _word(self, word: str) -> None:
-        if self.kind != "word" or self.token != word:
-            self._fail(repr(word))
-        self._advance()
-
-    def _sign(self, sign: str) -> None:
-        if self.kind != "sign" or self.token != sign:
-            self._fail(repr(sign))
-        self._advance()
-
-    def _advance(self) -> None:
-        match = _TOKEN.match(self.text, self.end)
-        if match is None:
-            self.kind, self.token, self.start = "end", "", len(self.text)
-            return
-        self.kind = str(match.lastgroup)
-        self.token = match[self.kind]
-        self.start, self.end = match.start(self.kind), match.end()
-
-    def _fail(self, wanted: str) -> NoReturn:
-        found = "the end of the text" if self.kind == "end" else repr(self.token[:40])
-        raise GenotypeError(
-            f"malformed DARTS genotype at position {self.start}: expected {wanted}, found {found}"
-        )
+def _describe_cell(cell: Cell) -> tuple[float, ...]:
+    counts = Counter(operation for node in cell for operation, _ in node)
+    row = [counts[op] for op in range(len(OPERATIONS))]
+    row += [sum(counts[op] for op in kind) for kind in _KINDS.values()]
+    for counted in (range(len(OPERATIONS)), _CONVOLUTIONS):
+        deepest, shallowest = [0, 0], [0, 0]
+        for node in cell:
+            reached = [(source, int(op in counted)) for op, source in node]
+            deepest.append(max(deepest[source] + step for source, step in reached))
+            shallowest.append(min(shallowest[source] + step for source, step in reached))
+        row += [max(deepest), sum(deepest), sum(shallowest)]
+    ways = [1, 1]
+    for node in cell:
+        ways.append(sum(ways[source] for _, source in node))
+    row.append(sum(ways[len(_INPUTS) :]))
+    row += [sum(s == wanted for node in cell for _, s in node) for wanted in _INPUTS]
+    of_inputs = [op for node in cell for op, source in node if source in _INPUTS]
+    row += [sum(op in _CONVOLUTIONS for op in of_inputs), of_inputs.count(_SKIP_CONNECT)]
+    return tuple(map(float, row))

@@ -18,8 +18,9 @@ The benchmark lists results for every one of the 15,625, isomorphic ones apart.
 
 from __future__ import annotations
 
-import operator
+import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,10 +29,9 @@ from types import MappingProxyType
 from typing import NoReturn, SupportsIndex
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import GenotypeError
-from .base import Architecture
+from .base import Architecture, SearchSpace
 
 OPERATIONS: tuple[str, ...] = (
     "none",
@@ -45,15 +45,13 @@ OPERATIONS: tuple[str, ...] = (
 EDGES: tuple[tuple[int, int], ...] = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 """Node and input of each edge, in the order of the genes."""
 
-SIZE: int = len(OPERATIONS) ** len(EDGES)
-"""Number of architectures: 15,625."""
 ORDER_FILE = "nas_bench_201_order.npy"
 """Name of the file with the official order."""
 
 Genes = tuple[int, ...]
 
-_NAME = "nas-bench-201"
-_NONE, _SKIP = OPERATIONS.index("none"), OPERATIONS.index("skip_connect")
+_NONE, _SKIP, _CONV_1, _CONV_3, _POOL = range(len(OPERATIONS))
+_CHOICES = MappingProxyType({f"{node}<-{source}": OPERATIONS for node, source in EDGES})
 _INDICES: Mapping[str, int] = MappingProxyType({op: i for i, op in enumerate(OPERATIONS)})
 _LONGEST = max(map(len, OPERATIONS))
 # What the text has before each of the six operations, and after the last.
@@ -63,9 +61,87 @@ _WORD = re.compile(r"[^|+~]+")
 _KEY = re.compile(r"[0-4]{6}")
 
 
+PATHS: tuple[tuple[int, ...], ...] = ((3,), (0, 4), (1, 5), (0, 2, 5))
+"""The paths of a NAS-Bench-201 cell from input to output, as places among its genes."""
+
+_LETTERS = {_CONV_1: "1", _CONV_3: "3", _POOL: "p"}
+_CONTENTS = tuple(
+    content
+    for length in range(len(PATHS))
+    for content in itertools.combinations_with_replacement((_CONV_1, _CONV_3, _POOL), length)
+)
+"""Multisets of operations that a path can hold beside skips."""
+_DEPTHS = {
+    "convolutions": (_CONV_1, _CONV_3),
+    "3x3": (_CONV_3,),
+    "1x1": (_CONV_1,),
+    "poolings": (_POOL,),
+}
+
+
+def live_edges(genes: Sequence[int]) -> tuple[bool, ...]:
+    """Return which edges of a NAS-Bench-201 cell lie on a path that has no ``none``.
+
+    Examples
+    --------
+    >>> live_edges((3, 0, 2, 0, 1, 0))  # node 2 leads nowhere, so the edge 2 <- 1 is dead
+    (True, False, False, False, True, False)
+    """
+    used = {edge for path in _live_paths(genes) for edge in path}
+    return tuple(edge in used for edge in range(len(genes)))
+
+
+def _live_paths(genes: Sequence[int]) -> list[tuple[int, ...]]:
+    return [path for path in PATHS if all(genes[edge] != _NONE for edge in path)]
+
+
+@cache
+def _described(genes: tuple[int, ...]) -> tuple[float, ...]:
+    live = live_edges(genes)
+    edges = [gene if alive else _NONE for gene, alive in zip(genes, live, strict=True)]
+    row = [float(gene == op) for gene in edges for op in range(len(OPERATIONS))]
+    row += [float(edges.count(op)) for op in (_SKIP, _CONV_1, _CONV_3, _POOL)]
+    paths = _live_paths(genes)
+    words = [tuple(genes[edge] for edge in path if genes[edge] != _SKIP) for path in paths]
+    row.append(float(len(paths)))
+    for counted in _DEPTHS.values():
+        depths = [sum(op in counted for op in word) for word in words]
+        row += [float(max(depths, default=-1)), float(min(depths, default=-1)), float(sum(depths))]
+    row.append(float(words.count(())))
+    row.append(float(sum(_POOL not in word for word in words)))
+    row.append(float(sum(set(word) == {_POOL} for word in words)))
+    row.append(float(len(set(words))))
+    for path in PATHS:
+        on_path = [genes[edge] for edge in path]
+        alive = _NONE not in on_path
+        row += [
+            float(on_path.count(op)) if alive else -1.0 for op in (_SKIP, _CONV_1, _CONV_3, _POOL)
+        ]
+    contents = Counter(tuple(sorted(word)) for word in words)
+    row += [float(contents[content]) for content in _CONTENTS]
+    return tuple(row)
+
+
+def _descriptors() -> tuple[str, ...]:
+    names = [f"live {edge} {name}" for edge in _CHOICES for name in OPERATIONS]
+    names += [*OPERATIONS[1:], "paths"]
+    names += [f"{which} {what}" for what in _DEPTHS for which in ("longest", "shortest", "total")]
+    names += ["skip paths", "paths without pooling", "paths of pooling", "different paths"]
+    for path in PATHS:
+        way = "-".join(["0", *(str(EDGES[edge][0]) for edge in path)])
+        names += [f"path {way} {name}" for name in OPERATIONS[1:]]
+    names += [
+        f"paths [{' '.join(_LETTERS[op] for op in content) or 'skips'}]" for content in _CONTENTS
+    ]
+    return tuple(names)
+
+
 @dataclass(frozen=True)
-class NasBench201Space:
-    """The NAS-Bench-201 space; fulfils `SearchSpace`.
+class NasBench201Space(SearchSpace):
+    """The NAS-Bench-201 space.
+
+    Isomorphic architectures are kept apart, also among neighbours: the benchmark has
+    results of each.
 
     Examples
     --------
@@ -76,40 +152,18 @@ class NasBench201Space:
     '334034'
     """
 
-    @property
-    def name(self) -> str:
-        """Name of the space."""
-        return _NAME
+    name = "nas-bench-201"
+    title = "NAS-Bench-201"
+    descriptors = _descriptors()
+    has_network = True
+    has_supernet = True
+    default_layers = 5  # the fewest that a network can have
+    layers_to_vary = (5, 8, 11)
 
     @property
-    def size(self) -> int:
-        """Number of architectures: five operations on six edges, 15,625."""
-        return SIZE
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draw one of the 15,625 architectures uniformly."""
-        return _made(tuple(rng.integers(len(OPERATIONS), size=len(EDGES)).tolist()))
-
-    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Draw one of the 24 neighbours uniformly."""
-        genes = _genes(architecture)
-        others = len(OPERATIONS) - 1
-        edge, step = divmod(int(rng.integers(len(EDGES) * others)), others)
-        return _changed(genes, edge, (genes[edge] + 1 + step) % len(OPERATIONS))
-
-    def neighbours(self, architecture: Architecture) -> list[Architecture]:
-        """Return the 24 architectures that differ in the operation of one edge.
-
-        Isomorphic ones are kept apart, and the architecture's own isomorphs may
-        be among them: the benchmark has results of each.
-        """
-        genes = _genes(architecture)
-        return [
-            _changed(genes, edge, operation)
-            for edge, own in enumerate(genes)
-            for operation in range(len(OPERATIONS))
-            if operation != own
-        ]
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """The operations of each of the six edges."""
+        return _CHOICES
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the isomorphic architecture of the smallest official index.
@@ -124,7 +178,7 @@ class NasBench201Space:
         does not sort a sum again that a skip has passed on. Their classes are
         parts of these ones.
         """
-        return _made(_representatives()[_genes(architecture)])
+        return self.build(_representatives()[tuple(self.choices_of(architecture))])
 
     def parse(self, text: str) -> Architecture:
         """Read ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``, without any spaces.
@@ -148,18 +202,28 @@ class NasBench201Space:
             position = end
         if text[position:] != _LAST:
             _fail_at_sign(text, position, _LAST)
-        return _made(tuple(genes))
+        return self.build(genes)
 
     def format(self, architecture: Architecture) -> str:
         """Write the architecture as the benchmark does."""
-        parts = zip(_BEFORE, _genes(architecture), strict=True)
+        parts = zip(_BEFORE, self.choices_of(architecture), strict=True)
         return "".join(before + OPERATIONS[op] for before, op in parts) + _LAST
 
-    def encode(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
-        """Return A architectures as 0/1 columns: edge x operation, (A, 6 · 5)."""
-        genes = np.array([_genes(a) for a in architectures], dtype=np.intp)
-        ones = np.eye(len(OPERATIONS))[genes.reshape(-1, len(EDGES))]
-        return ones.reshape(len(architectures), len(EDGES) * len(OPERATIONS))
+    def describe(self, architecture: Architecture) -> Sequence[float]:
+        """Return what is known of a cell before it is trained, 87 numbers.
+
+        All of them describe the isomorphic cell of the smallest official index
+        (`canonical`), so isomorphic cells get the same numbers, and only its *live*
+        edges: those on a path from input to output without ``none``. The others change
+        nothing. Operations of the six edges (30, dead ones as ``none``) and how often
+        each occurs (4); of the paths: how many, the longest, the shortest and the sum of
+        their numbers of convolutions, 3x3, 1x1 and poolings (13; -1 without a path), how
+        many are nothing but skips, are free of pooling, hold nothing but pooling, and
+        how many differ (4); what lies on each of the four possible paths (16; -1 if it
+        is dead); and how many paths hold each of the 20 multisets of up to three
+        operations other than skips.
+        """
+        return _described(_representatives()[tuple(self.choices_of(architecture))])
 
     def from_index(self, index: SupportsIndex) -> Architecture:
         """Return the architecture of an official index, 0 to 15,624.
@@ -169,16 +233,11 @@ class NasBench201Space:
         GenotypeError
             If there is no such index.
         """
-        place = operator.index(index)
-        if not 0 <= place < SIZE:
-            raise GenotypeError(
-                f"NAS-Bench-201 official index must be 0 to {SIZE - 1}, found {place}"
-            )
-        return _made(_order()[place])
+        return self.build(_order()[self._checked(index)])
 
     def index_of(self, architecture: Architecture) -> int:
         """Return the official index of an architecture, 0 to 15,624."""
-        return _places()[_genes(architecture)]
+        return _places()[tuple(self.choices_of(architecture))]
 
     def from_key(self, key: str) -> Architecture:
         """Return the architecture of six digits, the operation's index for each edge.
@@ -192,30 +251,11 @@ class NasBench201Space:
         """
         if not _KEY.fullmatch(key):
             raise GenotypeError(f"NAS-Bench-201 key must be six digits 0 to 4, found {key[:40]!r}")
-        return _made(tuple(map(int, key)))
+        return self.build([int(digit) for digit in key])
 
     def key_of(self, architecture: Architecture) -> str:
         """Return the six digits of an architecture; `from_key` reads them back."""
-        return "".join(map(str, _genes(architecture)))
-
-
-def _made(genes: Genes) -> Architecture:
-    return Architecture(_NAME, genes)
-
-
-def _changed(genes: Genes, edge: int, operation: int) -> Architecture:
-    return _made((*genes[:edge], operation, *genes[edge + 1 :]))
-
-
-def _genes(architecture: Architecture) -> Genes:
-    genes = architecture.genes
-    allowed = range(len(OPERATIONS))
-    if len(genes) != len(EDGES) or not all(gene in allowed for gene in genes):
-        raise GenotypeError(
-            f"NAS-Bench-201 genes must be {len(EDGES)} numbers 0 to {len(OPERATIONS) - 1}, "
-            f"found {genes[:8]}"
-        )
-    return genes
+        return "".join(map(str, self.choices_of(architecture)))
 
 
 @cache

@@ -11,8 +11,7 @@ import numpy as np
 from ..budget import Budget, BudgetSpace, encode_scaled
 from ..errors import SelectionError
 from ..hyper_parameters import HYPER_PARAMETERS, Value, written
-from ..spaces import Architecture
-from ..spaces.features import encode_features, feature_names
+from ..spaces import Architecture, get_space
 from .question import FloatArray
 
 Ranges = Mapping[str, tuple[Value, ...]]
@@ -41,7 +40,7 @@ class Columns:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What each column is called."""
-        features = feature_names(self.space, self.encoding) if self.encoding else ()
+        features = get_space(self.space).feature_names(self.encoding) if self.encoding else ()
         given = (f"accuracy under {label}" for label in self.given)
         devices = (f"on {device}" for device in self.devices)
         return (*features, *given, *self.hyper_parameters, *devices)
@@ -52,7 +51,8 @@ class Columns:
         """Return the columns of A architectures with accuracies (A, G) under the given settings."""
         if not self.encoding:
             return given
-        return np.hstack([encode_features(self.space, architectures, self.encoding), given])
+        features = get_space(self.space).features(architectures, self.encoding)
+        return np.hstack([features, given])
 
     def of_budgets(
         self, budgets: Sequence[Budget], devices: Sequence[str] | None = None

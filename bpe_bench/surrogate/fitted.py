@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..budget import Budget
 from ..errors import SelectionError, SurrogateFileError
 from ..estimators import Prediction
 from ..inference import check_confidence
-from ..spaces import Architecture, NasBench201Space, get_space
+from ..spaces import Architecture, get_space
 from ..tables.storage import content_hash
 from ..tables.table import Setting, Split, Table
 from .columns import Ranges, check_inside, outside
@@ -398,7 +398,7 @@ class BudgetSurrogate:
                 f"{', '.join(self.fitted.given)} is not known; ask for architectures of the table"
             )
         if new:
-            self._ask(new if self._known else list(dict.fromkeys([*new, *_listed(self.space)])))
+            self._ask(new if self._known else list(dict.fromkeys([*new, *self._all()])))
         rows = [self._known[architecture.genes] for architecture in architectures]
         return np.array(rows).reshape(len(rows), 4)
 
@@ -414,10 +414,7 @@ class BudgetSurrogate:
         for architecture, row in zip(architectures, rows, strict=True):
             self._known[architecture.genes] = tuple(row)
 
-
-def _listed(space: str) -> list[Architecture]:
-    """Return all architectures of a space that can be listed; none of another."""
-    known = get_space(space)
-    if isinstance(known, NasBench201Space):
-        return [known.from_index(index) for index in range(known.size)]
-    return []
+    def _all(self) -> Iterable[Architecture]:
+        """Return all architectures of the space if it lists them, else none of them."""
+        space = get_space(self.space)
+        return space if space.listed else ()

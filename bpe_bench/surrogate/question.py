@@ -91,7 +91,7 @@ class Question:
     architectures: int | Sequence[int] | None = DEFAULT_ARCHITECTURES
     """How many to draw at most, or which places of the table; None for all."""
     encoding: str = "structure"
-    """How architectures become numbers, a key of `bpe_bench.spaces.features.ENCODINGS`."""
+    """How architectures become numbers, a key of `bpe_bench.spaces.ENCODINGS`."""
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:

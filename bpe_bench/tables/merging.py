@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ContradictionError, SelectionError
-from ..spaces import Architecture, NasBench201Space, SearchSpace, get_space
+from ..spaces import Architecture, SearchSpace, get_space
 from .curves import MEAN_OF_SEEDS, MISSING, CountArray, Curves, FloatArray, Split
 from .table import Provenance, Setting, Table
 
@@ -165,7 +165,7 @@ def _unite(
             raise SelectionError(f"table {name} holds an architecture twice, so its cells clash")
         for key, architecture in zip(keys[-1], own, strict=True):
             found.setdefault(key, architecture)
-    if isinstance(space, NasBench201Space):
+    if space.listed:
         found = dict(sorted(found.items(), key=lambda item: space.index_of(item[1])))
     order = {key: place for place, key in enumerate(found)}
     return tuple(found.values()), [np.array([order[key] for key in own]) for own in keys]

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from bpe_bench.errors import GenotypeError, SourceFileError
-from bpe_bench.spaces import Architecture, NasBench201Space
+from bpe_bench.spaces import Architecture
+from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, CountArray, Curves, FloatArray
 from bpe_bench.tables.importers._nas_bench_201 import CITATION
 from bpe_bench.tables.table import Provenance

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpe_bench.errors import BpeBenchError, GenotypeError, SourceFileError
-from bpe_bench.spaces.nas_bench_201 import ORDER_FILE, SIZE, NasBench201Space
+from bpe_bench.spaces.nas_bench_201 import ORDER_FILE, NasBench201Space
 
 LIST = "meta_archs"
 _LARGEST = 64 * 2**20  # bytes unpacked; the published file has 1.7 million
@@ -44,10 +44,10 @@ def build(file: Path) -> npt.NDArray[np.uint16]:
         codes = [int(space.key_of(space.parse(text)), 5) for text in texts]
     except GenotypeError as error:
         raise SourceFileError(f"{file}: {LIST} holds text that is none: {error}") from error
-    if sorted(codes) != list(range(SIZE)):
+    if sorted(codes) != list(range(space.size)):
         raise SourceFileError(
-            f"{file}: {LIST} must hold all {SIZE} architectures once, found {len(codes)} texts "
-            f"of {len(set(codes))} architectures"
+            f"{file}: {LIST} must hold all {space.size} architectures once, found "
+            f"{len(codes)} texts of {len(set(codes))} architectures"
         )
     return np.array(codes, dtype=np.uint16)
 

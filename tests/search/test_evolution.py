@@ -9,7 +9,7 @@ from scipy import stats
 from bpe_bench.errors import SelectionError
 from bpe_bench.estimators import Evaluation
 from bpe_bench.search import RegularizedEvolution, run_search
-from bpe_bench.spaces import FULL_DARTS, Architecture, get_space
+from bpe_bench.spaces import Architecture, get_space
 
 SPACE = get_space("nas-bench-201")
 FAR = [Architecture(SPACE.name, (gene,) * 6) for gene in range(5)]
@@ -158,6 +158,7 @@ def test_all_edges_are_scored_one_operation_changed_at_a_time(toys):
     toy = toys.Toy(lambda a: a.genes.count(3) / 100, space="darts")
     searcher = RegularizedEvolution(population=2, tournament=30, score="full")
     trace = run_search(searcher, toy, evaluations=12, rng=np.random.default_rng(0))
-    operations = [np.array(FULL_DARTS.operations_of(s.architecture)) for s in trace.steps]
+    full = get_space("darts").unpruned
+    operations = [np.array(full.choices_of(s.architecture)) for s in trace.steps]
     for place, child in enumerate(operations[2:], 2):
         assert 1 in {int((child != parent).sum()) for parent in operations[place - 2 : place]}

@@ -25,7 +25,7 @@ from bpe_bench.search import (
     run_search,
     summarise,
 )
-from bpe_bench.spaces import FULL_DARTS, Architecture, get_space
+from bpe_bench.spaces import Architecture, get_space
 from bpe_bench.spaces.darts import cells_of
 
 A, B, C = ((gene, 0, 0, 0, 0, 0) for gene in range(3))
@@ -281,13 +281,11 @@ def test_reinforce_keeps_the_edges_of_which_its_policy_is_surest(toys):
     trace = run(searcher, toy, evaluations=60)
     policy = np.exp(searcher.logits)
     policy /= policy.sum(axis=1, keepdims=True)
-    best = FULL_DARTS.operations_of(trace.incumbents()[-1].architecture)
+    best = get_space("darts").unpruned.choices_of(trace.incumbents()[-1].architecture)
     for which, cell in enumerate(cells_of(trace.found)):
         place = 14 * which
         for index, node in enumerate(cell):
-            sure = [
-                policy[place + s, best[which][place + s - 14 * which]] for s in range(index + 2)
-            ]
+            sure = [policy[place + s, best[place + s]] for s in range(index + 2)]
             assert {s for _, s in node} == set(np.argsort(sure)[-2:].tolist())
             place += index + 2
 
@@ -300,7 +298,7 @@ def test_scores_that_cannot_be(toys, name):
     with pytest.raises(SelectionError) as error:
         run(make_searcher(name, score="full"), toys.Toy(), evaluations=20)
     assert str(error.value) == (
-        "score 'full' is for the space darts, where cells are pruned; those of nas-bench-201 are "
+        "score 'full' is for spaces that are pruned (darts); architectures of nas-bench-201 are "
         "built as they are scored; take score 'pruned'"
     )
 

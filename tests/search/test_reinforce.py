@@ -2,17 +2,16 @@
 
 import itertools
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
-from bpe_bench.errors import SelectionError
 from bpe_bench.estimators import Evaluation
-from bpe_bench.search import Reinforce, reinforce, run_search
-from bpe_bench.search.reinforce import Choices, choices_of
-from bpe_bench.spaces import FULL_DARTS, Architecture, get_space
-from bpe_bench.spaces.darts import EDGES, cells_of
+from bpe_bench.search import Reinforce, run_search
+from bpe_bench.spaces import Architecture, get_space
+from bpe_bench.spaces.darts import cells_of
 
 SPACE = get_space("nas-bench-201")
 CASES = {
@@ -51,8 +50,8 @@ def numerical(function, logits, step=1e-5):
 @pytest.mark.parametrize("case", CASES)
 def test_the_gradient_of_the_log_probability(case):
     searcher = started(*CASES[case], spread=1.5)
-    choices = [int(np.random.default_rng(1).integers(size)) for size in searcher._choices.sizes]
-    used = list(searcher._choices.used(choices))
+    choices = [int(np.random.default_rng(1).integers(size)) for size in searcher._space.sizes]
+    used = list(searcher._space.used(choices))
 
     def log_probability(logits):
         logs = special.log_softmax(logits, axis=1)
@@ -91,7 +90,7 @@ def test_a_step_is_the_formulas(case):
     def objective(logits):
         logs = special.log_softmax(logits, axis=1)
         entropy = stats.entropy(special.softmax(logits, axis=1), axis=1).sum()
-        used = searcher._choices.used(choices)
+        used = searcher._space.used(choices)
         return (0.9 - 0.5) * sum(logs[place, choices[place]] for place in used) + 0.3 * entropy
 
     moved = np.where(np.isfinite(before), searcher.logits, 0) - np.where(
@@ -110,46 +109,53 @@ def test_options_that_a_choice_does_not_have_stay_closed(toys, case):
     assert np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     for row, logits, size in zip(
-        probabilities, searcher.logits, searcher._choices.sizes, strict=True
+        probabilities, searcher.logits, searcher._space.sizes, strict=True
     ):
         assert not row[size:].any()
         assert (logits[size:] == -np.inf).all()
 
 
-@pytest.fixture
-def tiny(monkeypatch):
+class Tiny(type(SPACE)):
     """Five architectures: the first choice says which of the two others counts."""
 
-    def used(choices):
+    choices: ClassVar = {"first": "ab", "second": "abc", "third": "ab"}
+
+    def used(self, choices):
         return (0, 1 + choices[0])
 
-    def build(choices):
-        return Architecture("tiny", tuple(choices[place] for place in used(choices)))
-
-    monkeypatch.setattr(reinforce, "choices_of", lambda space: Choices((2, 3, 2), build, used))
-    return build
+    def build(self, choices):
+        return Architecture("tiny", tuple(choices[place] for place in self.used(choices)))
 
 
-def policy(searcher, build):
+def in_tiny():
+    """Return a searcher of the five architectures, with a policy that was drawn."""
+    searcher = Reinforce()
+    rng = np.random.default_rng(0)
+    searcher.start(Tiny(), rng)
+    searcher.logits = searcher.logits + rng.normal(size=searcher.logits.shape)
+    return searcher
+
+
+def policy(searcher):
     """Return the probability of every architecture, by enumerating its choices."""
     found = {}
     for choices in itertools.product(range(2), range(3), range(2)):
-        found[build(choices)] = math.exp(searcher.log_probability(choices))
+        found[Tiny().build(choices)] = math.exp(searcher.log_probability(choices))
     return found
 
 
-def test_probabilities_of_all_architectures_add_up_to_1(tiny):
-    searcher = started("nas-bench-201", spread=1.0)
-    found = policy(searcher, tiny)
+def test_probabilities_of_all_architectures_add_up_to_1():
+    searcher = in_tiny()
+    found = policy(searcher)
     assert len(found) == 5
     assert sum(found.values()) == pytest.approx(1)
     p = special.softmax(searcher.logits, axis=1)
     assert found[Architecture("tiny", (1, 0))] == pytest.approx(p[0, 1] * p[2, 0])
 
 
-def test_what_is_asked_is_drawn_from_the_policy(tiny):
-    searcher = started("nas-bench-201", spread=1.0)
-    found = policy(searcher, tiny)
+def test_what_is_asked_is_drawn_from_the_policy():
+    searcher = in_tiny()
+    found = policy(searcher)
     drawn = [searcher.ask() for _ in range(5_000)]
     counts = [drawn.count(architecture) for architecture in found]
     assert sum(counts) == 5_000
@@ -162,42 +168,6 @@ def test_a_policy_that_is_sure_draws_nothing_else():
     searcher.logits[:, 2] = 1e4
     assert {searcher.ask().genes for _ in range(50)} == {(2,) * 6}
     assert np.isfinite(searcher.entropy_gradient()).all()
-
-
-def test_the_choices_of_darts_make_all_its_architectures():
-    pruned = choices_of(get_space("darts"))
-    assert pruned.sizes == (7,) * 28 + (1, 3, 6, 10) * 2
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        choices = [int(rng.integers(size)) for size in pruned.sizes]
-        architecture = pruned.build(choices)
-        assert [len(node) for cell in cells_of(architecture) for node in cell] == [2] * 8
-        assert get_space("darts").canonical(architecture) == architecture
-        # Each of the 16 kept edges, and each of the 8 pairs, has a part.
-        used = pruned.used(choices)
-        assert len(used) == len(set(used)) == 16 + 8
-        changed = [
-            (c + 1) % size if place not in used else c
-            for place, (c, size) in enumerate(zip(choices, pruned.sizes, strict=True))
-        ]
-        assert pruned.build(changed) == architecture
-        for place in used:
-            other = list(choices)
-            other[place] = (other[place] + 1) % pruned.sizes[place]
-            assert (pruned.build(other) == architecture) == (pruned.sizes[place] == 1)
-    full = choices_of(FULL_DARTS)
-    assert full.sizes == (7,) * 28
-    choices = [int(rng.integers(7)) for _ in full.sizes]
-    assert FULL_DARTS.operations_of(full.build(choices)) == [choices[:EDGES], choices[EDGES:]]
-
-
-def test_a_space_that_nobody_told_it_of(toys):
-    with pytest.raises(SelectionError) as error:
-        Reinforce().start(toys.TinySpace(), np.random.default_rng(0))
-    assert str(error.value) == (
-        "reinforce does not know which choices make an architecture of tiny; add them to "
-        "choices_of in bpe_bench/search/reinforce.py"
-    )
 
 
 # The baseline

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bpe_bench.errors import GenotypeError, UnknownNameError
-from bpe_bench.spaces import Architecture, get_space
-from bpe_bench.spaces.features import ENCODINGS, encode_features, feature_names, live_edges
+from bpe_bench.spaces import ENCODINGS, Architecture, get_space
+from bpe_bench.spaces.nas_bench_201 import live_edges
 
 NB201 = get_space("nas-bench-201")
 DARTS = get_space("darts")
@@ -13,12 +13,12 @@ DARTS = get_space("darts")
 
 def described(space, architecture):
     """The structure of an architecture by the names of its columns."""
-    row = encode_features(space, [architecture])[0]
-    return dict(zip(feature_names(space), row.tolist(), strict=True))
+    row = space.features([architecture])[0]
+    return dict(zip(space.feature_names(), row.tolist(), strict=True))
 
 
 def nb201(text):
-    return described("nas-bench-201", NB201.parse(text))
+    return described(NB201, NB201.parse(text))
 
 
 @pytest.mark.parametrize(
@@ -28,21 +28,22 @@ def nb201(text):
 )  # fmt: skip
 def test_names_match_columns(space, widths):
     rng = np.random.default_rng(0)
-    cells = [get_space(space).sample(rng) for _ in range(30)]
+    space = get_space(space)
+    cells = [space.sample(rng) for _ in range(30)]
     for encoding in ENCODINGS:
-        x = encode_features(space, cells, encoding)
-        names = feature_names(space, encoding)
+        x = space.features(cells, encoding)
+        names = space.feature_names(encoding)
         assert x.shape == (30, len(names)) == (30, widths[encoding])
         assert len(set(names)) == len(names)
         assert np.isfinite(x).all()
-        np.testing.assert_array_equal(x[3], encode_features(space, cells[3:4], encoding)[0])
-        assert encode_features(space, [], encoding).shape == (0, len(names))
+        np.testing.assert_array_equal(x[3], space.features(cells[3:4], encoding)[0])
+        assert space.features([], encoding).shape == (0, len(names))
 
 
 def test_all_is_operations_and_structure():
     cell = [NB201.from_index(77)]
-    both = [encode_features("nas-bench-201", cell, e) for e in ("operations", "structure")]
-    np.testing.assert_array_equal(encode_features("nas-bench-201", cell, "all"), np.hstack(both))
+    both = [NB201.features(cell, e) for e in ("operations", "structure")]
+    np.testing.assert_array_equal(NB201.features(cell, "all"), np.hstack(both))
     np.testing.assert_array_equal(both[0][0], NB201.encode(cell).ravel())
 
 
@@ -118,10 +119,10 @@ def test_isomorphic_cells_are_described_alike():
     several = [cells for cells in classes.values() if len(cells) > 1]
     assert len(several) > 100
     for cells in several[:200]:
-        rows = encode_features("nas-bench-201", cells)
+        rows = NB201.features(cells)
         np.testing.assert_array_equal(rows, np.broadcast_to(rows[0], rows.shape))
     one_of_each = [cells[0] for cells in several[:200]]
-    assert len(np.unique(encode_features("nas-bench-201", one_of_each), axis=0)) == 200
+    assert len(np.unique(NB201.features(one_of_each), axis=0)) == 200
 
 
 # --- DARTS -----------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def test_a_darts_cell_worked_out_by_hand():
         "('skip_connect', 1)], [('skip_connect', 0), ('skip_connect', 1)]], "
         "reduce_concat=range(2, 6))"
     )
-    found = described("darts", DARTS.parse(text))
+    found = described(DARTS, DARTS.parse(text))
     normal = {k.removeprefix("normal: "): v for k, v in found.items() if k.startswith("normal")}
     expected = {
         "sep_conv_3x3": 2, "sep_conv_5x5": 1, "dil_conv_5x5": 1, "dil_conv_3x3": 0,
@@ -163,7 +164,7 @@ def test_the_order_of_a_nodes_inputs_does_not_matter():
     first, second = text[start : text.index("]", start)].split("), ")
     turned = text.replace(f"{first}), {second}", f"{second}, {first})", 1)
     assert turned != text
-    assert described("darts", DARTS.parse(turned)) == described("darts", cell)
+    assert described(DARTS, DARTS.parse(turned)) == described(DARTS, cell)
 
 
 # --- Refusals --------------------------------------------------------------------------------
@@ -171,12 +172,10 @@ def test_the_order_of_a_nodes_inputs_does_not_matter():
 
 def test_names_that_do_not_exist():
     with pytest.raises(UnknownNameError, match=r"unknown encoding 'one-hot'.*; there are: struct"):
-        feature_names("darts", "one-hot")
-    with pytest.raises(UnknownNameError, match=r"unknown search space with features 'nb101'"):
-        encode_features("nb101", [])
+        DARTS.feature_names("one-hot")
 
 
 def test_architectures_of_another_space():
     for encoding in ENCODINGS:
         with pytest.raises(GenotypeError):
-            encode_features("nas-bench-201", [Architecture("darts", (0,) * 32)], encoding)
+            NB201.features([Architecture("darts", (0,) * 32)], encoding)

