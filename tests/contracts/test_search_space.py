@@ -1,14 +1,15 @@
 """What every search space promises; a new space is tested by being registered."""
 
 import contextlib
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpe_bench.errors import GenotypeError
-from bpe_bench.spaces import SPACES, Architecture
+from bpe_bench.errors import GenotypeError, SelectionError
+from bpe_bench.spaces import ENCODINGS, SPACES, Architecture, register_space
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -132,3 +133,48 @@ def test_genes_of_the_wrong_number_are_refused(space, cut):
     wrong = Architecture(space.name, genes[:cut] if cut else (*genes, 0))
     with pytest.raises(GenotypeError):
         space.format(wrong)
+
+
+def test_choices_make_architectures(space):
+    """What the first choice makes is an architecture, and what is used are places of choices."""
+    choices = [0] * len(space.sizes)
+    assert space.parse(space.format(space.build(choices))) == space.build(choices)
+    used = space.used(choices)
+    assert len(set(used)) == len(used)
+    assert set(used) <= set(range(len(choices)))
+    if space.size == math.prod(space.sizes):
+        assert list(space.choices_of(space.build(choices))) == choices
+
+
+def test_a_small_space_lists_all_of_itself_and_a_large_one_says_that_it_does_not(space):
+    if not space.listed:
+        with pytest.raises(SelectionError, match=rf"the space {space.name} has .* numbers none"):
+            space.from_index(0)
+        return
+    for index in np.random.default_rng(0).integers(space.size, size=50).tolist():
+        assert space.index_of(space.from_index(index)) == index
+    assert len(set(space)) == space.size
+    with pytest.raises(GenotypeError, match=rf"index must be 0 to {space.size - 1}, found"):
+        space.from_index(space.size)
+
+
+def test_every_column_of_numbers_has_a_name_of_its_own(space):
+    architectures = [draw(space, seed) for seed in range(5)]
+    for encoding in ENCODINGS:
+        names = space.feature_names(encoding)
+        assert len(set(names)) == len(names)
+        found = space.features(architectures, encoding)
+        assert found.shape == (5, len(names))
+        assert np.isfinite(found).all()
+    assert space.encode(architectures).shape == (5, len(space.columns))
+
+
+def test_another_space_cannot_take_its_name(space):
+    register_space(space)
+
+    class Other(type(space)):
+        pass
+
+    with pytest.raises(SelectionError, match=f"the name {space.name} is taken by another"):
+        register_space(Other())
+    assert SPACES[space.name] is space
