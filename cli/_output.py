@@ -9,13 +9,14 @@ import math
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bpe_bench.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,17 +55,7 @@ class Output:
             click.echo(text, nl=False)
             return
         try:
-            if self.output.exists() and not self.output.is_file():  # a pipe, or /dev/null
-                self.output.write_text(text, encoding="utf-8")
-                return
-            handle, name = tempfile.mkstemp(prefix=".bpe-bench-", dir=self.output.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                Path(name).chmod(0o644)
-                Path(name).replace(self.output)
-            finally:
-                Path(name).unlink(missing_ok=True)
+            write_whole(self.output, text)
         except OSError as error:
             raise _unwritable(self.output, error.strerror) from error
 

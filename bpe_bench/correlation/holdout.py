@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..errors import ConstantInputWarning, SelectionError, unknown_name
+from ..files import to_json_value
 from ..inference import FloatArray
 from ..ranking import STATISTICS, sparse
 
@@ -55,7 +56,8 @@ class HeldOut:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values; what is unknown is None."""
-        return {k: v if math.isfinite(v) else None for k, v in vars(self).items()}
+        values: dict[str, Any] = to_json_value(vars(self))
+        return values
 
 
 def half_correlations(

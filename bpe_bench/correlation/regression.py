@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BpeBenchError, unknown_name
+from ..files import to_json_value
 from ..inference import correlation
 from ..tables.catalog import Promise, entries, verify_registered
 from ..tables.curves import MISSING, Split
@@ -50,8 +51,7 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as JSON values."""
-        values = {**vars(self), "difference": self.difference}
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+        return {**to_json_value(vars(self)), "difference": to_json_value(self.difference)}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..budget import Budget
 from ..errors import BpeBenchWarning, RankingError, SelectionError, unknown_name
+from ..files import to_json_value
 from ..hyper_parameters import Value, check_hyper_parameter
 from ..inference import (
     Comparison,
@@ -100,7 +101,9 @@ class BudgetRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values; what is unknown is None."""
-        row = {k: _known(v) for k, v in vars(self).items() if k not in ("budget", "estimate")}
+        row = {
+            k: to_json_value(v) for k, v in vars(self).items() if k not in ("budget", "estimate")
+        }
         return {"label": row.pop("label"), "budget": self.budget.to_dict(), **row}
 
 
@@ -148,12 +151,11 @@ class CorrelationReport:
             "confidence", "interval", "top_k", "n_architectures", "noise_ceiling",
         )  # fmt: skip
         return {
-            **{name: _known(getattr(self, name)) for name in plain},
+            **{name: to_json_value(getattr(self, name)) for name in plain},
             "warnings": list(self.warnings),
             "rows": [row.to_json() for row in self.rows],
             "comparisons": [
-                {k: _known(v) for k, v in asdict(c).items()}
-                | {"separable": c.separable, "verdict": c.verdict}
+                to_json_value(c) | {"separable": c.separable, "verdict": c.verdict}
                 for c in self.comparisons
             ],
         }
@@ -564,8 +566,3 @@ def _compare(
         estimates.extend(found)
     places = [(i, i + 1) for i in range(0, len(names), 2)]
     return compare(names, estimates, confidence=confidence, pairs=places)
-
-
-def _known(value: Any) -> Any:
-    """Return a JSON value: NaN, which JSON lacks, as None."""
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..correlation.holdout import HeldOut
 from ..correlation.report import BudgetRow
+from ..files import to_json_value
 from ..hyper_parameters import Value
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Round:
             "next_least": list(self.next_least),
             "separable": self.separable,
             "abstained": self.abstained,
-            "stability": None if math.isnan(self.stability) else self.stability,
+            "stability": to_json_value(self.stability),
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..correlation.report import BudgetRow, CorrelationReport
 from ..errors import BpeBenchError, OptionalDependencyError, SelectionError, UnknownNameError
+from ..files import reason_of, replacing
 from ..pruning import PruningReport
 from ..search import SearchReport
 
@@ -153,17 +153,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix)
     with _matplotlib().rc_context(_STYLE):
         try:
-            handle, name = tempfile.mkstemp(suffix=target.suffix, dir=target.parent)
-            os.close(handle)
-            temporary = Path(name)
-            try:
+            with replacing(target) as temporary:
                 figure.savefig(temporary, dpi=160, metadata=metadata)
-                temporary.chmod(0o644)
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
         except OSError as error:
-            raise BpeBenchError(f"cannot write figure {target}: {error.strerror}") from error
+            raise BpeBenchError(f"cannot write figure {target}: {reason_of(error)}") from error
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:

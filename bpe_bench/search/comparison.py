@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..files import to_json_value
 from ..inference import check_confidence, holm
 from ..tables.curves import FloatArray
-from .summary import SearchReport, json_number, mean_of_known
+from .summary import SearchReport, mean_of_known
 
 _LEVEL = 0.05
 """Adjusted p-value below which two searchers count as different."""
@@ -59,8 +59,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
-        values = {name: json_number(value) for name, value in dataclasses.asdict(self).items()}
-        return {**values, "verdict": self.verdict}
+        return {**to_json_value(vars(self)), "verdict": self.verdict}
 
 
 def compare_searchers(

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators.base import Estimator, Outcome, Source
+from ..files import to_json_value
 from ..spaces import Architecture
 from ..tables.curves import FloatArray
 from .trace import SearchTrace
@@ -103,17 +104,9 @@ class SearchReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; unknown numbers are null."""
-        values: dict[str, Any] = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.name not in ("validation", "test", "curve", "optimum", "speedup", "warnings")
-        }
-        values = {name: json_number(value) for name, value in values.items()}
-        optimum = self.optimum and dataclasses.asdict(self.optimum)
-        values["optimum"] = optimum and {k: json_number(v) for k, v in optimum.items()}
-        speedup = dataclasses.asdict(self.speedup)
-        values["speedup"] = {name: json_number(value) for name, value in speedup.items()}
-        values["warnings"] = list(self.warnings)
+        left_out = ("validation", "test", "curve")
+        shown = {name: value for name, value in vars(self).items() if name not in left_out}
+        values: dict[str, Any] = to_json_value(shown)
         return values
 
 
@@ -319,8 +312,3 @@ def mean_of_known(values: FloatArray) -> float:
 def _deviation(values: FloatArray) -> float:
     known = values[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else math.nan
-
-
-def json_number(value: Any) -> Any:
-    """Return a value for JSON, which has neither NaN nor infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from ..errors import BpeBenchError, SourceFileError
 from ..estimators.base import Outcome, State
+from ..files import reason_of, to_json_value, write_whole
 from ..spaces import Architecture, get_space
 
 FORMAT = "bpe-bench-search-trace"
@@ -70,12 +70,12 @@ class SearchTrace:
         space = get_space(self.space)
         texts: dict[Architecture, int] = {}
         steps = [
-            [texts.setdefault(s.architecture, len(texts)), _known(s.accuracy), _known(s.clock)]
+            [texts.setdefault(s.architecture, len(texts)), s.accuracy, s.clock]
             + ([s.state] if s.state != "done" or s.low is not None else [])
             + ([s.low, s.high] if s.low is not None else [])
             for s in self.steps
         ]
-        return {
+        values = {
             "format": FORMAT,
             "version": _VERSION,
             "searcher": self.searcher,
@@ -84,15 +84,17 @@ class SearchTrace:
             "architectures": [space.format(architecture) for architecture in texts],
             "steps": steps,
             "found": None if self.found is None else space.format(self.found),
-            "seconds": _known(self.seconds),
+            "seconds": self.seconds,
             "stopped_by": self.stopped_by,
             "outcome": None
             if self.outcome is None
             else {
-                "validation": _known(self.outcome.validation),
-                "test": _known(self.outcome.test),
+                "validation": self.outcome.validation,
+                "test": self.outcome.test,
             },
         }
+        found: dict[str, Any] = to_json_value(values)
+        return found
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SearchTrace:
@@ -126,21 +128,11 @@ def write_traces(path: Path, traces: Iterable[SearchTrace]) -> None:
     SourceFileError
         If the file cannot be written.
     """
+    lines = (json.dumps(trace.to_json(), separators=(",", ":")) + "\n" for trace in traces)
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            part = Path(file.name)
-            try:
-                for trace in traces:
-                    file.write(json.dumps(trace.to_json(), separators=(",", ":")) + "\n")
-                file.close()
-                part.chmod(0o644)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        write_whole(path, "".join(lines))
     except OSError as error:
-        raise SourceFileError(f"cannot write traces to {path}: {error.strerror}") from error
+        raise SourceFileError(f"cannot write traces to {path}: {reason_of(error)}") from error
 
 
 def read_traces(path: Path) -> list[SearchTrace]:
@@ -168,10 +160,6 @@ def read_traces(path: Path) -> list[SearchTrace]:
                 f"{path}, line {number}, is not a trace of version {_VERSION}: {why}"
             ) from error
     return traces
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RankingError, SelectionError, unknown_name
+from ..files import to_json_value
 from ..inference import check_confidence, noise_ceiling
 from ..tables.table import Split, Table
 from .crossfit import GROUPINGS, Grouping, Judged, fewest_residuals, judge
@@ -62,15 +63,8 @@ class SurrogateRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values; what is unknown is None."""
-        figures = {name: getattr(self, name).to_json() for name in _FIGURES}
-        return {
-            "model": self.model,
-            "grouping": self.grouping,
-            "n_rows": self.n_rows,
-            "n_groups": list(self.n_groups),
-            **figures,
-            "width": self.width if math.isfinite(self.width) else None,
-        }
+        values: dict[str, Any] = to_json_value(vars(self))
+        return values
 
 
 @dataclass(frozen=True)
@@ -110,19 +104,8 @@ class SurrogateReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        plain = (
-            "table", "space", "dataset", "split", "target", "statistic", "encoding",
-            "n_architectures", "n_budgets", "folds", "confidence", "top_k",
-        )  # fmt: skip
-        ceiling = self.noise_ceiling if math.isfinite(self.noise_ceiling) else None
-        return {
-            **{name: getattr(self, name) for name in plain},
-            "given": list(self.given),
-            "settings": list(self.settings),
-            "noise_ceiling": ceiling,
-            "warnings": list(self.warnings),
-            "rows": [row.to_json() for row in self.rows],
-        }
+        values: dict[str, Any] = to_json_value(vars(self))
+        return values
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line per model and grouping."""

@@ -22,9 +22,9 @@ import numpy as np
 
 from ..budget import Budget
 from ..errors import BpeBenchError, SurrogateFileError
+from ..files import reason_of, replacing, to_json_value
 from ..hyper_parameters import check_hyper_parameter
 from ..spaces import get_space
-from ..tables.storage import replacing
 from ..tables.table import Setting, Split
 from .columns import Columns
 from .crossfit import GROUPINGS, CrossFitted, Member
@@ -65,9 +65,8 @@ def save_surrogate(path: str | os.PathLike[str], fitted: FittedSurrogate) -> Non
             for name, array in _arrays(fitted):
                 _write(archive, *_part(name, array))
     except OSError as error:
-        reason = error.strerror or str(error)
         raise SurrogateFileError(
-            f"cannot write surrogate {target}: {reason}; give another file"
+            f"cannot write surrogate {target}: {reason_of(error)}; give another file"
         ) from error
 
 
@@ -84,9 +83,8 @@ def load_surrogate(path: str | os.PathLike[str]) -> FittedSurrogate:
     try:
         found = source.is_file()
     except OSError as error:
-        reason = error.strerror or str(error)
         raise SurrogateFileError(
-            f"cannot read surrogate {source}: {reason}; give another file"
+            f"cannot read surrogate {source}: {reason_of(error)}; give another file"
         ) from error
     if not found:
         raise SurrogateFileError(
@@ -109,8 +107,7 @@ def _explaining(path: Path) -> Iterator[None]:
     except (_Unusable, BpeBenchError) as error:
         reason = str(error)
     except _UNREADABLE as error:
-        said = " ".join(str(error).split())[:120]
-        reason = f"it is truncated, damaged or of another kind ({said or type(error).__name__})"
+        reason = f"it is truncated, damaged or of another kind ({reason_of(error)})"
     else:
         return
     raise SurrogateFileError(
@@ -154,7 +151,7 @@ def _setting_to_json(setting: Setting) -> dict[str, Any]:
         "label": setting.label,
         "budget": setting.budget.to_dict(),
         "dataset": setting.dataset,
-        "seconds": setting.seconds if math.isfinite(setting.seconds) else None,
+        "seconds": to_json_value(setting.seconds),
         "device": setting.device,
     }
 

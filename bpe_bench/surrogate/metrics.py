@@ -35,10 +35,6 @@ class Figure:
     low: float
     high: float
 
-    def to_json(self) -> dict[str, float | None]:
-        """Return the figure as JSON values, what is unknown as None."""
-        return {k: v if math.isfinite(v) else None for k, v in vars(self).items()}
-
     def scaled(self, factor: float) -> Figure:
         """Return the figure and its bounds times a factor."""
         return Figure(self.value * factor, self.low * factor, self.high * factor)

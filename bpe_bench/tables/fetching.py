@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from ..errors import OptionalDependencyError, SourceFileError, TableFileError, unknown_name
 from ._downloads import copying, downloading
 from .catalog import SHIPPED_PACKAGE, Entry, SourceFile, cache_directory, entries, verify_registered
-from .storage import verify_table, write_table
+from .storage import content_hash, verify_table, write_table
 from .table import Table
 
 Progress = Callable[[float], None]
@@ -153,18 +152,14 @@ def _build(entry: Entry, sources: Path) -> Table:
 
 def _write(table: Table, entry: Entry, target: Path) -> None:
     """Write a table under its final name only if it is the registered one."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        found = write_table(table, temporary)
-        if found != entry.content_sha256:
-            raise TableFileError(
-                f"table {entry.name!r} was built but is not the registered one: its content "
-                f"should have SHA-256 {entry.content_sha256}, found {found}; versions of bpe-bench "
-                "and of the packages that it is built with may not fit together"
-            )
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    found = content_hash(table)
+    if found != entry.content_sha256:
+        raise TableFileError(
+            f"table {entry.name!r} was built but is not the registered one: its content "
+            f"should have SHA-256 {entry.content_sha256}, found {found}; versions of bpe-bench "
+            "and of the packages that it is built with may not fit together"
+        )
+    write_table(table, target)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from ..budget import Budget
 from ..errors import BpeBenchError, InvalidTableError, TableFileError
+from ..files import reason_of, replacing
 from ..hyper_parameters import HYPER_PARAMETERS
 from ..spaces import get_space
 from .curves import CountArray, Curves, Split, check_counts
@@ -91,7 +91,7 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> str:
                 kind = "<i8" if isinstance(value, int) else h5py.string_dtype()
                 file[group or "/"].attrs.create(name, value, dtype=kind)
     except OSError as error:
-        raise TableFileError(f"cannot write table {target}: {_reason(error)}") from error
+        raise TableFileError(f"cannot write table {target}: {reason_of(error)}") from error
     return digest
 
 
@@ -228,22 +228,6 @@ def _write_array(file: h5py.File, name: str, array: Array) -> None:
     file.create_dataset(name, data=array, chunks=chunks, compression="gzip", shuffle=True)
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary file beside the target; flush it to disk and rename it if all went well."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _read(path: Path) -> tuple[Table, str]:
     import h5py
 
@@ -273,7 +257,7 @@ def _explaining(path: Path) -> Iterator[None]:
     except (OSError, KeyError, RuntimeError) as error:
         raise TableFileError(
             f"cannot read {path} as a table: the file is truncated, damaged or not HDF5 "
-            f"({_reason(error)}); fetch or build it again"
+            f"({reason_of(error)}); fetch or build it again"
         ) from error
 
 
@@ -396,7 +380,7 @@ def _read_content(file: h5py.File, path: Path) -> Table:
     except TableFileError:
         raise
     except (BpeBenchError, ValueError, TypeError, AttributeError) as error:
-        raise TableFileError(f"{path} is not a valid table: {_reason(error)}") from error
+        raise TableFileError(f"{path} is not a valid table: {reason_of(error)}") from error
 
 
 def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
@@ -482,9 +466,3 @@ def _text_list(file: h5py.File, name: str, path: Path) -> list[str]:
     if value is None:
         raise TableFileError(f"{path} is not a valid table: it lacks the attribute {name!r}")
     return [str(item) for item in np.atleast_1d(value)]
-
-
-def _reason(error: Exception) -> str:
-    """Return a system error's reason on one line."""
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split())

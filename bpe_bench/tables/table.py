@@ -27,6 +27,7 @@ from ..errors import (
     SelectionError,
     unknown_name,
 )
+from ..files import to_json_value
 from ..spaces import Architecture, get_space
 from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Seed, Split, ranges
 
@@ -525,7 +526,7 @@ class Table:
                 "label": s.label,
                 "dataset": s.dataset,
                 **s.budget.to_dict(),
-                "seconds": None if math.isnan(s.seconds) else s.seconds,
+                "seconds": to_json_value(s.seconds),
                 "device": s.device,
             }
             for s in self.settings

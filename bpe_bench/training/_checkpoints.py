@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import torch
 
 from ..errors import TrainingError
+from ..files import reason_of, write_whole
 
 _HEAD = b"bpe-bench checkpoint 1\n"
 _DIGEST = hashlib.sha256().digest_size
@@ -51,7 +50,7 @@ def read_checkpoint(
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TrainingError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise TrainingError(f"{path} cannot be read: {reason_of(error)}") from error
     whole = written[len(_HEAD) + _DIGEST :]
     digest = written[len(_HEAD) : len(_HEAD) + _DIGEST]
     if not written.startswith(_HEAD) or hashlib.sha256(whole).digest() != digest:
@@ -77,22 +76,9 @@ def write_checkpoint(path: Path, content: Mapping[str, Any], state: Mapping[str,
     torch.save({"content": dict(content), "state": dict(state)}, buffer)
     whole = buffer.getvalue()
     try:
-        _replace(path, _HEAD + hashlib.sha256(whole).digest() + whole)
+        write_whole(path, _HEAD + hashlib.sha256(whole).digest() + whole)
     except OSError as error:
-        raise TrainingError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise TrainingError(f"{path} cannot be written: {reason_of(error)}") from error
 
 
 def _compare(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

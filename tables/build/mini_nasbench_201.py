@@ -17,15 +17,15 @@ together from that. So no version of pandas matters either.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpe_bench.errors import SourceFileError
+from bpe_bench.files import load_pickle, reason_of
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, Curves, Split
 from bpe_bench.tables.importers import _nas_bench_201 as facts
 from bpe_bench.tables.table import Table
@@ -131,32 +131,14 @@ class _Record:
         self.state = state
 
 
-class _Recorder(pickle.Unpickler):
-    """Turns the names that the file needs into records; refuses any other."""
-
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
-        super().__init__(stream)
-        self._path = path
-
-    def find_class(self, module_name: str, global_name: str, /) -> type[_Record]:
-        name = f"{module_name}.{global_name}"
-        if name not in _RECORDED:
-            raise SourceFileError(
-                f"{self._path} is not safe to open: its pickle asks for {name!r}, which no table "
-                f"needs; nothing of it was run; get the published file from {URL}"
-            )
-        return type(global_name, (_Record,), {"name": name})
-
-
 def _load(path: Path) -> Any:
+    names = (tuple(name.rsplit(".", 1)) for name in _RECORDED)
+    records = {(m, n): type(n, (_Record,), {"name": f"{m}.{n}"}) for m, n in names}
     try:
         with path.open("rb") as stream:
-            return _Recorder(stream, path).load()
-    except SourceFileError:
-        raise
-    except Exception as error:  # a spoilt pickle can raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SourceFileError(f"{path}: truncated, damaged or not a pickle: {reason}") from error
+            return load_pickle(stream, str(path), records)
+    except OSError as error:
+        raise SourceFileError(f"cannot read {path}: {reason_of(error)}") from error
 
 
 def _columns(frame: Any, path: Path) -> dict[str, Sequence[Any]]:

@@ -13,18 +13,18 @@ without the power to import anything, so that a foreign file cannot run code.
 
 from __future__ import annotations
 
-import bz2
 import io
-import pickle
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import numpy as np
 import numpy.typing as npt
 
 from bpe_bench.errors import BpeBenchError, GenotypeError, SourceFileError
+from bpe_bench.files import load_pickle
 from bpe_bench.spaces.nas_bench_201 import ORDER_FILE, NasBench201Space
+from bpe_bench.tables.importers._pickles import unpack_bz2
 
 LIST = "meta_archs"
 _LARGEST = 64 * 2**20  # bytes unpacked; the published file has 1.7 million
@@ -52,26 +52,12 @@ def build(file: Path) -> npt.NDArray[np.uint16]:
     return np.array(codes, dtype=np.uint16)
 
 
-class _BuiltinsOnly(pickle.Unpickler):
-    """Reads numbers, text and their collections; refuses whatever needs an import."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
-        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
-
-
 def _read(file: Path) -> list[str]:
     if not file.is_file():
         raise SourceFileError(f"no file {file}")
-    try:
-        with bz2.open(file) as stream:
-            unpacked = stream.read(_LARGEST + 1)
-        if len(unpacked) > _LARGEST:
-            raise SourceFileError(f"{file}: more than {_LARGEST} bytes unpacked")
-        content: Any = _BuiltinsOnly(io.BytesIO(unpacked)).load()
-    except SourceFileError:
-        raise
-    except Exception as error:  # a spoilt pickle can raise nearly anything
-        raise SourceFileError(f"{file}: not a bz2 pickle of built-in types: {error}") from error
+    content: Any = load_pickle(
+        io.BytesIO(unpack_bz2(file.read_bytes(), str(file), _LARGEST)), str(file), {}
+    )
     texts = content.get(LIST) if isinstance(content, dict) else None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise SourceFileError(f"{file}: no list of texts named {LIST}")

@@ -33,7 +33,7 @@ import numpy as np
 from bpe_bench.errors import OptionalDependencyError, SourceFileError
 from bpe_bench.tables.curves import MISSING, Curves, FloatArray, Split
 from bpe_bench.tables.importers import _nas_bench_201 as facts
-from bpe_bench.tables.importers._pickles import load_pickle
+from bpe_bench.tables.importers._pickles import load_records
 from bpe_bench.tables.table import Table
 
 from ._published import SPACE, provenance_of, whole_counts
@@ -200,6 +200,6 @@ class _Records:
 def _load(path: Path) -> Any:
     try:
         with path.open("rb") as stream:
-            return load_pickle(stream, str(path))
+            return load_records(stream, str(path))
     except OSError as error:
         raise SourceFileError(f"cannot read {path}: {error.strerror}") from error

@@ -1,81 +1,35 @@
-"""Pickles of other people, read without running anything that is in them.
+"""Pickles of other people: what stands for the names that records of trainings need.
 
-A pickle is a program: it may name any function of the machine and have it
-called. Here every name is looked up in a short list, and what stands there are
-stand-ins of this module, never the named functions: an ordered dictionary comes
-as a dictionary, a set as a list, a numpy number as a plain one. None of them
-can be altered from within a pickle, and none makes much out of little, so what
-is read takes memory in proportion to the pickle's size. (One pickle can still
-ask for a huge table of its own references; that ends in an error or in a killed
-process, not in code that runs.)
+Stand-ins of this module stand there, never the named functions: an ordered dictionary comes
+as a dictionary, a set as a list, a numpy number as a plain one. They have no attributes, so
+a pickle cannot alter them.
 """
 
 from __future__ import annotations
 
 import bz2
-import pickle
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 import numpy as np
 
 from ...errors import SourceFileError
+from ...files import Reader, load_pickle, reason_of
 
 _NUMBERS = frozenset(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"])
 """The numpy types whose numbers can be read."""
 _ORDERS = ("<", ">", "|", "=")
 _LONGEST_BYTES = 16
 """Bytes of the longest number, with room to spare."""
-# What the C unpickler raises, by what is wrong, on data that is no sound pickle.
-_FAULTS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-)
 
 
-class Reader(Protocol):
-    """What the unpickler asks of a stream."""
+def load_records(stream: Reader, name: str) -> Any:
+    """Read the next pickle of a stream, made of numbers, texts and their collections.
 
-    def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes."""
-
-    def readline(self) -> bytes:
-        """Return the bytes up to the end of the line."""
-
-
-def load_pickle(stream: Reader, name: str) -> Any:
-    """Read the next pickle of a stream.
-
-    Parameters
-    ----------
-    stream
-        Left after the pickle if it can ``peek``.
-    name
-        What messages call it.
-
-    Raises
-    ------
-    SourceFileError
-        If it is truncated, no pickle, or asks for a function that no table needs.
+    Parameters and errors are those of `bpe_bench.files.load_pickle`.
     """
-    try:
-        return _Unpickler(stream, name).load()
-    except SourceFileError:
-        raise
-    except _FAULTS as error:
-        if isinstance(error, EOFError) or "truncated" in str(error):
-            fault = f"{name} is truncated: its pickle ends too early"
-        else:
-            fault = f"{name} is damaged or not a pickle ({_reason(error)})"
-        raise SourceFileError(f"{fault}; fetch it again") from error
+    return load_pickle(stream, name, _STAND_INS)
 
 
 def unpack_bz2(packed: bytes, name: str, most: int) -> bytes:
@@ -100,7 +54,7 @@ def unpack_bz2(packed: bytes, name: str, most: int) -> bytes:
         content = unpacker.decompress(packed, most + 1)
     except OSError as error:
         raise SourceFileError(
-            f"{name} is damaged or not bz2 ({_reason(error)}); fetch it again"
+            f"{name} is damaged or not bz2 ({reason_of(error)}); fetch it again"
         ) from error
     if len(content) > most:
         raise SourceFileError(
@@ -190,36 +144,3 @@ _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = MappingProxyType(
     }
 )
 """All that a pickle may ask for, by module and name."""
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: Reader, name: str) -> None:
-        super().__init__(stream)
-        self._name = name
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return a stand-in; never look a name up anywhere else."""
-        found = _STAND_INS.get((module, name))
-        if found is None:
-            self._refuse(f"asks for {_shown(f'{module}.{name}')}")
-        return found
-
-    def persistent_load(self, identifier: Any) -> NoReturn:
-        """Refuse references to data outside the pickle, such as network weights."""
-        self._refuse("refers to data outside of itself, such as network weights")
-
-    def _refuse(self, fault: str) -> NoReturn:
-        raise SourceFileError(
-            f"{self._name} is not safe to open: its pickle {fault}, which no table needs; nothing "
-            "of it was run; fetch the file again from a place that you trust"
-        )
-
-
-def _shown(text: str) -> str:
-    """Return foreign text on one line, without control characters, cut if long."""
-    text = text.encode("unicode_escape").decode()
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _reason(error: Exception) -> str:
-    return _shown(" ".join(str(error).split()) or type(error).__name__)

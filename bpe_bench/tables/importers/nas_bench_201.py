@@ -22,7 +22,7 @@ from ..table import Provenance, Table
 from . import Progress
 from ._nas_bench_201 import CITATION
 from ._official_records import CAVEATS, OfficialRecords, parse_architectures
-from ._pickles import load_pickle
+from ._pickles import load_records
 
 MEMORY_PER_BYTE = 6
 """Bytes of memory that a byte of the file needs: 28 GB for the official 4.7 GB."""
@@ -137,20 +137,20 @@ def _load_zip(archive: zipfile.ZipFile, source: Path, progress: Progress) -> Any
         raise SourceFileError(f"{source} is not a file of torch: its data.pkl is compressed")
     with archive.open(found[0]) as entry:
         stream = _watched(entry, found[0].file_size, progress)
-        content = load_pickle(stream, str(source))
+        content = load_records(stream, str(source))
         stream.read(1)  # at the end of the entry its checksum is compared
     return content
 
 
 def _load_legacy(stream: io.BufferedReader, name: str) -> Any:
-    if load_pickle(stream, name) != _MAGIC or load_pickle(stream, name) != _PROTOCOL:
+    if load_records(stream, name) != _MAGIC or load_records(stream, name) != _PROTOCOL:
         raise SourceFileError(
             f"{name} was not written by torch.save; it should be the official "
             "NAS-Bench-201-v1_1-096897.pth or v1_0"
         )
-    load_pickle(stream, name)  # sizes of C types on the machine that wrote it
-    content = load_pickle(stream, name)
-    load_pickle(stream, name)  # keys of tensors; there only if the file is whole
+    load_records(stream, name)  # sizes of C types on the machine that wrote it
+    content = load_records(stream, name)
+    load_records(stream, name)  # keys of tensors; there only if the file is whole
     return content
 
 

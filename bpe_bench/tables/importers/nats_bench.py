@@ -24,7 +24,7 @@ from ..table import Provenance, Table
 from . import Progress
 from ._nas_bench_201 import CITATION
 from ._official_records import CAVEATS, OfficialRecords, parse_architectures
-from ._pickles import load_pickle, unpack_bz2
+from ._pickles import load_records, unpack_bz2
 
 FOLDER = "NATS-tss-v1_0-3ffb9-simple"
 """Name of the official directory."""
@@ -177,7 +177,7 @@ def _contents(files: _Files, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
 
     def unpacked(pending: tuple[str, Future[bytes]]) -> tuple[str, Any]:
         name, content = pending
-        return name, load_pickle(io.BytesIO(content.result()), name)
+        return name, load_records(io.BytesIO(content.result()), name)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[tuple[str, Future[bytes]]] = deque()

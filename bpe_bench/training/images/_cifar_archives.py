@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from ...errors import SourceFileError
+from ...files import load_pickle, reason_of
 from ._pixels import Images
 
 CLASSES = 10
@@ -108,7 +108,7 @@ def unpack(archive: Path) -> dict[str, bytes]:
                 pass
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise SourceFileError(
-            f"{archive} is corrupt or not an archive ({_reason(error)}); fetch it again"
+            f"{archive} is corrupt or not an archive ({reason_of(error)}); fetch it again"
         ) from error
     return contents
 
@@ -133,7 +133,13 @@ def _read_plain(content: bytes, where: str) -> Images:
 
 
 def _read_pickled(content: bytes, where: str) -> Images:
-    fields = _load(content, where)
+    fields = load_pickle(
+        io.BytesIO(content),
+        where,
+        _STAND_INS,
+        needed_by="batch of CIFAR-10",
+        encoding="bytes",  # the official files are from Python 2, whose texts are bytes
+    )
     if isinstance(fields, dict):
         fields = {k.decode("latin1") if isinstance(k, bytes) else k: v for k, v in fields.items()}
         data, labels = fields.get("data"), fields.get("labels")
@@ -218,62 +224,3 @@ _STAND_INS: Mapping[tuple[str, str], object] = MappingProxyType(
     }
 )
 """All that a pickle may ask for, by module and name."""
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, content: bytes, where: str) -> None:
-        # The official files are from Python 2, whose texts are bytes.
-        super().__init__(io.BytesIO(content), encoding="bytes")
-        self._where = where
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return a stand-in; never look a name up anywhere else."""
-        found = _STAND_INS.get((module, name))
-        if found is None:
-            self._refuse(f"asks for {_shown(f'{module}.{name}')}")
-        return found
-
-    def persistent_load(self, identifier: Any) -> NoReturn:
-        """Refuse references to data outside the pickle."""
-        self._refuse("refers to data outside of itself")
-
-    def _refuse(self, fault: str) -> NoReturn:
-        raise SourceFileError(
-            f"{self._where} is not safe to open: its pickle {fault}, which no batch of CIFAR-10 "
-            "needs; nothing of it was run; fetch the file again from a place that you trust"
-        )
-
-
-# What the C unpickler raises, by what is wrong, on data that is no sound pickle.
-_FAULTS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-)
-
-
-def _load(content: bytes, where: str) -> Any:
-    try:
-        return _Unpickler(content, where).load()
-    except SourceFileError:
-        raise
-    except _FAULTS as error:
-        raise SourceFileError(
-            f"{where} is damaged or not a pickle ({_reason(error)}); fetch it again"
-        ) from error
-
-
-def _shown(text: str) -> str:
-    """Return foreign text on one line, without control characters, cut if long."""
-    text = text.encode("unicode_escape").decode()
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _reason(error: BaseException) -> str:
-    return _shown(" ".join(str(error).split()) or type(error).__name__)

@@ -12,7 +12,7 @@ import pytest
 
 from bpe_bench.errors import SourceFileError
 from bpe_bench.tables.importers import _pickles
-from bpe_bench.tables.importers._pickles import load_pickle, unpack_bz2
+from bpe_bench.tables.importers._pickles import load_records, unpack_bz2
 
 
 class Calls:
@@ -26,7 +26,7 @@ class Calls:
 
 
 def load(data, name="x.pickle"):
-    return load_pickle(io.BytesIO(data), name)
+    return load_records(io.BytesIO(data), name)
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -149,7 +149,7 @@ def test_truncated(cut):
 
 def test_one_pickle_after_the_other():
     stream = io.BufferedReader(io.BytesIO(pickle.dumps(1) + pickle.dumps([2])))
-    assert [load_pickle(stream, "x"), load_pickle(stream, "x")] == [1, [2]]
+    assert [load_records(stream, "x"), load_records(stream, "x")] == [1, [2]]
 
 
 class TestBz2:

@@ -1,0 +1,210 @@
+"""What is written and read: files that are whole or not there, JSON, and pickles of others."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+import os
+import pickle
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from .errors import SourceFileError
+
+_LONGEST_STEM = 40
+"""Characters of a file's name that go into the name of its temporary one."""
+_PICKLE_FAULTS = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+"""What the C unpickler raises on data that is not a sound pickle."""
+
+
+@contextmanager
+def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a new, empty file beside a target, and rename it to the target if all went well.
+
+    A reader sees the old file or the new one, whole. The new one is flushed to disk before it
+    is renamed. It keeps the old one's mode; without an old one, the process's umask rules. If
+    an error is raised inside, the target stays as it was and nothing is left behind.
+
+    Parameters
+    ----------
+    target
+        The file to write; a symbolic link is followed.
+
+    Yields
+    ------
+    Path
+        A file in the same folder, with the same suffix, to write into.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or the target is a folder, device or pipe.
+    """
+    final = Path(os.path.realpath(target))
+    if final.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if final.exists() and not final.is_file():
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
+    mark = f".{final.name[:_LONGEST_STEM]}.{secrets.token_hex(6)}{final.suffix[:_LONGEST_STEM]}"
+    temporary = final.with_name(mark)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if final.exists():
+            temporary.chmod(final.stat().st_mode & 0o777)
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(target: str | os.PathLike[str], content: bytes | str) -> None:
+    """Write a file, or leave it as it was; into a pipe or device, write as it comes.
+
+    Text is written in UTF-8. Raises `OSError` as `replacing` does.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path = Path(target)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def to_json_value(value: Any) -> Any:
+    """Return a value as JSON has it: None for NaN and infinity, plain numbers for numpy's.
+
+    A data class becomes an object of its fields, unless it has a ``to_json`` of its own.
+
+    Examples
+    --------
+    >>> to_json_value({"a": (1.5, float("nan")), "b": np.float64("inf"), "c": np.arange(2)})
+    {'a': [1.5, None], 'b': None, 'c': [0, 1]}
+    """
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {field.name: to_json_value(getattr(value, field.name)) for field in fields}
+    if isinstance(value, Mapping):
+        return {key: to_json_value(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return to_json_value(value.tolist())
+    if isinstance(value, list | tuple):
+        return [to_json_value(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Reader(Protocol):
+    """What the unpickler asks of a stream."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes."""
+
+    def readline(self) -> bytes:
+        """Return the bytes up to the end of the line."""
+
+
+def load_pickle(
+    stream: Reader,
+    name: str,
+    allowed: Mapping[tuple[str, str], Any],
+    *,
+    needed_by: str = "table",
+    encoding: str = "ASCII",
+) -> Any:
+    """Read the next pickle of a stream without running anything that is in it.
+
+    A pickle is a program: it may name any function of the machine and have it called. Here
+    every name is looked up in a short list and nowhere else.
+
+    Parameters
+    ----------
+    stream
+        Left after the pickle if it can ``peek``.
+    name
+        What messages call it.
+    allowed
+        By module and name: what stands there. A stand-in without attributes cannot be altered
+        from within a pickle; one that makes little out of little keeps memory in proportion
+        to the pickle's size. (One pickle can still ask for a huge table of its own references;
+        that ends in an error or in a killed process, not in code that runs.)
+    needed_by
+        What messages say the pickle should hold.
+    encoding
+        Of the texts of Python 2, as for `pickle.load`.
+
+    Raises
+    ------
+    SourceFileError
+        If it is truncated, not a pickle, or asks for a name that is not allowed.
+    """
+    try:
+        return _Unpickler(stream, name, allowed, needed_by, encoding).load()
+    except SourceFileError:
+        raise
+    except _PICKLE_FAULTS as error:
+        if isinstance(error, EOFError) or "truncated" in str(error):
+            fault = f"{name} is truncated: its pickle ends too early"
+        else:
+            fault = f"{name} is damaged or not a pickle ({reason_of(error)})"
+        raise SourceFileError(f"{fault}; fetch it again") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(
+        self,
+        stream: Reader,
+        name: str,
+        allowed: Mapping[tuple[str, str], Any],
+        needed_by: str,
+        encoding: str,
+    ) -> None:
+        super().__init__(stream, encoding=encoding)
+        self._name, self._allowed, self._needed_by = name, allowed, needed_by
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands in the list; never look a name up anywhere else."""
+        if (module, name) not in self._allowed:
+            self._refuse(f"asks for {shown(f'{module}.{name}')}")
+        return self._allowed[module, name]
+
+    def persistent_load(self, identifier: Any) -> NoReturn:
+        """Refuse references to data outside the pickle, such as network weights."""
+        self._refuse("refers to data outside of itself, such as network weights")
+
+    def _refuse(self, fault: str) -> NoReturn:
+        raise SourceFileError(
+            f"{self._name} is not safe to open: its pickle {fault}, which no {self._needed_by} "
+            "needs; nothing of it was run; fetch the file again from a place that you trust"
+        )
+
+
+def shown(text: str, most: int = 80) -> str:
+    """Return foreign text on one line, without control characters, cut if long."""
+    text = text.encode("unicode_escape").decode()
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, on one line; its class if it says nothing."""
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
+    return shown(" ".join(said.split()) or type(error).__name__, 120)
