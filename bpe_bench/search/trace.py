@@ -69,7 +69,7 @@ class SearchTrace:
         """Return the trace as JSON values; unknown numbers are null."""
         space = get_space(self.space)
         texts: dict[Architecture, int] = {}
-        steps = [
+        steps: list[list[Any]] = [
             [texts.setdefault(s.architecture, len(texts)), s.accuracy, s.clock]
             + ([s.state] if s.state != "done" or s.low is not None else [])
             + ([s.low, s.high] if s.low is not None else [])
