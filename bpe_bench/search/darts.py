@@ -16,7 +16,7 @@ from ..budget import Budget
 from ..errors import SelectionError
 from ..estimators.base import Evaluation
 from ..randomness import integer_seed
-from ..spaces import Architecture, SearchSpace
+from ..spaces import Architecture, SearchSpace, get_space
 from .base import Searcher
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class Darts(Searcher):
         Raises
         ------
         SelectionError
-            If there is no budget, or no such order.
+            If the space has no supernet, or there is no budget, or no such order.
         """
+        get_space(space.name, having="supernet")
         if self.budget is None:
             raise SelectionError(
                 "darts trains a supernet and needs a budget for it; give one, for instance "

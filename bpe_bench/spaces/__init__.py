@@ -19,16 +19,30 @@ SPACES: dict[str, SearchSpace] = {
 """All search spaces by name: those that come with the package, and those registered since."""
 
 
-def get_space(name: str) -> SearchSpace:
+def get_space(name: str, *, having: str | None = None) -> SearchSpace:
     """Return a search space by name.
+
+    Parameters
+    ----------
+    name
+        Of the space.
+    having
+        An ability that it needs (see `SearchSpace.abilities`), if any.
 
     Raises
     ------
     UnknownNameError
         If there is none of that name; the message lists those that exist.
+    SelectionError
+        If it lacks the ability; the message lists the spaces that have it.
     """
     if name not in SPACES:
         raise unknown_name("search space", name, SPACES)
+    if having is not None and having not in SPACES[name].abilities:
+        able = ", ".join(space.name for space in SPACES.values() if having in space.abilities)
+        raise SelectionError(
+            f"the space {name} has no {having}, which this needs; spaces with a {having}: {able}"
+        )
     return SPACES[name]
 
 

@@ -59,10 +59,9 @@ class SearchSpace(ABC):
     unpruned: SearchSpace | None = None
     """The space of what searchers may score in place of this one's, and `prune` in the end."""
 
-    has_network: bool = False
-    """Whether `bpe_bench.training.networks` has its networks, so that it can be trained."""
-    has_supernet: bool = False
-    """Whether that module has a supernet, too, which the searcher ``darts`` trains."""
+    abilities: tuple[str, ...] = ()
+    """``network`` if `bpe_bench.training.networks` has a module of its networks, so that it can
+    be trained; ``supernet`` if the module has that, too, so that ``darts`` can search it."""
     full_training: Budget | None = None
     """The budget that is full training, if one is published."""
     default_layers: int = 4

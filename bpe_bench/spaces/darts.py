@@ -95,8 +95,7 @@ class _DartsCells(SearchSpace):
     name = "darts"
     title = "DARTS"
     descriptors = _descriptors()
-    has_network = True
-    has_supernet = True
+    abilities = ("network", "supernet")
     full_training = DARTS_FULL
 
     @property

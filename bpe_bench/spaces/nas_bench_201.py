@@ -155,8 +155,7 @@ class NasBench201Space(SearchSpace):
     name = "nas-bench-201"
     title = "NAS-Bench-201"
     descriptors = _descriptors()
-    has_network = True
-    has_supernet = True
+    abilities = ("network", "supernet")
     default_layers = 5  # the fewest that a network can have
     layers_to_vary = (5, 8, 11)
 

@@ -36,14 +36,14 @@ from ..spaces import Architecture, get_space
 from ..tables.curves import Split
 from ._architect import architecture_gradient, gradients
 from ._checkpoints import read_checkpoint, write_checkpoint
-from ._mixed import CANDIDATES, Supernet, derive, every_edge
 from .images.data import ImageData, Images, split_indices, stratified_order, subset
+from .networks.mixed import Supernet, derive
+from .networks.network import module_of
 from .pipeline import Draws
 from .trainer import Trainer, describe_device
 from .trial import CODE_VERSION, EpochRecord, Recipe, SplitResult, Trial
 
 __all__ = [
-    "CANDIDATES",
     "PUBLISHED",
     "SearchRecipe",
     "Supernet",
@@ -200,8 +200,8 @@ def train_supernet(
 
     Raises
     ------
-    UnknownNameError
-        If there is no such space.
+    UnknownNameError, SelectionError
+        If there is no such space, or it has no supernet.
     TrainingError
         If the network cannot be built or does not fit into the device's memory,
         there are too few images, or the file is not a checkpoint of this search.
@@ -257,7 +257,8 @@ class _Search(Trainer):
     ) -> None:
         self.space, self.order = space, order
         self.half = _weights_half(data, budget, seed)
-        trial = Trial(every_edge(space), budget, data.name, seed=seed, recipe=recipe.weights)
+        everything = module_of(space, "supernet").SUPERNET.everything
+        trial = Trial(everything, budget, data.name, seed=seed, recipe=recipe.weights)
         super().__init__(trial, _without_test(data), device=device)
         # So that no epoch reports on the stand-in.
         sizes: dict[Split, int] = {**self.pipeline.sizes}
@@ -363,7 +364,7 @@ class _Search(Trainer):
 
 
 def _check(space: str, order: int, seed: int) -> None:
-    get_space(space)
+    get_space(space, having="supernet")
     if order not in (1, 2):
         raise TrainingError(f"order must be 1 or 2, found {order!r}")
     if seed < 0:

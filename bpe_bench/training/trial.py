@@ -55,6 +55,7 @@ class Trial:
     code_version: str = CODE_VERSION
 
     def __post_init__(self) -> None:
+        get_space(self.architecture.space, having="network")
         if self.protocol not in PROTOCOLS:
             raise SelectionError(
                 f"protocol must be one of {', '.join(PROTOCOLS)}, found {self.protocol!r}"

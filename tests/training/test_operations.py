@@ -8,9 +8,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from bpe_bench.spaces import darts, nas_bench_201  # noqa: E402
+from bpe_bench.training.networks.darts import OPERATIONS as DARTS_OPERATIONS  # noqa: E402
+from bpe_bench.training.networks.nas_bench_201 import (  # noqa: E402
+    OPERATIONS as NAS_BENCH_201_OPERATIONS,
+)
 from bpe_bench.training.networks.operations import (  # noqa: E402
-    DARTS_OPERATIONS,
-    NAS_BENCH_201_OPERATIONS,
     FactorizedReduction,
     drop_path,
     path_masks,

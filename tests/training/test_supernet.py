@@ -23,10 +23,9 @@ from bpe_bench.tables.curves import Split  # noqa: E402
 from bpe_bench.training import _architect  # noqa: E402
 from bpe_bench.training import supernet as module  # noqa: E402
 from bpe_bench.training.images.data import ImageData, Images, load_images  # noqa: E402
-from bpe_bench.training.networks.network import build_network  # noqa: E402
+from bpe_bench.training.networks.network import build_network, module_of  # noqa: E402
 from bpe_bench.training.pipeline import Pipeline  # noqa: E402
 from bpe_bench.training.supernet import (  # noqa: E402
-    CANDIDATES,
     SearchRecipe,
     Supernet,
     SupernetEpoch,
@@ -82,6 +81,10 @@ def plain():
     return timeless(search(load_images()))
 
 
+def candidates(space):
+    return module_of(space, "supernet").SUPERNET.candidates
+
+
 def supernet(space, **changes):
     return Supernet(space, BUDGETS[space].replace(channels=4, **changes), 10, input_channels=3)
 
@@ -98,8 +101,8 @@ def test_architecture_parameters_begin_small():
         networks = [supernet(space) for _ in range(4)]
         network, alphas = networks[0], torch.cat([n.alphas.flatten() for n in networks])
         assert network.alphas.shape == shape
-        assert len(CANDIDATES[space]) == shape[-1]
-        assert CANDIDATES[space][0] == "none"
+        assert len(candidates(space)) == shape[-1]
+        assert candidates(space)[0] == "none"
         assert float(alphas.std()) == pytest.approx(1e-3, rel=0.2)
         assert not any(parameter is network.alphas for parameter in network.parameters())
         assert "alphas" in network.state_dict()
@@ -186,7 +189,7 @@ def test_shares_weigh_the_operations(space, stride):
     network = supernet(space).train()
     operation = next(m for m in network.modules() if getattr(m, "stride", 0) == stride
                      and hasattr(m, "shares"))  # fmt: skip
-    channels, count = 4 * stride, len(CANDIDATES[space])
+    channels, count = 4 * stride, len(candidates(space))
     x = images(channels=channels)
     alone = []
     for place in range(count):

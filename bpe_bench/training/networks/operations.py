@@ -1,27 +1,25 @@
-"""The operations on the edges of a cell, as published, built by name.
+"""What the networks of several spaces are made of.
 
-Those of DARTS are of Liu, Simonyan, Yang, ICLR 2019; those of NAS-Bench-201 of
-Dong, Yang, ICLR 2020. All keep the number of channels, and turn height and
-width n into ceil(n / stride). Convolutions have no bias, as batch
-normalisation follows.
-
-In DARTS a pooling is followed by batch normalisation with trained scale and
-shift. Liu et al. normalise poolings in their search network only; Zheng et al.,
-CVPR 2020, in those they trained, as parameter counts show (0.517 M on average
-under BPE-2, 0.514 M without). Theirs are what this project compares with.
+Operations keep the number of channels, and turn height and width n into ceil(n / stride).
+Convolutions have no bias, as batch normalisation follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...budget import Budget
+from ...errors import TrainingError
+
 Factory = Callable[[int, int], nn.Module]
 """From the number of channels and the stride (1 or 2) to the operation."""
+
+_LEAST_FEATURES = 2
+"""Pixels that the reductions must leave: what the auxiliary head needs, and 3x3 operations."""
 
 
 class Zero(nn.Module):
@@ -118,125 +116,93 @@ def drop_path(x: Tensor, mask: Tensor) -> Tensor:
     return x * mask.to(x.dtype)
 
 
-def _average_pool(channels: int, stride: int) -> nn.Module:
+def average_pool(channels: int, stride: int) -> nn.Module:
+    """Return the mean of 3x3 pixels, those of the padding left out."""
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 
-def _normalised_max_pool(channels: int, stride: int) -> nn.Module:
-    return nn.Sequential(nn.MaxPool2d(3, stride, padding=1), nn.BatchNorm2d(channels))
-
-
-def _normalised_average_pool(channels: int, stride: int) -> nn.Module:
-    return nn.Sequential(_average_pool(channels, stride), nn.BatchNorm2d(channels))
-
-
-def _skip(channels: int, stride: int) -> nn.Module:
+def skip(channels: int, stride: int) -> nn.Module:
+    """Return nothing at stride 1, else a factorised reduction."""
     return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
 
 
-def _none(channels: int, stride: int) -> nn.Module:
+def none(channels: int, stride: int) -> nn.Module:
+    """Return zeros of the output's shape."""
     return Zero(stride)
 
 
-class _Depthwise(nn.Conv2d):
-    """A convolution of each channel alone; on a CPU a dilated one is done as ordinary ones.
+def stem(channels_in: int, channels_out: int) -> nn.Module:
+    """Return the first convolution of 3x3 pixels, normalised."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+    )
 
-    With dilation 2, even places meet only even places, and odd ones odd ones: the
-    image falls into four images of half its height and width, each with an
-    ordinary convolution of the same weights. At stride 2 only one of the four is
-    asked for. The result is the same but for rounding, and the backward pass of
-    the CPU's library several times as fast.
+
+class Graph(nn.Module):
+    """Nodes that add up what comes over their edges.
+
+    Parameters
+    ----------
+    nodes
+        For each node its edges: operation's name, stride, and place of the input
+        among the states.
+    factories
+        The operations by name.
+    channels
+        Channels of all states.
     """
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Convolve images of shape (N, C, H, W)."""
-        if self.dilation != (2, 2) or images.device.type != "cpu":
-            return super().forward(images)
-        size = self.kernel_size[0] // 2
-        if self.stride == (2, 2):
-            even = images[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
-            return functional.conv2d(even, self.weight, padding=size, groups=self.groups)
-        n, c, h, w = images.shape
-        # Beyond the border there are zeros, whether padded here or by the convolution.
-        images = functional.pad(images, (0, w % 2, 0, h % 2)) if h % 2 or w % 2 else images
-        rows, columns = images.shape[2] // 2, images.shape[3] // 2
-        # Channels stay last throughout, so that neither pass reorders them.
-        parts = images.permute(0, 2, 3, 1).reshape(n, rows, 2, columns, 2, c)
-        parts = parts.permute(2, 4, 0, 1, 3, 5).reshape(4 * n, rows, columns, c)
-        made = functional.conv2d(
-            parts.permute(0, 3, 1, 2), self.weight, padding=size, groups=self.groups
+    paths: int
+    """Edges that drop-path may drop: all but identities."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Sequence[tuple[str, int, int]]],
+        factories: Mapping[str, Factory],
+        channels: int,
+    ) -> None:
+        super().__init__()
+        # Adding zeros costs time and changes nothing; a node of nothing else needs one.
+        kept = [[edge for edge in node if edge[0] != "none"] or node[:1] for node in nodes]
+        self.sources = [[source for _, _, source in node] for node in kept]
+        self.operations = nn.ModuleList(
+            factories[name](channels, stride) for node in kept for name, stride, _ in node
         )
-        whole = made.permute(0, 2, 3, 1).reshape(2, 2, n, rows, columns, c)
-        whole = whole.permute(2, 3, 0, 4, 1, 5).reshape(n, 2 * rows, 2 * columns, c)
-        return whole[:, :h, :w].permute(0, 3, 1, 2)
+        self.droppable = [not isinstance(op, nn.Identity) for op in self.operations]
+        self.paths = sum(self.droppable)
+
+    def forward(self, states: list[Tensor], masks: Iterator[Tensor] | None = None) -> list[Tensor]:
+        """Return the states (inputs and nodes so far) followed by the new nodes.
+
+        ``masks`` yields a mask (N, 1, 1, 1) for each droppable edge, in order.
+        """
+        states = list(states)
+        edges = iter(zip(self.operations, self.droppable, strict=True))
+        for sources in self.sources:
+            values = []
+            for source in sources:
+                operation, droppable = next(edges)
+                value: Tensor = operation(states[source])
+                values.append(
+                    drop_path(value, next(masks)) if droppable and masks is not None else value
+                )
+            states.append(sum(values[1:], start=values[0]))
+        return states
 
 
-def _depthwise_separable(
-    channels: int, size: int, stride: int, dilation: int = 1
-) -> list[nn.Module]:
-    """Return ReLU, a convolution of each channel alone, one across channels, normalisation."""
-    return [
-        nn.ReLU(),
-        _Depthwise(
-            channels,
-            channels,
-            size,
-            stride,
-            padding=dilation * (size // 2),
-            dilation=dilation,
-            groups=channels,
-            bias=False,
-        ),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
-    ]
+def check_size(space: str, budget: Budget, reductions: int) -> None:
+    """Refuse images that are too small for a network's reductions.
 
-
-def _separable(size: int) -> Factory:
-    def make(channels: int, stride: int) -> nn.Module:
-        return nn.Sequential(
-            *_depthwise_separable(channels, size, stride),
-            *_depthwise_separable(channels, size, 1),
+    Raises
+    ------
+    TrainingError
+        With the image size that would do.
+    """
+    least = _LEAST_FEATURES * 2**reductions
+    if budget.image_size < least:
+        raise TrainingError(
+            f"the {reductions} reductions of a {space} network of {budget.layers} layers need an "
+            f"image_size of at least {least} pixels, found {budget.image_size}; choose a larger "
+            "image_size"
         )
-
-    return make
-
-
-def _dilated(size: int) -> Factory:
-    def make(channels: int, stride: int) -> nn.Module:
-        return nn.Sequential(*_depthwise_separable(channels, size, stride, dilation=2))
-
-    return make
-
-
-def _convolution(size: int) -> Factory:
-    def make(channels: int, stride: int) -> nn.Module:
-        return relu_conv_norm(channels, channels, size, stride)
-
-    return make
-
-
-DARTS_OPERATIONS: Mapping[str, Factory] = MappingProxyType(
-    {
-        "none": _none,
-        "max_pool_3x3": _normalised_max_pool,
-        "avg_pool_3x3": _normalised_average_pool,
-        "skip_connect": _skip,
-        "sep_conv_3x3": _separable(3),
-        "sep_conv_5x5": _separable(5),
-        "dil_conv_3x3": _dilated(3),
-        "dil_conv_5x5": _dilated(5),
-    }
-)
-"""DARTS' operations by name; ``none`` is in no genotype, only in search networks."""
-
-NAS_BENCH_201_OPERATIONS: Mapping[str, Factory] = MappingProxyType(
-    {
-        "none": _none,
-        "skip_connect": _skip,
-        "nor_conv_1x1": _convolution(1),
-        "nor_conv_3x3": _convolution(3),
-        "avg_pool_3x3": _average_pool,
-    }
-)
-"""NAS-Bench-201's operations by name."""

@@ -6,9 +6,9 @@ Source: Liu, Simonyan, Yang, *DARTS: Differentiable Architecture Search*, ICLR 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,28 +16,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..budget import Budget
-from ..errors import TrainingError, unknown_name
-from ..spaces import SPACES, Architecture, darts, nas_bench_201
-from .networks.network import build_network
-from .networks.operations import DARTS_OPERATIONS, NAS_BENCH_201_OPERATIONS, Factory
+from ...budget import Budget
+from ...errors import TrainingError
+from ...spaces import Architecture
+from .network import build_network, module_of
 
 _NONE = "none"
-_INPUTS = 2
-"""Edges that a node of a derived DARTS cell keeps."""
 _FIRST_SPREAD = 1e-3
 """Standard deviation of the architecture parameters at first, as published."""
 
-CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"darts": (_NONE, *darts.OPERATIONS), "nas-bench-201": nas_bench_201.OPERATIONS}
-)
-"""By space: the operations that an edge of the supernet mixes, ``none`` the first."""
 
-_SHAPES: Mapping[str, tuple[int, ...]] = {
-    "darts": (len(darts.CELLS), darts.EDGES, len(CANDIDATES["darts"])),
-    "nas-bench-201": (len(nas_bench_201.EDGES), len(CANDIDATES["nas-bench-201"])),
-}
-_FACTORIES = {"darts": DARTS_OPERATIONS, "nas-bench-201": NAS_BENCH_201_OPERATIONS}
+@dataclass(frozen=True)
+class Relaxation:
+    """How a space is searched by gradient: what is mixed where, and what a mixture stands for."""
+
+    candidates: tuple[str, ...]
+    """The K operations that are mixed on an edge."""
+    shape: tuple[int, ...]
+    """Of the architecture parameters, (..., K)."""
+    everything: Architecture
+    """An architecture that has all edges; its operations do not matter, but are not ``none``."""
+    rows: Callable[[Sequence[MixedOperation]], list[int]]
+    """From the mixed operations of the network, in order, to the rows (of K parameters) that
+    they take their shares from."""
+    derive: Callable[[npt.NDArray[np.float64]], Architecture]
+    """From shares, shaped as the parameters, to the architecture that they stand for."""
 
 
 class MixedOperation(nn.Module):
@@ -48,22 +51,23 @@ class MixedOperation(nn.Module):
     factories
         The operations by name.
     names
-        Those that are mixed, ``none`` the first: it adds zeros, so it is left out,
-        and only its share is lost.
-    channels, stride
-        Of the edge.
+        Those that are mixed; ``none`` adds zeros, so it is left out, and only its share
+        is lost.
+    shape
+        What makes an operation, its stride the last, for instance channels and stride.
     """
 
     shares: Sequence[Tensor]
     """A scalar per name; set before every pass."""
 
     def __init__(
-        self, factories: Mapping[str, Factory], names: Sequence[str], channels: int, stride: int
+        self, factories: Mapping[str, Callable[..., nn.Module]], names: Sequence[str], *shape: int
     ) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride = shape[-1]
         self.shares = ()
-        made = [factories[name](channels, stride) for name in names if name != _NONE]
+        self.places = [place for place, name in enumerate(names) if name != _NONE]
+        made = [factories[names[place]](*shape) for place in self.places]
         # Convolutions begin with the same ReLU of the same input: it is done once for all.
         self.rectified = [
             isinstance(op, nn.Sequential) and isinstance(op[0], nn.ReLU) for op in made
@@ -78,7 +82,7 @@ class MixedOperation(nn.Module):
         rectified = functional.relu(x)
         chosen = [rectified if begins else x for begins in self.rectified]
         values = [op(given) for op, given in zip(self.operations, chosen, strict=True)]
-        shares = [share.to(values[0].dtype) for share in self.shares[1:]]
+        shares = [self.shares[place].to(values[0].dtype) for place in self.places]
         total: Tensor = values[0] * shares[0]
         for value, share in zip(values[1:], shares[1:], strict=True):
             total = torch.addcmul(total, value, share)
@@ -99,7 +103,7 @@ class Supernet(nn.Module):
     Parameters
     ----------
     space
-        ``darts`` or ``nas-bench-201``.
+        A space that has a supernet.
     budget
         Its ``layers``, ``channels`` and ``image_size`` shape the network.
     classes
@@ -111,13 +115,13 @@ class Supernet(nn.Module):
     ------
     TrainingError
         As `build_network`: layers that the space does not have, or too small images.
-    UnknownNameError
-        If there is no such space.
+    UnknownNameError, SelectionError
+        If there is no such space, or it has no supernet.
     """
 
     alphas: Tensor
-    """Architecture parameters: (2, 14, 8) for DARTS, (6, 5) for NAS-Bench-201. A buffer: what
-    trains `parameters` leaves them alone."""
+    """Architecture parameters, shaped as the space's `Relaxation` says. A buffer: what trains
+    `parameters` leaves them alone."""
     drop_path: float = 0.0
     """What the trainer sets, to no effect."""
 
@@ -125,27 +129,26 @@ class Supernet(nn.Module):
         self, space: str, budget: Budget, classes: int, *, input_channels: int = 3
     ) -> None:
         super().__init__()
-        if space not in CANDIDATES:
-            raise unknown_name("search space", space, SPACES)
-        names, factories = CANDIDATES[space], _FACTORIES[space]
+        module = module_of(space, "supernet")
+        relaxation: Relaxation = module.SUPERNET
 
-        def mixed(channels: int, stride: int) -> nn.Module:
-            return MixedOperation(factories, names, channels, stride)
+        def mixed(*shape: int) -> nn.Module:
+            return MixedOperation(module.OPERATIONS, relaxation.candidates, *shape)
 
         self.network = build_network(
-            every_edge(space),
+            relaxation.everything,
             budget,
             classes,
             input_channels=input_channels,
             auxiliary=False,
-            operations=dict.fromkeys(names, mixed),
+            operations=dict.fromkeys(relaxation.candidates, mixed),
         )
-        self.register_buffer("alphas", _FIRST_SPREAD * torch.randn(_SHAPES[space]))
-        for cell in self.network.modules():
-            if hasattr(cell, "graph"):
-                _drop_scales(cell)
+        self.register_buffer("alphas", _FIRST_SPREAD * torch.randn(relaxation.shape))
+        for part in self.network.modules():
+            if hasattr(part, "graph") or isinstance(part, MixedOperation):
+                _drop_scales(part)
         self._mixed = [m for m in self.network.modules() if isinstance(m, MixedOperation)]
-        self._rows = _rows(self._mixed, edges=_SHAPES[space][-2])
+        self._rows = relaxation.rows(self._mixed)
         self._norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]
 
     @property
@@ -187,31 +190,23 @@ class Supernet(nn.Module):
 def derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     """Return the architecture that a mixture stands for.
 
-    DARTS: an edge's operation is the one of the largest share other than ``none``;
-    a node keeps the two edges on which that share is largest. ``none`` takes its
-    part of the shares, as published, so it weakens an edge without being chosen.
-    NAS-Bench-201: every edge's operation of the largest share, ``none`` among them,
-    as its authors do: there it is an operation of the space. Of equal shares the
-    first operation counts, and the first edge.
-
     Parameters
     ----------
     space
-        ``darts`` or ``nas-bench-201``.
+        A space that has a supernet.
     probabilities
-        Shares of the operations of `CANDIDATES`: (2, 14, 8) for DARTS, normal
-        cell first and edges as in `darts.edge_index`; (6, 5) for NAS-Bench-201,
-        edges in the order of the genes.
+        Shares of its candidates, shaped as its `Relaxation` says.
 
     Returns
     -------
     Architecture
-        In canonical order of its inputs.
+        In canonical order of its inputs. Of equal shares the first operation counts,
+        and the first edge.
 
     Raises
     ------
-    UnknownNameError
-        If there is no such space.
+    UnknownNameError, SelectionError
+        If there is no such space, or it has no supernet.
     TrainingError
         If the shares have another shape, or are not finite.
 
@@ -220,50 +215,16 @@ def derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     >>> derive("nas-bench-201", np.eye(5)[[3, 3, 4, 0, 3, 4]]).genes
     (3, 3, 4, 0, 3, 4)
     """
-    if space not in _SHAPES:
-        raise unknown_name("search space", space, SPACES)
+    relaxation: Relaxation = module_of(space, "supernet").SUPERNET
     shares = np.asarray(probabilities, dtype=np.float64)
-    if shares.shape != _SHAPES[space]:
+    if shares.shape != relaxation.shape:
         raise TrainingError(
-            f"the shares of operations in {space} must have the shape {_SHAPES[space]}, "
+            f"the shares of operations in {space} must have the shape {relaxation.shape}, "
             f"found {shares.shape}"
         )
     if not np.isfinite(shares).all():
         raise TrainingError(f"the shares of operations in {space} must be finite numbers")
-    if space == "nas-bench-201":
-        return Architecture(space, tuple(shares.argmax(axis=1).tolist()))
-    normal, reduce = (_derive_cell(cell[:, 1:]) for cell in shares)
-    return darts.from_cells(normal, reduce)
-
-
-def _derive_cell(shares: npt.NDArray[np.float64]) -> darts.Cell:
-    """Return the cell of shares (14, 7), ``none`` left out."""
-    operations, best = shares.argmax(axis=1), shares.max(axis=1)
-    nodes = []
-    for node in range(darts.NODES):
-        edges = [darts.edge_index(node, source) for source in range(node + 2)]
-        # Stable, so that of equal shares the first edges are kept.
-        kept = np.argsort(-best[edges], kind="stable")[:_INPUTS]
-        nodes.append(tuple((int(operations[edges[s]]), s) for s in sorted(kept.tolist())))
-    return tuple(nodes)
-
-
-def every_edge(space: str) -> Architecture:
-    """Return an architecture that has all edges; its operations do not matter but for ``none``."""
-    if space == "nas-bench-201":
-        return Architecture(space, (1,) * len(nas_bench_201.EDGES))
-    cell = tuple(tuple((0, source) for source in range(n + 2)) for n in range(darts.NODES))
-    return darts.from_cells(cell, cell)
-
-
-def _rows(mixed: Sequence[MixedOperation], edges: int) -> list[int]:
-    """Return for every mixed operation the place of its edge among those of all kinds of cells."""
-    rows: list[int] = []
-    for first in range(0, len(mixed), edges):
-        # The first edge comes from an input; it has a stride in reduction cells only.
-        kind = mixed[first].stride - 1
-        rows += range(kind * edges, (kind + 1) * edges)
-    return rows
+    return relaxation.derive(shares)
 
 
 def _drop_scales(cell: nn.Module) -> None:
