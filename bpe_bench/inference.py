@@ -1,4 +1,4 @@
-"""How sure a rank correlation is: intervals, paired comparisons, noise ceilings.
+"""How sure a rank correlation is: intervals, tests, noise ceilings.
 
 Architectures are the sample. The default interval studentises the statistic on
 Fisher's z scale with the infinitesimal jackknife (`influence`); the alternative
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from .errors import RankingError, SelectionError, unknown_name
-from .ranking import STATISTICS, RankCorrelation, average_ranks, sparse
+from .errors import RankingError, unknown_name
+from .ranking import STATISTICS, RankCorrelation, average_ranks, sparse, standard_error
 
 FloatArray = npt.NDArray[np.float64]
 IntervalMethod = Literal["influence", "bootstrap"]
@@ -45,46 +45,10 @@ class Estimate:
     """Architectures that it rests on."""
     influence: FloatArray
     """Shape (n,): each architecture's pull on the statistic."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two budgets compared over the same architectures."""
-
-    first: str
-    second: str
-    difference: float
-    """Correlation of the second minus that of the first."""
-    low: float
-    high: float
-    p_value: float
-    """Two-sided, of the hypothesis that both correlate equally, uncorrected."""
-    p_adjusted: float
-    """After Holm's correction for the number of comparisons asked for."""
-    confidence: float
-    n: int
-
-    @property
-    def separable(self) -> bool:
-        """Whether the corrected test separates the two at this confidence."""
-        return bool(self.p_adjusted < 1 - self.confidence)
-
-    @property
-    def verdict(self) -> str:
-        """The comparison in a sentence."""
-        if math.isnan(self.difference):
-            return f"{self.first} and {self.second} cannot be compared: one ranks nothing"
-        higher, lower = (self.second, self.first)
-        if self.difference < 0:
-            higher, lower = lower, higher
-        does = "separate" if self.separable else "do not separate"
-        corrected = "" if self.p_adjusted == self.p_value else ", after Holm's correction"
-        return (
-            f"{higher} correlates higher than {lower} by {abs(self.difference):.3f} "
-            f"({self.confidence:.0%} interval of {self.second} - {self.first}: "
-            f"{self.low:+.3f} to {self.high:+.3f}), p = {self.p_adjusted:.2g}{corrected}: "
-            f"{self.n} architectures {does} them"
-        )
+    statistic: str
+    """A key of `bpe_bench.ranking.STATISTICS`."""
+    distinct: int
+    """Different values of the budget, or of the reference if those are fewer; 0 if not counted."""
 
 
 def estimate(
@@ -133,8 +97,17 @@ def estimate(
         low, high = _bootstrap_interval(x, y, found, statistic, confidence, resamples, rng)
     else:
         raise unknown_name("interval method", method, INTERVAL_METHODS)
+    if statistic == "sparse-kendall":
+        x, y = sparse(x), sparse(y)
     return Estimate(
-        found.value, low, high, independence_p_value(x, y, found, statistic), n, found.influence
+        found.value,
+        low,
+        high,
+        independence_p_value(x, y, found, statistic),
+        n,
+        found.influence,
+        statistic,
+        min(np.unique(x).size, np.unique(y).size),
     )
 
 
@@ -181,59 +154,6 @@ def independence_p_value(
     variance += triples[0] * triples[1] / (9 * m * (n - 2))
     score = r * math.sqrt((m - pairs[0]) * (m - pairs[1])) / 2
     return float(special.erfc(abs(score) / math.sqrt(2 * variance)))
-
-
-def compare(
-    names: Sequence[str],
-    estimates: Sequence[Estimate],
-    *,
-    confidence: float = 0.95,
-    pairs: Sequence[tuple[int, int]] | None = None,
-) -> list[Comparison]:
-    """Compare correlations that rest on the same architectures, in pairs.
-
-    difference ± t · s with s² = mean((I₂ − I₁)²) / n, so what the two budgets share
-    cancels. With several pairs, p-values are corrected by Holm's method.
-
-    Parameters
-    ----------
-    names, estimates
-        The budgets and what `estimate` said of them, architectures in one order.
-    confidence
-        Nominal coverage of each interval.
-    pairs
-        Indices (first, second) to compare; all pairs by default.
-
-    Raises
-    ------
-    SelectionError
-        If two estimates rest on different numbers of architectures.
-    """
-    check_confidence(confidence)
-    chosen = list(itertools.combinations(range(len(names)), 2)) if pairs is None else list(pairs)
-    rows = []
-    for i, j in chosen:
-        a, b = estimates[i], estimates[j]
-        if a.n != b.n:
-            raise SelectionError(
-                f"{names[i]} and {names[j]} can only be compared over the same architectures, "
-                f"found {a.n} and {b.n}"
-            )
-        difference = b.correlation - a.correlation
-        error = _standard_error(b.influence - a.influence)
-        if np.array_equal(a.influence, b.influence):  # the same ranking twice
-            quantile, p = 0.0, 1.0
-        elif _has_error(a) and _has_error(b) and error > 1e-12:
-            quantile = float(stats.t.ppf((1 + confidence) / 2, a.n - 2))
-            p = float(2 * stats.t.sf(abs(difference) / error, a.n - 2))
-        else:
-            quantile = p = math.nan
-        rows.append((i, j, difference, quantile * error, p, a.n))
-    adjusted = holm([row[4] for row in rows])
-    return [
-        Comparison(names[i], names[j], d, d - half, d + half, p, q, confidence, n)
-        for (i, j, d, half, p, n), q in zip(rows, adjusted, strict=True)
-    ]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -306,25 +226,10 @@ def resampled_correlations(
     return drawn
 
 
-def _has_error(found: RankCorrelation | Estimate) -> bool:
-    """Return whether a sample shows the variation that an error is estimated from.
-
-    One that is too small, perfectly ordered, or in which every architecture
-    pulls alike does not.
-    """
-    r = found.value if isinstance(found, RankCorrelation) else found.correlation
-    perfect = math.isnan(r) or abs(r) >= 1 - 1e-12
-    return not perfect and found.influence.size >= 4 and _standard_error(found.influence) > 1e-12
-
-
-def _standard_error(influence: FloatArray) -> float:
-    return float(np.sqrt(np.mean(influence**2) / influence.size))
-
-
 def _influence_interval(found: RankCorrelation, confidence: float) -> tuple[float, float]:
     n, r = found.influence.size, found.value
-    error = _standard_error(found.influence)
-    if not _has_error(found):
+    error = standard_error(r, found.influence)
+    if math.isnan(error):
         return math.nan, math.nan
     half = stats.t.ppf((1 + confidence) / 2, n - 2) * error / (1 - r * r)
     return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
@@ -347,7 +252,7 @@ def _bootstrap_interval(
         )
     if resamples < 100:
         raise RankingError(f"a bootstrap needs at least 100 resamples, found {resamples}")
-    if not _has_error(found):
+    if math.isnan(standard_error(found.value, found.influence)):
         return math.nan, math.nan
     weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
     drawn = _weighted_correlations(np.asarray(x), np.asarray(y), weights, statistic)

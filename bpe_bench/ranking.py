@@ -38,6 +38,20 @@ class RankCorrelation:
     """Shape (n,), mean zero; NaN if an input is constant."""
 
 
+def standard_error(value: float, influence: FloatArray) -> float:
+    """Return the standard error of a rank correlation: √(mean(I²) / n) of its influence I.
+
+    The infinitesimal jackknife (Efron, 1982). NaN if the sample does not show the
+    variation that it is estimated from: with fewer than 4 architectures, in perfect
+    order, or where every architecture pulls alike.
+    """
+    n = influence.size
+    if math.isnan(value) or abs(value) >= 1 - 1e-12 or n < 4:
+        return math.nan
+    error = math.sqrt(float(np.mean(influence**2)) / n)
+    return error if error > 1e-12 else math.nan
+
+
 class RankStatistic(Protocol):
     """A function from two vectors to a rank correlation."""
 

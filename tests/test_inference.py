@@ -1,6 +1,5 @@
 """Intervals, tests and noise ceilings: against scipy, the published data and simulation."""
 
-import itertools
 import math
 
 import numpy as np
@@ -9,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bpe_bench.errors import RankingError, SelectionError, UnknownNameError
+from bpe_bench.errors import RankingError, UnknownNameError
 from bpe_bench.inference import (
-    compare,
     estimate,
     holm,
     noise_ceiling,
@@ -92,24 +90,6 @@ def test_the_intervals_of_the_published_budgets(darts_bpe, method, tolerance, na
     rng = np.random.default_rng(0)
     found = published(darts_bpe, name, method=method, resamples=20_000, rng=rng)
     assert (found.low, found.high) == pytest.approx((low, high), abs=tolerance)
-
-
-def test_the_published_budgets_cannot_be_told_apart(darts_bpe):
-    names = ["BPE-1", "BPE-2"]
-    (found,) = compare(names, [published(darts_bpe, name) for name in names])
-    assert found.difference == pytest.approx(0.13, abs=0.005)
-    assert (found.low, found.high) == pytest.approx((-0.01, 0.27), abs=0.01)
-    assert found.p_value > 0.05
-    assert not found.separable
-    assert (found.first, found.second, found.n) == ("BPE-1", "BPE-2", 100)
-
-
-def test_the_p_value_of_a_comparison_agrees_with_its_interval(darts_bpe):
-    estimates = [published(darts_bpe, name) for name in ("BPE-1", "test23")]
-    p = compare(["a", "b"], estimates)[0].p_value
-    # The interval at confidence 1 - p ends at 0.
-    (found,) = compare(["a", "b"], estimates, confidence=1 - p)
-    assert found.low == pytest.approx(0, abs=1e-9)
 
 
 def plain_bootstrap(x, y, statistic, resamples, rng):
@@ -233,51 +213,6 @@ def test_resampled_correlations_keep_what_the_budgets_share():
     np.testing.assert_array_equal(drawn, again)
     other = resampled_correlations(estimates, 500, np.random.default_rng(1))
     assert not np.array_equal(drawn, other)
-
-
-def test_identical_budgets_do_not_differ():
-    x, y = sample(30)
-    (found,) = compare(["a", "b"], [estimate(x, y), estimate(x, y)])
-    assert (found.difference, found.low, found.high) == (0, 0, 0)
-    assert (found.p_value, found.p_adjusted) == (1, 1)
-    assert not found.separable
-
-
-def test_all_pairs_are_compared_and_corrected_for_their_number():
-    y = sample(100)[1]
-    estimates = [
-        estimate(x, y) for x in (sample(100)[0], y + 0.1 * sample(100, seed=3)[0], -(y**2))
-    ]
-    found = compare("abc", estimates)
-    assert [(c.first, c.second) for c in found] == list(itertools.combinations("abc", 2))
-    assert [c.p_adjusted for c in found] == holm([c.p_value for c in found])
-    (one,) = compare("abc", estimates, pairs=[(1, 0)])
-    assert one.difference == -found[0].difference
-    assert one.p_adjusted == one.p_value == pytest.approx(found[0].p_value)
-
-
-def test_a_comparison_agrees_with_a_paired_bootstrap():
-    x, y = sample(100, rho=0.7)
-    other = x + 0.5 * sample(100, seed=1)[0]
-    (found,) = compare(["a", "b"], [estimate(x, y), estimate(other, y)])
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(1000):
-        i = rng.integers(100, size=100)
-        a, b, c = (stats.rankdata(z[i]) for z in (x, other, y))
-        drawn.append(np.corrcoef(b, c)[0, 1] - np.corrcoef(a, c)[0, 1])
-    # The deviation of 1,000 draws is uncertain by 2 %, and the jackknife is approximate.
-    error = (found.high - found.low) / 2 / stats.t.ppf(0.975, 98)
-    assert np.std(drawn) == pytest.approx(error, rel=0.15)
-
-
-def test_comparisons_over_different_architectures_are_refused():
-    estimates = [estimate(*sample(30)), estimate(*sample(31))]
-    with pytest.raises(SelectionError) as caught:
-        compare(["a", "b"], estimates)
-    assert str(caught.value) == (
-        "a and b can only be compared over the same architectures, found 30 and 31"
-    )
 
 
 def test_holm_by_hand():

@@ -17,18 +17,17 @@ from ..errors import BpeBenchWarning, RankingError, SelectionError, unknown_name
 from ..files import to_json_value
 from ..hyper_parameters import Value, check_hyper_parameter
 from ..inference import (
-    Comparison,
     Estimate,
     FloatArray,
     IntervalMethod,
     check_confidence,
-    compare,
     estimate,
     noise_ceiling,
 )
 from ..ranking import STATISTICS, best_rank_at_k, precision_at_k, regret_at_k
 from ..tables.curves import ranges
 from ..tables.table import Setting, Split, Table
+from .comparison import Comparison, compare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -532,7 +531,8 @@ def _with_front(
     for cheaper, row in itertools.pairwise(front):
         pair = evidence.pair(cheaper, row)
         names = (cheaper.label, row.label)
-        if pair is None or not compare(names, pair, confidence=confidence)[0].low > 0:
+        found = None if pair is None else compare(names, pair, confidence=confidence)[0]
+        if found is None or not (found.separable and found.difference > 0):
             twins[row.label] = cheaper.label
     return [
         BudgetRow(

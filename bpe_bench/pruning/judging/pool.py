@@ -200,7 +200,7 @@ def _correlated(x: FloatArray, y: FloatArray, statistic: str) -> Estimate:
             warnings.simplefilter("ignore", ConstantInputWarning)  # it is NaN
             found = correlation(x, y, statistic)
         value, influence = found.value, found.influence
-    return Estimate(value, math.nan, math.nan, math.nan, x.size, influence)
+    return Estimate(value, math.nan, math.nan, math.nan, x.size, influence, statistic, 0)
 
 
 def _checked(max_cost_hours: float | None) -> float:
