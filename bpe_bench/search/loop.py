@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-import multiprocessing
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from ..errors import ExecutionError, SelectionError
+from ..errors import SelectionError
 from ..estimators.base import Estimator
+from ..processes import share_work
 from ..spaces import Architecture, get_space
 from .base import Searcher
 from .trace import SearchTrace, Step
 
-_CHUNK = 25
-"""Repeats handed to a process at once, at most: the last ones should not wait for one process."""
-_POLL = 0.5
-"""Seconds between reports of progress."""
 _MOST_FREE = 1_000
 """Evaluations in a row that cost nothing, after which a search of limited seconds only has come
 to a standstill."""
@@ -243,6 +237,8 @@ def repeat_search(
     ------
     SelectionError
         As `run_search`, or for fewer than one repeat or process.
+    ExecutionError
+        If a process is killed, or searcher or estimator cannot be sent to it.
     """
     check_allowance(evaluations, seconds)
     for name, value in (("repeats", repeats), ("jobs", jobs)):
@@ -251,21 +247,40 @@ def repeat_search(
     # Searchers draw from streams of their own, so that they can be compared as independent.
     stream = zlib.crc32(searcher.name.encode())
     seeds = np.random.SeedSequence((seed, stream)).spawn(repeats)
-    task = _Repeats(searcher, estimator, evaluations, seconds, charge_repeats)
-    jobs = min(jobs, repeats)
-    if jobs == 1:
-        done = 0.0
-
-        def add(share: float) -> None:
-            nonlocal done
-            done += share
-            if on_progress:
-                on_progress(done / repeats)
-
-        traces = task(seeds, add)
+    search = partial(_search, searcher, estimator, evaluations, seconds, charge_repeats)
+    if jobs == 1 and on_progress:
+        traces = []
+        for place, own in enumerate(seeds):
+            traces.append(search(own, _part(on_progress, place, repeats)))
     else:
-        traces = _in_processes(task, seeds, jobs, on_progress)
+        traces = share_work(search, seeds, jobs=jobs, on_progress=on_progress)
     return [attach_outcome(trace, estimator) for trace in traces]
+
+
+def _search(
+    searcher: Searcher,
+    estimator: Estimator,
+    evaluations: int | None,
+    seconds: float | None,
+    charge_repeats: bool,
+    seed: np.random.SeedSequence,
+    on_progress: Callable[[float], None] | None = None,
+) -> SearchTrace:
+    """Search once, with a searcher and a generator of its own."""
+    return run_search(
+        copy.copy(searcher),
+        estimator,
+        evaluations=evaluations,
+        seconds=seconds,
+        rng=np.random.default_rng(seed),
+        charge_repeats=charge_repeats,
+        on_progress=on_progress,
+    )
+
+
+def _part(on_progress: Callable[[float], None], place: int, parts: int) -> Callable[[float], None]:
+    """Return what reports the progress of one of several equal parts."""
+    return lambda share: on_progress((place + share) / parts)
 
 
 def check_allowance(evaluations: int | None, seconds: float | None) -> None:
@@ -284,104 +299,3 @@ def check_allowance(evaluations: int | None, seconds: float | None) -> None:
         raise SelectionError(f"evaluations must be at least 1, found {evaluations}")
     if seconds is not None and not 0 < seconds < math.inf:
         raise SelectionError(f"seconds must be above 0 and finite, found {seconds:g}")
-
-
-class _Repeats:
-    """What a process does: some of the repeats, one after the other."""
-
-    def __init__(
-        self,
-        searcher: Searcher,
-        estimator: Estimator,
-        evaluations: int | None,
-        seconds: float | None,
-        charge_repeats: bool,
-    ) -> None:
-        self.searcher, self.estimator = searcher, estimator
-        self._options = (evaluations, seconds, charge_repeats)
-
-    def __call__(
-        self, seeds: Sequence[np.random.SeedSequence], add: Callable[[float], None]
-    ) -> list[SearchTrace]:
-        return [self._one(seed, add) for seed in seeds]
-
-    def _one(self, seed: np.random.SeedSequence, add: Callable[[float], None]) -> SearchTrace:
-        evaluations, seconds, charge_repeats = self._options
-        reached = 0.0
-
-        def report(share: float) -> None:
-            nonlocal reached
-            add(share - reached)
-            reached = share
-
-        trace = run_search(
-            copy.copy(self.searcher),
-            self.estimator,
-            evaluations=evaluations,
-            seconds=seconds,
-            rng=np.random.default_rng(seed),
-            charge_repeats=charge_repeats,
-            on_progress=report,
-        )
-        report(1.0)
-        return trace
-
-
-class _Process:
-    """What a worker process was started with: the table is sent once, not with every chunk."""
-
-    task: _Repeats
-    done: Any
-
-    @classmethod
-    def receive(cls, task: _Repeats, done: Any) -> None:
-        cls.task, cls.done = task, done
-
-    @classmethod
-    def run(cls, seeds: Sequence[np.random.SeedSequence]) -> list[SearchTrace]:
-        return cls.task(seeds, cls.add)
-
-    @classmethod
-    def add(cls, share: float) -> None:
-        with cls.done.get_lock():
-            cls.done.value += share
-
-
-_kept: list[Any] = []
-"""What processes may still be starting with while another has failed: else they would complain."""
-
-
-def _in_processes(
-    task: _Repeats,
-    seeds: Sequence[np.random.SeedSequence],
-    jobs: int,
-    on_progress: Callable[[float], None] | None,
-) -> list[SearchTrace]:
-    """Return the traces in the order of their seeds, whichever is ready first."""
-    size = max(1, min(_CHUNK, len(seeds) // (4 * jobs)))
-    chunks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-    # Started anew, not forked: the parent may hold threads and open files.
-    context = multiprocessing.get_context("spawn")
-    done = context.Value("d", 0.0)
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_Process.receive, initargs=(task, done)
-    )
-    with pool:
-        try:
-            futures = [pool.submit(_Process.run, chunk) for chunk in chunks]
-            waiting = set(futures)
-            while waiting:
-                ended, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_EXCEPTION)
-                for future in ended:
-                    future.result()  # raises what went wrong at once, not when its turn comes
-                if on_progress:
-                    on_progress(done.value / len(seeds))
-        except BrokenProcessPool as error:
-            raise ExecutionError(
-                "a process that searches was killed, perhaps for memory; run again with fewer jobs"
-            ) from error
-        except BaseException:
-            _kept.append(done)
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [trace for future in futures for trace in future.result()]

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import multiprocessing
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ...errors import ExecutionError
 from ...inference import FloatArray
+from ...processes import share_work
 from .methods import Method
 from .pool import Deal, Pool
 from .trial import OutOfHours, Trial
-
-_CHUNK = 5
-"""Repeats handed to a process at once, at most."""
-_POLL = 0.5
-"""Seconds between reports of progress."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +66,7 @@ def run_all(
         If a process is killed.
     """
     task = _Task(pool, tuple(methods), hours, seed)
-    if min(jobs, repeats) <= 1:
-        found = []
-        for repeat in range(repeats):
-            found.append(task(repeat))
-            if on_progress:
-                on_progress((repeat + 1) / repeats)
-    else:
-        found = _in_processes(task, repeats, min(jobs, repeats), on_progress)
+    found = share_work(task, range(repeats), jobs=jobs, on_progress=on_progress)
     count = len(methods)
     return Runs(
         seen=tuple(np.array([one.seen[m] for one in found]) for m in range(count)),
@@ -133,48 +116,3 @@ class _Task:
             method.run(trial)
         incumbents, seen = trial.at(seconds)
         return np.array([seen, np.where(incumbents >= 0, deal.scores[incumbents], 0.0)])
-
-
-class _Process:
-    """What a worker process was started with: the pool is sent once, not with every chunk."""
-
-    task: _Task
-
-    @classmethod
-    def receive(cls, task: _Task) -> None:
-        cls.task = task
-
-    @classmethod
-    def run(cls, repeats: Sequence[int]) -> list[_Repeat]:
-        return [cls.task(repeat) for repeat in repeats]
-
-
-def _in_processes(
-    task: _Task, repeats: int, jobs: int, on_progress: Callable[[float], None] | None
-) -> list[_Repeat]:
-    """Return the repeats in order, whichever is ready first."""
-    size = max(1, min(_CHUNK, repeats // (4 * jobs)))
-    chunks = [range(start, min(start + size, repeats)) for start in range(0, repeats, size)]
-    # Started anew, not forked: the parent may hold threads and open files.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_Process.receive, initargs=(task,)
-    )
-    with executor:
-        try:
-            futures: list[Any] = [executor.submit(_Process.run, chunk) for chunk in chunks]
-            waiting = set(futures)
-            while waiting:
-                ended, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_EXCEPTION)
-                for future in ended:
-                    future.result()  # raises what went wrong at once
-                if on_progress:
-                    on_progress(sum(f.done() for f in futures) / math.ceil(repeats / size))
-        except BrokenProcessPool as error:
-            raise ExecutionError(
-                "a process that judges was killed, perhaps for memory; run again with fewer jobs"
-            ) from error
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [repeat for future in futures for repeat in future.result()]

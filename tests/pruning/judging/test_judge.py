@@ -232,7 +232,7 @@ def test_methods_must_be_two_with_different_names(signs, methods):
 def test_a_killed_process_is_said(signs):
     from bpe_bench.errors import ExecutionError
 
-    with pytest.raises(ExecutionError, match="a process that judges was killed"):
+    with pytest.raises(ExecutionError, match="a process was killed, perhaps for memory"):
         judge(signs([1] * 4, [300] * 4), [RandomSampling(), _Deadly()], repeats=4, jobs=2)
 
 

@@ -1,0 +1,114 @@
+"""Work shared among processes of this machine, the same whatever their number."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Generic, TypeVar
+
+from .errors import ExecutionError, SelectionError
+from .files import shown
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_POLL = 0.5
+"""Seconds between looks whether the parent is alive."""
+
+
+def share_work(
+    task: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int = 1,
+    on_progress: Callable[[float], None] | None = None,
+) -> list[Result]:
+    """Return a task's result for every item, in order.
+
+    Parameters
+    ----------
+    task
+        It is sent to the processes, so it may be a function of a script or of a notebook.
+        What it draws at random must come from the item.
+    items
+        What to do, N things.
+    jobs
+        Processes to share the items among; with 1 all is done in this one.
+    on_progress
+        Called with the share of the items that is done.
+
+    Raises
+    ------
+    SelectionError
+        If ``jobs`` is less than 1.
+    ExecutionError
+        If a process is killed, or the task cannot be sent to it.
+
+    Examples
+    --------
+    >>> share_work(abs, [-2, 3])
+    [2, 3]
+    """
+    if jobs < 1:
+        raise SelectionError(f"jobs must be at least 1, found {jobs}")
+    found = map(task, items) if min(jobs, len(items)) <= 1 else _in_processes(task, items, jobs)
+    results = []
+    for result in found:
+        results.append(result)
+        if on_progress:
+            on_progress(len(results) / len(items))
+    return results
+
+
+def _in_processes(
+    task: Callable[[Item], Result], items: Sequence[Item], jobs: int
+) -> Iterator[Result]:
+    import joblib
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+
+    # Arrays are sent whole: from files in common they would be read-only, in processes only.
+    parallel = joblib.Parallel(
+        min(jobs, len(items)), backend="loky", return_as="generator", max_nbytes=None
+    )
+    try:
+        yield from parallel(joblib.delayed(_Task(task, os.getpid()))(item) for item in items)
+    except TerminatedWorkerError as error:
+        raise ExecutionError(
+            "a process was killed, perhaps for memory; run again with fewer jobs"
+        ) from error
+    except (BrokenProcessPool, pickle.PicklingError) as error:
+        # The cause is a traceback as text, its last line the error.
+        *_, reason = str(error.__cause__ or error).strip('"\n').splitlines()
+        raise ExecutionError(
+            f"the work cannot be sent to other processes ({shown(reason)}); run with one job"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Task(Generic[Item, Result]):
+    """A task in another process. Ctrl-C in a terminal is for the parent, which ends it."""
+
+    task: Callable[[Item], Result]
+    parent: int
+
+    def __call__(self, item: Item) -> Result:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _end_with(self.parent)
+        return self.task(item)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process when its parent is dead, whatever it is doing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
