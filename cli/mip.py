@@ -24,7 +24,7 @@ _TRAINED, _REPLAYED = (8, 3), (12, 4)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--space", help="Search space of the architectures: darts or nas-bench-201.")
+@click.option("--space", help="Search space of the architectures, for instance darts.")
 @click.option("--table", help="Table by name or path.  [default: the one shipped for the space]")
 @click.option(
     "--evidence",

@@ -38,7 +38,7 @@ _WORTH_PROCESSES = 50
     metavar="NAME",
     help="random, evolution, reinforce or darts; all compares them.",
 )
-@click.option("--space", required=True, help="Search space: darts or nas-bench-201.")
+@click.option("--space", required=True, help="Search space, for instance darts.")
 @click.option(
     "--estimator",
     "estimator_name",
@@ -234,7 +234,7 @@ def search(
 
         save(search_figure(reports))
     out.warn(list(dict.fromkeys(w for report in reports for w in report.warnings)))
-    if several and len(searchers) < 4:
+    if several and len(searchers) < 4 and "supernet" in get_space(space).abilities:
         out.note(
             "darts is left out, for it trains a supernet: --searcher darts runs it over a table"
         )
@@ -302,10 +302,12 @@ def _searchers(
     """Return the searchers asked for, with the options that are theirs."""
     from bpe_bench.budget import parse_budget
     from bpe_bench.search import SEARCHERS, Reinforce, make_searcher
+    from bpe_bench.spaces import get_space
 
     if name == "all":
         # Over a table darts would have to train on images that others never see.
-        names = [known for known in SEARCHERS if training or known != "darts"]
+        able = training and "supernet" in get_space(space).abilities
+        names = [known for known in SEARCHERS if able or known != "darts"]
         return [
             one
             for known in names

@@ -249,11 +249,13 @@ def plan(
 
 def default_budgets(space: str, data: str | None) -> tuple[str, ...]:
     """Return the budgets of trainings where none is named: small ones for the digits."""
-    if data not in (None, "digits"):
-        return ("BPE-1",)
+    from bpe_bench.budget import BPE_1
     from bpe_bench.spaces import get_space
 
-    layers = get_space(space).default_layers
+    known = get_space(space)
+    layers = known.default_layers
+    if data not in (None, "digits"):
+        return ("BPE-1" if BPE_1.layers in known.layers_to_vary else f"BPE-1,layers={layers}",)
     return tuple(text.format(layers=layers) for text in _DIGITS_BUDGETS)
 
 
@@ -277,13 +279,14 @@ def _share(epochs: int, trials: list[Trial]) -> float:
 def _predicted(trials: list[Trial], space: str) -> list[dict[str, Any]]:
     """Return a row per budget: how many trainings, and what the space's table says they cost."""
     from bpe_bench.execution.campaign import predict_costs
-    from bpe_bench.tables.catalog import open_table_of
+    from bpe_bench.tables.catalog import entries, open_table_of
 
     budgets = list(dict.fromkeys(trial.budget for trial in trials))
     costs, device = [float("nan")] * len(budgets), ""
-    table = open_table_of(space)[1]
-    if trials[0].dataset.startswith(table.dataset):  # costs of other images would say nothing
-        costs, device = predict_costs(budgets, table)
+    if any(entry.space == space for entry in entries().values()):
+        table = open_table_of(space)[1]
+        if trials[0].dataset.startswith(table.dataset):  # costs of other images say nothing
+            costs, device = predict_costs(budgets, table)
     rows = []
     for budget, cost in zip(budgets, costs, strict=True):
         count = sum(trial.budget == budget for trial in trials)

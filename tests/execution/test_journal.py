@@ -22,7 +22,7 @@ from bpe_bench.budget import BPE_1
 from bpe_bench.errors import JournalError, LostTrialError, UnknownNameError
 from bpe_bench.execution import journal
 from bpe_bench.execution.journal import Journal
-from bpe_bench.spaces import get_space
+from bpe_bench.spaces import SPACES, get_space
 from bpe_bench.tables.curves import Split
 from bpe_bench.training.trial import EpochRecord, SplitResult, Trial
 
@@ -233,7 +233,7 @@ def test_what_this_version_must_not_run_fails(path, opened, make_trials):
     assert messages == [
         "planned for version 0 of the training code, this is version 1; plan it again",
         "this version of bpe-bench cannot run it: unknown search space 'nas-bench-102' (did you "
-        "mean 'nas-bench-201'?); there are: darts, nas-bench-201",
+        f"mean 'nas-bench-201'?); there are: {', '.join(SPACES)}",
     ]
 
 

@@ -17,6 +17,7 @@ from bpe_bench.search import (
     write_traces,
 )
 from bpe_bench.search.trace import SearchTrace
+from bpe_bench.spaces import SPACES
 
 
 def text(trace):
@@ -108,7 +109,7 @@ def spoil(make_trace, tmp_path):
         (lambda values: values.update(format="x"), "format 'x', version 1"),
         (
             lambda values: values.update(space="dart"),
-            "unknown search space 'dart' (did you mean 'darts'?); there are: darts, nas-bench-201",
+            f"unknown search space 'dart' (did you mean 'darts'?); there are: {', '.join(SPACES)}",
         ),
         (
             lambda values: values.update(found="|x~0|"),

@@ -20,6 +20,7 @@ from ...budget import Budget
 from ...errors import TrainingError
 from ...spaces import Architecture
 from .network import build_network, module_of
+from .operations import Factory
 
 _NONE = "none"
 _FIRST_SPREAD = 1e-3
@@ -60,9 +61,7 @@ class MixedOperation(nn.Module):
     shares: Sequence[Tensor]
     """A scalar per name; set before every pass."""
 
-    def __init__(
-        self, factories: Mapping[str, Callable[..., nn.Module]], names: Sequence[str], *shape: int
-    ) -> None:
+    def __init__(self, factories: Mapping[str, Factory], names: Sequence[str], *shape: int) -> None:
         super().__init__()
         self.stride = shape[-1]
         self.shares = ()

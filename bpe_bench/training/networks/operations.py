@@ -15,11 +15,9 @@ from torch.nn import functional
 from ...budget import Budget
 from ...errors import TrainingError
 
-Factory = Callable[[int, int], nn.Module]
-"""From the number of channels and the stride (1 or 2) to the operation."""
-
-_LEAST_FEATURES = 2
-"""Pixels that the reductions must leave: what the auxiliary head needs, and 3x3 operations."""
+Factory = Callable[..., nn.Module]
+"""From channels (those before and after, where they may differ) and the stride (1 or 2) to the
+operation."""
 
 
 class Zero(nn.Module):
@@ -191,18 +189,27 @@ class Graph(nn.Module):
         return states
 
 
-def check_size(space: str, budget: Budget, reductions: int) -> None:
+def check_size(space: str, budget: Budget, reductions: int, least: int = 2) -> None:
     """Refuse images that are too small for a network's reductions.
+
+    Parameters
+    ----------
+    space, budget
+        Title of the space, and the budget.
+    reductions
+        How often height and width are halved.
+    least
+        Pixels that must be left: what an auxiliary head needs, and 3x3 operations.
 
     Raises
     ------
     TrainingError
         With the image size that would do.
     """
-    least = _LEAST_FEATURES * 2**reductions
-    if budget.image_size < least:
+    smallest = least * 2**reductions
+    if budget.image_size < smallest:
         raise TrainingError(
             f"the {reductions} reductions of a {space} network of {budget.layers} layers need an "
-            f"image_size of at least {least} pixels, found {budget.image_size}; choose a larger "
+            f"image_size of at least {smallest} pixels, found {budget.image_size}; choose a larger "
             "image_size"
         )

@@ -12,6 +12,7 @@ import pytest
 from bpe_bench import get_space
 from bpe_bench.budget import BPE_1, Budget
 from bpe_bench.errors import OptionalDependencyError, SourceFileError
+from bpe_bench.spaces import SPACES
 from bpe_bench.tables.curves import MISSING, Split
 from bpe_bench.tables.importers import IMPORTERS, _long_files, get_importer
 from bpe_bench.tables.storage import content_hash, read_table, write_table
@@ -295,7 +296,7 @@ SAYS = [
     ({"precision": "fp8"}, "precision must be one of fp16, bf16, fp32, found 'fp8'"),
     ({"label": "a b"}, "a setting's label must be letters, digits, '.', '_' or '-', found 'a b'"),
     ({"reference": "perhaps"}, "reference must be true or false, found 'perhaps'"),
-    ({"space": "dart"}, "unknown space 'dart'; there are: darts, nas-bench-201"),
+    ({"space": "dart"}, f"unknown space 'dart'; there are: {', '.join(SPACES)}"),
     (
         {"space": "darts"},
         "space is 'darts', but 'nas-bench-201' in line 2; a table has one",
