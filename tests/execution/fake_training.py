@@ -22,9 +22,11 @@ def train(trial, checkpoint, options, report):
     if checkpoint is not None:
         done, value = int(checkpoint.split(b":")[0]), checkpoint.split(b":")[1].decode()
     note(options, "begin", trial, done)
+    if "workers" in options:
+        Path(options["workers"], str(os.getpid())).touch()
     for epoch in range(done + 1, trial.budget.epochs + 1):
         note(options, "start", trial, epoch)
-        pause(options)
+        pause(trial, options)
         go_wrong(trial, epoch, options)
         value = hashlib.sha256(f"{value} {trial.id} {epoch}".encode()).hexdigest()
         loss = (
@@ -45,10 +47,14 @@ def train(trial, checkpoint, options, report):
     return "done"
 
 
-def pause(options):
-    """Sleep, unless the test has put a file there that says not to."""
-    if not ("hurry" in options and Path(options["hurry"]).exists()):
-        time.sleep(options.get("pause", 0.0))
+def pause(trial, options):
+    """Sleep until the time is over or the file ``hurry`` is there; trials on hold wait for it."""
+    hurry = Path(options["hurry"]) if "hurry" in options else None
+    until = time.monotonic() + options.get("pause", 0.0)
+    while trial.seed in options.get("hold", ()) or time.monotonic() < until:
+        if hurry is not None and hurry.exists():
+            return
+        time.sleep(0.005 if hurry is not None else max(0.0, until - time.monotonic()))
 
 
 def go_wrong(trial, epoch, options):
