@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ._output import duration, number
+from ._output import duration, grid, interval, number, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,11 +20,9 @@ _MOST_ROUNDS = 5
 
 
 def pruning_tables(report: PruningReport) -> list[RenderableType]:
-    from rich.text import Text
-
     source = "" if report.objective == "replay" else f"{report.objective}, "
-    title = Text.assemble(
-        (f"{report.table}", "bold"),
+    title = titled(
+        f"{report.table}",
         f": minimum importance pruning by {report.importance_estimator}, {source}"
         f"{report.evidence} evidence worth {_hours(report.cost_hours)}",
     )
@@ -32,23 +30,20 @@ def pruning_tables(report: PruningReport) -> list[RenderableType]:
     return [
         title,
         _rounds(report),
-        Text.assemble(("pruned: ", "bold"), order),
-        Text.assemble(("kept:   ", "bold"), ", ".join(report.kept), f"; {report.stop_reason}"),
-        Text(""),
+        titled("pruned: ", order),
+        titled("kept:   ", ", ".join(report.kept)),
+        titled("ended:  ", report.stop_reason),
+        "",
         _recommended(report),
-        Text(
-            "held out: chosen among budgets of at most this cost on half of the architectures, "
-            "ranked on the other half; training: epochs x layers x channels, pixels, batch size, "
-            "precision; (predicted): never trained; *: hardly varies, so it is not eligible for "
-            "pruning"
-        ),
+        "held out: chosen among budgets of at most this cost on half of the architectures, ranked "
+        "on the other half",
+        "training: epochs x layers x channels, pixels, batch size, precision",
+        "(predicted): never trained; *: hardly varies, so it is not eligible for pruning",
     ]
 
 
 def search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
     """Return what a search with the recommended budget found, and both costs."""
-    from rich.text import Text
-
     best = report.best()
     if found is None or best is None:
         return []
@@ -56,18 +51,15 @@ def search_lines(report: PruningReport, found: SearchReport | None) -> list[Rend
     if not math.isnan(found.test_mean):
         figures += f", test {100 * found.test_mean:.2f} %"
     return [
-        Text(""),
-        Text.assemble(
-            (f"search by {found.searcher}", "bold"),
+        "",
+        titled(
+            f"search by {found.searcher}",
             f" under {best.row.label}: {found.evaluations_mean:.0f} evaluations by "
-            f"{'training' if found.estimator == 'training' else found.estimator}; the best has "
-            f"{figures}",
+            f"{found.estimator}; the best has {figures}",
         ),
-        Text(f"found: {found.best}"),
-        Text(
-            f"cost: the pruning rests on {_hours(report.cost_hours)}, the search took "
-            f"{_hours(found.simulated_seconds / 3600)}"
-        ),
+        f"found: {found.best}",
+        f"cost: the pruning rests on {_hours(report.cost_hours)}, the search took "
+        f"{_hours(found.simulated_seconds / 3600)}",
     ]
 
 
@@ -79,27 +71,24 @@ def _hours(hours: float) -> str:
 
 def _rounds(report: PruningReport) -> RenderableType:
     """Return a line per hyper-parameter and a column per round."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
     shown = report.rounds[-_MOST_ROUNDS:]
-    table.add_column("importance")
-    for index in range(len(report.rounds) - len(shown), len(report.rounds)):
-        table.add_column(f"round {index + 1}", justify="right")
+    first = len(report.rounds) - len(shown) + 1
     names = dict.fromkeys(n for r in shown for n in r.importances)
-    for name in names:
-        table.add_row(name, *(_importance(done, name) for done in shown))
-    table.add_row("", *("" for _ in shown))
-    lines = {
+    lines = {name: [_importance(done, name) for done in shown] for name in names}
+    lines |= {
+        "": ["" for _ in shown],
         "settings": [str(r.evaluated) for r in shown],
         "least": ["\n".join(r.least) or "–" for r in shown],
         "least in": [number(r.stability, "{:.0%}") for r in shown],
         "separable": ["yes" if r.separable else "no" for r in shown],
         "pinned to": [_pinned(r) for r in shown],
     }
-    for name, cells in lines.items():
-        table.add_row(name, *cells)
-    return table
+    rounds = [f"round {place}" for place in range(first, first + len(shown))]
+    rows = [
+        {"importance": name, **dict(zip(rounds, cells, strict=True))}
+        for name, cells in lines.items()
+    ]
+    return grid(rows, left=["importance"])
 
 
 def _pinned(done: Round) -> str:
@@ -115,29 +104,20 @@ def _importance(done: Round, name: str) -> str:
 
 
 def _recommended(report: PruningReport) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("recommended", no_wrap=True)
-    interval = f"{report.confidence:.0%} interval"
-    for column in (report.statistic.capitalize(), interval, "held out", "cost"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("device", no_wrap=True, max_width=12)
-    table.add_column("best within", no_wrap=True)
-    table.add_column("training")
-    for item in report.recommended:
-        row = item.row
-        table.add_row(
-            _name(item),
-            number(row.correlation),
-            f"\\[{number(row.low, '{:.2f}')}, {number(row.high, '{:.2f}')}]",
-            _held_out(item),
-            duration(row.cost_seconds),
-            row.device or "–",
-            ", ".join(f"{hours:g} h" for hours in item.best_under_hours),
-            _training(row.budget),
-        )
-    return table
+    rows = [
+        {
+            "recommended": _name(item),
+            report.statistic.capitalize(): number(item.row.correlation),
+            f"{report.confidence:.0%} interval": interval(item.row.low, item.row.high),
+            "held out": _held_out(item),
+            "cost": duration(item.row.cost_seconds),
+            "device": item.row.device or "–",
+            "best within": ", ".join(f"{hours:g} h" for hours in item.best_under_hours),
+            "training": _training(item.row.budget),
+        }
+        for item in report.recommended
+    ]
+    return grid(rows, left=["recommended", "device", "best within", "training"])
 
 
 def _held_out(item: Recommendation) -> str:

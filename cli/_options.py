@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from ._output import Output
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def common(function: Command) -> Command:
-    """Add the options of every command."""
-    output = click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Write results to this file instead of standard output.",
+def combined(*options: Option) -> Option:
+    """Return what adds several options, in the order in which help lists them."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command, which gets ``out`` and, if it takes one, ``seed``."""
+    return _common(function, "")
+
+
+def making(what: str) -> Option:
+    """Return what adds the options of every command to one that makes a file, ``output``."""
+    return lambda function: _common(function, what)
+
+
+def _common(function: Callable[..., Any], made: str) -> Callable[..., Any]:
+    wanted = inspect.signature(function).parameters
+    takes_seed = "seed" in wanted or any(p.kind is p.VAR_KEYWORD for p in wanted.values())
+    where = (
+        f"The {made} file to write; what it holds is said on standard output."
+        if made
+        else "Write results to this file instead of standard output."
     )
-    return _common(function, output)
 
+    @functools.wraps(function)
+    def command(
+        *arguments: Any, format_: str, output: Path | None, seed: int, quiet: bool, **options: Any
+    ) -> Any:
+        out = Output(format_, output, quiet)
+        if made:
+            options["output"], out.output = output, None
+        if takes_seed:
+            options["seed"] = seed
+        return function(*arguments, out=out, **options)
 
-def making_table(function: Command) -> Command:
-    """Add the options of every command to one that makes a table, which -o names."""
-    output = click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
-        required=True,
-        help="The table file to write; what it holds is said on standard output.",
-    )
-    return _common(function, output)
-
-
-def making_surrogate(function: Command) -> Command:
-    """Add the options of every command to one that makes a surrogate, which -o names."""
-    output = click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
-        required=True,
-        help="The surrogate file to write; what it holds is said on standard output.",
-    )
-    return _common(function, output)
-
-
-def _common(function: Command, output: Callable[[Any], Any]) -> Command:
-    options: list[Callable[[Any], Any]] = [
+    return combined(
         click.option(
             "--format",
             "format_",
@@ -56,7 +68,7 @@ def _common(function: Command, output: Callable[[Any], Any]) -> Command:
             show_default=True,
             help="How results are written.",
         ),
-        output,
+        click.option("-o", "--output", type=FILE, required=bool(made), help=where),
         click.option(
             "--seed",
             type=click.IntRange(min=0),
@@ -65,13 +77,57 @@ def _common(function: Command, output: Callable[[Any], Any]) -> Command:
             help="Seed of everything that is drawn at random; the same seed gives the same bytes.",
         ),
         click.option("--quiet", is_flag=True, help="No progress and no warnings."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    )(command)
 
 
-def statistic_option(what: str) -> Callable[[Any], Any]:
+def plotting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--plot``; the command gets ``draw``, which is told a figure's name and what it shows.
+
+    What a figure needs is checked before anything is computed.
+    """
+
+    @functools.wraps(function)
+    def command(*arguments: Any, plot: Path | None, **options: Any) -> Any:
+        if plot is not None:
+            from bpe_bench import report
+
+            report.check_figure_path(plot)
+
+        def draw(figure: str, shown: Any) -> None:
+            if plot is not None:
+                report.save_figure(getattr(report, figure)(shown), plot)
+
+        return function(*arguments, draw=draw, **options)
+
+    return click.option("--plot", type=FILE, help="Write a figure (.png, .svg or .pdf).")(command)
+
+
+def of_fields(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are fields of a dataclass."""
+    return {f.name: options[f.name] for f in dataclasses.fields(kind) if f.name in options}
+
+
+def refuse_stray(owners: Mapping[str, tuple[bool, str, str]]) -> None:
+    """Refuse options on the command line that nothing has a use for.
+
+    Parameters
+    ----------
+    owners
+        By option whether it has a use, what it goes with, and what was found instead.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        good, where, found = owners.get(str(option.name), (True, "", ""))
+        if not good and is_given(context, str(option.name)):
+            raise click.UsageError(f"{option.opts[-1]} goes with {where}, found {found}")
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Return whether an option is on the command line."""
+    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+
+def statistic_option(what: str) -> Option:
     """Return what adds the option for the kind of rank correlation."""
     return click.option(
         "--statistic",
@@ -82,7 +138,7 @@ def statistic_option(what: str) -> Callable[[Any], Any]:
     )
 
 
-def split_option(what: str) -> Callable[[Any], Any]:
+def split_option(what: str) -> Option:
     """Return what adds the option for the images on which accuracy was measured."""
     return click.option(
         "--split",
@@ -91,36 +147,41 @@ def split_option(what: str) -> Callable[[Any], Any]:
     )
 
 
-def ranking(function: Command) -> Command:
-    """Add the options that say what is ranked and how sure one wants to be."""
-    options = [
-        statistic_option("Rank correlation"),
-        split_option("Accuracies to rank by."),
-        click.option(
-            "--where",
-            metavar="NAME=VALUE[,...]",
-            help="Only budgets with these hyper-parameters, e.g. lr_schedule=cosine.",
-        ),
-        click.option(
-            "--top-k",
-            type=int,
-            default=10,
-            show_default=True,
-            help="How many of the best count for precision, regret and best rank.",
-        ),
-        click.option(
-            "--confidence",
-            type=float,
-            default=0.95,
-            show_default=True,
-            help="Nominal coverage of intervals.",
-        ),
-        click.option(
-            "--plot",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Write a figure (.png, .svg or .pdf).",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+def store_option(default: str) -> Option:
+    """Return what adds the option that names the journal."""
+    return click.option(
+        "--store",
+        type=FILE,
+        default=Path(default),
+        show_default=True,
+        help="Where trainings report, an SQLite file; what is there is not trained again.",
+    )
+
+
+confidence_option = click.option(
+    "--confidence",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Nominal coverage of intervals.",
+)
+top_k_option = click.option(
+    "--top-k",
+    type=int,
+    default=10,
+    show_default=True,
+    help="How many of the best count for precision, regret and best rank.",
+)
+ranking = combined(
+    statistic_option("Rank correlation"),
+    split_option("Accuracies to rank by."),
+    click.option(
+        "--where",
+        metavar="NAME=VALUE[,...]",
+        help="Only budgets with these hyper-parameters, e.g. lr_schedule=cosine.",
+    ),
+    top_k_option,
+    confidence_option,
+    plotting,
+)
+"""What is ranked, how sure one wants to be, and the figure."""

@@ -9,21 +9,21 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bpe_bench.files import write_whole
-
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
-_WIDTH = 118
-"""Columns of a table that is not written to a terminal."""
+_WIDTH = 100_000
+"""Columns where output goes to a file or a pipe: nothing is cut or wrapped there."""
 
 
 class Output:
@@ -54,6 +54,8 @@ class Output:
         if self.output is None:
             click.echo(text, nl=False)
             return
+        from bpe_bench.files import write_whole
+
         try:
             write_whole(self.output, text)
         except OSError as error:
@@ -104,6 +106,11 @@ def number(value: float | None, pattern: str = "{:.3f}") -> str:
     return "–" if value is None or math.isnan(value) else pattern.format(value)
 
 
+def interval(low: float, high: float, pattern: str = "{:.2f}") -> str:
+    """Return the bounds of an interval for a table."""
+    return f"[{number(low, pattern)}, {number(high, pattern)}]"
+
+
 def duration(seconds: float) -> str:
     """Return device time in the unit that suits it.
 
@@ -120,8 +127,74 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def titled(title: str, text: str = "") -> Text:
+    """Return a line that begins with a bold title."""
+    from rich.text import Text
+
+    return Text.assemble((title, "bold"), text)
+
+
+def grid(
+    rows: Sequence[Mapping[str, str | None]], *, left: Collection[str] = (), headers: bool = True
+) -> Table:
+    """Return a table of texts, without lines.
+
+    Parameters
+    ----------
+    rows
+        Cells by column, the same columns in all; None is shown as a dash.
+    left
+        Columns that start at the left and may be wrapped on a terminal; the others are
+        of numbers.
+    headers
+        Whether the columns' names stand above.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=headers)
+    for name in rows[0]:
+        if name in left:
+            table.add_column(Text(name), overflow="fold")
+        else:
+            table.add_column(Text(name), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text("–" if cell is None else cell) for cell in row.values()))
+    return table
+
+
+def plain_grid(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return rows of any values as a table."""
+    shown = [{name.replace("_", " "): _cell(v) for name, v in row.items()} for row in rows]
+    return grid(shown, left=list(shown[0]))
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows of values by name as a data frame, the first column its index.
+
+    Lists become one text, and the values of objects columns of their own.
+    """
+    import pandas as pd
+
+    flat: list[dict[str, Any]] = []
+    for row in rows:
+        flat.append({})
+        for name, value in row.items():
+            items = value if isinstance(value, dict) else {name: value}
+            for key, item in items.items():
+                flat[-1][key] = " ".join(map(str, item)) if isinstance(item, list) else item
+    return pd.DataFrame(flat).set_index(next(iter(flat[0])))
+
+
+def _cell(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else value and str(value)
+
+
 def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
     from rich.console import Console
+    from rich.text import Text
 
     terminal = Console() if to_terminal else None
     styled = terminal is not None and terminal.is_terminal
@@ -134,6 +207,6 @@ def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
         highlight=False,
     )
     for part in parts:
-        console.print(part)
+        console.print(Text(part) if isinstance(part, str) else part)
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
     return "\n".join(lines) + "\n"

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ._options import common, ranking
-from ._output import Output, duration, number
+from ._output import Output, duration, grid, interval, number, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from bpe_bench.correlation.report import BudgetRow, CorrelationReport
 
 DEFAULT_TABLE = "darts-bpe"
 _MOST_ROWS = 60
 """More rows than this are thinned out for the terminal."""
+_FRONT = "● on the Pareto front; ○ on it, but not separable from the next cheaper budget on it"
 
 
 @click.command()
@@ -61,23 +61,14 @@ _MOST_ROWS = 60
 @common
 def correlate(
     table: str,
-    comparing: tuple[tuple[str, str], ...],
-    dataset: str | None,
-    reference_dataset: str | None,
     epochs: str,
-    device: str | None,
     factors: str | None,
-    interval: str,
-    statistic: str,
     split: str | None,
     where: str | None,
-    top_k: int,
-    confidence: float,
-    plot: Path | None,
-    format_: str,
-    output: Path | None,
+    draw: Callable[[str, Any], None],
+    out: Output,
     seed: int,
-    quiet: bool,
+    **options: Any,
 ) -> None:
     """Correlate every budget of TABLE with full training.
 
@@ -95,34 +86,25 @@ def correlate(
     from bpe_bench.tables.catalog import open_table
     from bpe_bench.tables.table import Split
 
-    from ._plot import figure_saver
-
-    out = Output(format_, output, quiet)
-    save = figure_saver(plot)
+    if options["comparing"] and out.format == "csv":
+        raise click.UsageError(
+            "a CSV has a line per budget and no room for comparisons, found --compare with "
+            "--format csv; take --format json, or leave out --compare"
+        )
     with out.progress("correlating") as progress:
         report = correlate_table(
             open_table(table),
             name=table,
-            statistic=statistic,
             split=Split(split) if split else None,
-            dataset=dataset,
-            reference_dataset=reference_dataset,
             epochs=_epochs(epochs),
             where=parse_values(where) if where else None,
-            device=device,
-            top_k=top_k,
-            confidence=confidence,
-            interval="bootstrap" if interval == "bootstrap" else "influence",
-            comparing=comparing,
             device_factors=_factors(factors),
             rng=as_generator(seed),
             progress=progress,
+            **options,
         )
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
-    if save is not None:
-        from bpe_bench.report.figures import correlation_figure
-
-        save(correlation_figure(report))
+    draw("correlation_figure", report)
     out.warn(report.warnings)
 
 
@@ -155,29 +137,25 @@ def _factors(text: str | None) -> dict[str, float] | None:
 
 
 def _tables(report: CorrelationReport) -> list[RenderableType]:
-    from rich.text import Text
-
     ceiling = number(report.noise_ceiling)
     if ceiling == "–":
         ceiling = "unknown (one seed)"
-    title = Text.assemble(
-        (f"{report.table or report.space}", "bold"),
+    title = titled(
+        f"{report.table or report.space}",
         f": {report.n_architectures} {report.space} architectures on {report.dataset}, "
         f"{_against(report)}; noise ceiling: {ceiling}",
     )
     if len(_devices(report)) == 1 and _devices(report)[0]:
         title.append(f"; cost on {_devices(report)[0]}")
     rows = _worth_showing(report)
-    parts: list[RenderableType] = [title, budget_table(report, rows)]
+    cells = [_row(report, row) for row in rows]
+    parts: list[RenderableType] = [title, grid(cells, left=["budget", "device", "", "training"])]
     if len(rows) < len(report.rows):
         parts.append(
             f"{len(rows)} of {len(report.rows)} rows; --epochs chooses, --format csv has them all"
         )
-    parts.append(
-        "training: epochs x layers x channels, pixels; ● on the Pareto front; ○ on it, but not "
-        "separable from the next cheaper budget on it"
-    )
-    parts += [Text(comparison.verdict) for comparison in report.comparisons]
+    parts += ["training: epochs x layers x channels, pixels", _FRONT]
+    parts += [comparison.verdict for comparison in report.comparisons]
     return parts
 
 
@@ -205,46 +183,21 @@ def _worth_showing(report: CorrelationReport) -> list[BudgetRow]:
     return sorted(chosen, key=lambda row: (row.cost_seconds, row.label))
 
 
-def budget_table(report: CorrelationReport, rows: list[BudgetRow]) -> Table:
-    """Return the rows as a table for the terminal."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("budget", no_wrap=True)
-    k = report.top_k
-    for column in (
-        report.statistic.capitalize(),
-        f"{report.confidence:.0%} interval",
-        f"P@{k}",
-        f"regret@{k}",
-        f"BR@{k}",
-        "cost",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
+def _row(report: CorrelationReport, row: BudgetRow) -> dict[str, str]:
+    budget, published, k = row.budget, report.names.get(row.label), report.top_k
+    cells = {
+        "budget": f"{row.label} ({published})" if published else row.label,
+        report.statistic.capitalize(): number(row.correlation),
+        f"{report.confidence:.0%} interval": interval(row.low, row.high),
+        f"P@{k}": number(row.precision_at_k, "{:.2f}"),
+        f"regret@{k}": number(100 * row.regret_at_k, "{:.2f} %"),
+        f"BR@{k}": number(row.best_rank_at_k),
+        "cost": duration(row.cost_seconds),
+    }
     if not math.isnan(report.noise_ceiling):
-        table.add_column("of ceiling", justify="right")
-    for column in ("device", "", "training")[len(_devices(report)) < 2 :]:
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        table.add_row(*_cells(report, row))
-    return table
-
-
-def _cells(report: CorrelationReport, row: BudgetRow) -> list[Any]:
-    published = report.names.get(row.label)
-    mark = "" if not row.pareto else "○" if row.not_separable_from else "●"
-    budget = row.budget
-    share = [] if math.isnan(report.noise_ceiling) else [number(row.share_of_ceiling, "{:.0%}")]
-    return [
-        f"{row.label} ({published})" if published else row.label,
-        number(row.correlation),
-        f"[{number(row.low, '{:.2f}')}, {number(row.high, '{:.2f}')}]".replace("[", r"\["),
-        number(row.precision_at_k, "{:.2f}"),
-        number(100 * row.regret_at_k, "{:.2f} %"),
-        number(row.best_rank_at_k, "{:.3f}"),
-        duration(row.cost_seconds),
-        *share,
-        *([row.device or "–"] if len(_devices(report)) > 1 else []),
-        mark,
-        f"{budget.epochs} x {budget.layers} x {budget.channels}, {budget.image_size}",
-    ]
+        cells["of ceiling"] = number(row.share_of_ceiling, "{:.0%}")
+    if len(_devices(report)) > 1:
+        cells["device"] = row.device or "–"
+    cells[""] = "" if not row.pareto else "○" if row.not_separable_from else "●"
+    shape = f"{budget.epochs} x {budget.layers} x {budget.channels}"
+    return cells | {"training": f"{shape}, {budget.image_size}"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import common, split_option, statistic_option
-from ._output import Output, number
+from ._options import common, confidence_option, plotting, split_option, statistic_option
+from ._output import Output, grid, interval, number, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,34 +53,22 @@ _WORTH_PROCESSES = 10
 )
 @click.option("--per-round", type=int, default=4, show_default=True, help="mip: settings to add.")
 @click.option("--jobs", type=int, help="Processes to share the repeats.  [default: one per core]")
-@click.option(
-    "--confidence", type=float, default=0.95, show_default=True, help="Coverage of intervals."
-)
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a figure (.png, .svg or .pdf).",
-)
+@confidence_option
+@plotting
 @common
 def evaluate(
     space: str | None,
     table: str | None,
-    repeats: int,
     methods: str | None,
-    statistic: str,
     split: str | None,
-    max_cost_hours: float | None,
-    hours: float | None,
     keep: int,
     initial: int,
     per_round: int,
-    jobs: int | None,
-    confidence: float,
-    plot: Path | None,
-    format_: str,
-    output: Path | None,
-    seed: int,
-    quiet: bool,
+    statistic: str,
+    max_cost_hours: float | None,
+    draw: Callable[[str, Any], None],
+    out: Output,
+    **options: Any,
 ) -> None:
     """Judge minimum importance pruning against simpler ways of finding a budget.
 
@@ -97,10 +85,6 @@ def evaluate(
     from bpe_bench.tables.catalog import open_table, open_table_of
     from bpe_bench.tables.table import Split
 
-    from ._plot import figure_saver
-
-    out = Output(format_, output, quiet)
-    save = figure_saver(plot)
     names = [name.strip() for name in methods.split(",")] if methods else []
     chosen, notes = make_methods(names, keep=keep, initial=initial, per_round=per_round)
     if table is not None and space is None:
@@ -114,60 +98,45 @@ def evaluate(
         split=Split(split) if split else None,
         max_cost_hours=max_cost_hours,
     )
-    if jobs is None:
-        jobs = (os.cpu_count() or 1) if repeats >= _WORTH_PROCESSES else 1
-    with out.progress(f"{len(chosen)} methods, {repeats} repeats") as progress:
-        report = judge(
-            pool,
-            chosen,
-            repeats=repeats,
-            seed=seed,
-            hours=hours,
-            jobs=jobs,
-            confidence=confidence,
-            on_progress=progress,
-        )
+    if options["jobs"] is None:
+        options["jobs"] = (os.cpu_count() or 1) if options["repeats"] >= _WORTH_PROCESSES else 1
+    with out.progress(f"{len(chosen)} methods, {options['repeats']} repeats") as progress:
+        report = judge(pool, chosen, on_progress=progress, **options)
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
-    if save is not None:
-        from bpe_bench.report.judging_figure import judging_figure
-
-        save(judging_figure(report))
+    draw("judging_figure", report)
     out.warn([*notes, *report.warnings])
 
 
 def _tables(report: JudgingReport) -> list[RenderableType]:
-    from rich.table import Table
-    from rich.text import Text
-
-    title = Text.assemble(
-        (report.table or report.space, "bold"),
+    title = titled(
+        report.table or report.space,
         f": {report.settings} settings, chosen on {report.choosing} of {report.architectures} "
         f"architectures and scored on the others, {report.repeats} repeats; "
         f"{report.hours[0]:.3g} to {report.hours[-1]:,.0f} device hours",
     )
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("method", no_wrap=True)
-    allowances = list(report.methods[0].regret_at)
-    interval = f"{report.confidence:.0%} interval"
-    columns = ["regret", interval, *(f"at {hours:g} h" for hours in allowances)]
-    for column in [*columns, "held out", "optimism", "p"]:
-        grid.add_column(column, justify="right", no_wrap=True)
-    for m in report.methods:
-        bounds = f"[{m.regret.low:.2f}, {m.regret.high:.2f}]"
-        grid.add_row(
-            m.name,
-            number(m.regret.mean),
-            "–" if math.isnan(m.regret.low) else bounds,
-            *(number(m.regret_at[hours]) for hours in allowances),
-            number(m.held_out),
-            number(m.optimism, "{:+.3f}"),
-            number(m.p_against_best, "{:.2g}"),
-        )
-    legend = (
-        f"regret: {report.statistic} correlation on the other half, below that of "
-        f"{report.best} ({report.best_correlation:.3f}), the best of the pool; mean over the "
-        "logarithm of the hours, and at single allowances. held out: correlation there at the end "
-        "of the hours. optimism: correlation chosen by minus held out. p: as good as the first "
-        "(corrected resampled t-test, Holm over all pairs)"
-    )
-    return [title, grid, legend, "", *(Text(sentence) for sentence in report.conclusion)]
+    rows = [
+        {
+            "method": m.name,
+            "regret": number(m.regret.mean),
+            f"{report.confidence:.0%} interval": (
+                "–" if math.isnan(m.regret.low) else interval(m.regret.low, m.regret.high)
+            ),
+            **{f"at {hours:g} h": number(regret) for hours, regret in m.regret_at.items()},
+            "held out": number(m.held_out),
+            "optimism": number(m.optimism, "{:+.3f}"),
+            "p": number(m.p_against_best, "{:.2g}"),
+        }
+        for m in report.methods
+    ]
+    return [
+        title,
+        grid(rows, left=["method"]),
+        f"regret: {report.statistic} correlation on the other half, below that of {report.best} "
+        f"({report.best_correlation:.3f}), the best of the pool;",
+        "  mean over the logarithm of the hours, and at single allowances",
+        "held out: correlation there at the end of the hours",
+        "optimism: correlation chosen by minus held out",
+        "p: as good as the first (corrected resampled t-test, Holm over all pairs)",
+        "",
+        *report.conclusion,
+    ]

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ._options import common, making_table
-from ._output import Output, duration, number
+from ._options import common, making
+from ._output import Output, duration, frame, grid, number, plain_grid, titled
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import RenderableType
 
     from bpe_bench.tables.table import Table
@@ -33,7 +32,7 @@ def tables() -> None:
 
 @tables.command("list")
 @common
-def list_(format_: str, output: Path | None, seed: int, quiet: bool) -> None:
+def list_(out: Output) -> None:
     """List the registered tables, and whether they are shipped, cached or not here.
 
     \b
@@ -54,9 +53,7 @@ def list_(format_: str, output: Path | None, seed: int, quiet: bool) -> None:
         for entry in entries().values()
     ]
     shown = [{name: row[name] for name in row if name != "here"} for row in rows]
-    Output(format_, output, quiet).emit(
-        lambda: {"rows": rows}, lambda: _frame(rows), lambda: [_plain_table(shown)]
-    )
+    out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [plain_grid(shown)])
 
 
 @tables.command()
@@ -65,9 +62,7 @@ def list_(format_: str, output: Path | None, seed: int, quiet: bool) -> None:
     "--architecture", metavar="TEXT", help="What the table says of this architecture only."
 )
 @common
-def info(
-    table: str, architecture: str | None, format_: str, output: Path | None, seed: int, quiet: bool
-) -> None:
+def info(table: str, architecture: str | None, out: Output) -> None:
     """Describe TABLE: space, data set, settings, costs, source and licence.
 
     \b
@@ -79,14 +74,13 @@ def info(
     from bpe_bench.tables.storage import content_hash
 
     opened = open_table(table)
-    out = Output(format_, output, quiet)
     if architecture is not None:
         _emit_rows(out, opened.results_of(get_space(opened.space).parse(architecture)))
         return
     description = {**opened.describe(), "content_sha256": content_hash(opened)}
     out.emit(
         lambda: {"table": table, **description},
-        lambda: _frame(description["settings"]),
+        lambda: frame(description["settings"]),
         lambda: _describe(table, description),
     )
 
@@ -94,9 +88,7 @@ def info(
 @tables.command()
 @click.argument("names", nargs=-1, required=True, metavar="TABLE...")
 @common
-def verify(
-    names: tuple[str, ...], format_: str, output: Path | None, seed: int, quiet: bool
-) -> None:
+def verify(names: tuple[str, ...], out: Output) -> None:
     """Check that each TABLE is whole: structure, shapes, and the hash of its content.
 
     A registered table is checked against the registry's hash, too.
@@ -116,7 +108,7 @@ def verify(
         except BpeBenchError as error:
             failure = failure or error
             rows.append({"table": name, "whole": False, "content_sha256": None})
-    _emit_rows(Output(format_, output, quiet), rows)
+    _emit_rows(out, rows)
     if failure is not None:
         raise failure
 
@@ -124,7 +116,7 @@ def verify(
 @tables.command()
 @click.argument("table")
 @common
-def export(table: str, format_: str, output: Path | None, seed: int, quiet: bool) -> None:
+def export(table: str, out: Output) -> None:
     """Write every result of TABLE as text: one line per training and recorded epoch.
 
     \b
@@ -133,14 +125,13 @@ def export(table: str, format_: str, output: Path | None, seed: int, quiet: bool
     """
     from bpe_bench.tables.catalog import open_table
 
-    frame = open_table(table).to_frame()
-    out = Output(format_, output, quiet)
-    if format_ == "json":
-        out.write(frame.to_json(orient="records", lines=True))
-    elif format_ == "csv":
-        out.write(frame.to_csv(index=False))
+    rows = open_table(table).to_frame()
+    if out.format == "json":
+        out.write(rows.to_json(orient="records", lines=True))
+    elif out.format == "csv":
+        out.write(rows.to_csv(index=False))
     else:
-        out.write(frame.to_string(index=False) + "\n")
+        out.write(rows.to_string(index=False) + "\n")
 
 
 @tables.command("import")
@@ -149,16 +140,8 @@ def export(table: str, format_: str, output: Path | None, seed: int, quiet: bool
 @click.option(
     "--reference", metavar="LABEL", help="The setting that is full training, to rank against."
 )
-@making_table
-def import_(
-    kind: str,
-    source: Path,
-    reference: str | None,
-    format_: str,
-    output: Path,
-    seed: int,
-    quiet: bool,
-) -> None:
+@making("table")
+def import_(kind: str, source: Path, reference: str | None, output: Path, out: Output) -> None:
     """Turn SOURCE, a file of KIND, into a table; nothing in it is ever executed.
 
     \b
@@ -179,7 +162,6 @@ def import_(
     """
     from bpe_bench.tables.importers import get_importer
 
-    out = _table_output(format_, output, quiet)
     importer = get_importer(kind)
     announcement = importer.announcement(source)
     if announcement is not None:
@@ -205,14 +187,9 @@ def import_(
     type=click.Choice(["first"]),
     help="Keep the first table's figure where tables contradict each other, instead of refusing.",
 )
-@making_table
+@making("table")
 def merge(
-    names: tuple[str, ...],
-    prefer: Literal["first"] | None,
-    format_: str,
-    output: Path,
-    seed: int,
-    quiet: bool,
+    names: tuple[str, ...], prefer: Literal["first"] | None, output: Path, out: Output
 ) -> None:
     """Merge several TABLEs of one search space into one.
 
@@ -228,15 +205,14 @@ def merge(
     from bpe_bench.tables.catalog import open_table
     from bpe_bench.tables.merging import merge as merge_tables
 
-    out = _table_output(format_, output, quiet)
     try:
         merged = merge_tables([open_table(name) for name in names], names, prefer=prefer)
     except ContradictionError as error:
-        if format_ != "table":
+        if out.format != "table":
             rows, number = [_contradiction(c) for c in error.contradictions], error.count
             out.emit(
                 lambda: {"contradictions": rows, "contradiction_count": number},
-                lambda: _frame(rows),
+                lambda: frame(rows),
                 list,
             )
         raise click.ClickException(f"{error} with --prefer first") from error
@@ -261,9 +237,7 @@ def merge(
     help="Take the source files from this folder or URL instead of where they are published.",
 )
 @common
-def fetch(
-    name: str, mirror: str | None, format_: str, output: Path | None, seed: int, quiet: bool
-) -> None:
+def fetch(name: str, mirror: str | None, out: Output) -> None:
     """Download the sources of the registered table NAME, build it, and keep it in the cache.
 
     Checksums are compared; an interrupted download goes on where it stopped. The
@@ -276,19 +250,11 @@ def fetch(
     from bpe_bench.tables.catalog import entries
     from bpe_bench.tables.fetching import fetch as fetch_table
 
-    out = Output(format_, output, quiet)
     with out.progress(f"fetching {name}") as progress:
         path = fetch_table(name, mirror=mirror, progress=progress)
     row = {"table": name, "file": str(path), "content_sha256": entries()[name].content_sha256}
     text = f"{path}: content SHA-256 {row['content_sha256']}"
     _say(out, row, text)
-
-
-def _table_output(format_: str, output: Path, quiet: bool) -> Output:
-    """Return where a command that makes a table says what it made."""
-    if not output.parent.is_dir():  # said now, not after an hour of importing
-        raise click.ClickException(f"cannot write {output}: no folder {output.parent}")
-    return Output(format_, None, quiet)
 
 
 def _write(out: Output, table: Table, output: Path, **more: Any) -> None:
@@ -315,7 +281,7 @@ def _say(out: Output, row: dict[str, Any], text: str, **more: Any) -> None:
         out.write(f"{text}\n")  # whole: a path or hash with a line break cannot be copied
         return
     plain = {k: ", ".join(v) if isinstance(v, list) else v for k, v in row.items()}
-    out.emit(lambda: {**row, **more}, lambda: _frame([plain]), list)
+    out.emit(lambda: {**row, **more}, lambda: frame([plain]), list)
 
 
 def _contradiction(contradiction: Any) -> dict[str, Any]:
@@ -324,58 +290,27 @@ def _contradiction(contradiction: Any) -> dict[str, Any]:
 
 
 def _emit_rows(out: Output, rows: list[dict[str, Any]]) -> None:
-    out.emit(lambda: {"rows": rows}, lambda: _frame(rows), lambda: [_plain_table(rows)])
-
-
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows).set_index(next(iter(rows[0])))
-
-
-def _plain_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [plain_grid(rows)])
 
 
 def _describe(name: str, description: dict[str, Any]) -> list[RenderableType]:
-    from rich.table import Table
-    from rich.text import Text
-
     from bpe_bench.hyper_parameters import HYPER_PARAMETERS, written
 
-    head = Table.grid(padding=(0, 2))
     plain = ("space", "dataset", "architectures", "references", "splits", "source", "licence")
+    head = []
     for key in (*plain, "citation", "created", "builder", "content_sha256"):
         value = description[key]
         text = ", ".join(value) if isinstance(value, list) else str(value)
-        head.add_row(Text(key.replace("_", " "), style="bold"), Text(text))
-    for caveat in description["caveats"]:
-        head.add_row(Text("note", style="bold"), Text(caveat))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("setting", *HYPER_PARAMETERS, "cost", "device"):
-        table.add_column(column.replace("_", "\n"), overflow="fold")
-    for row in description["settings"]:
-        seconds = row["seconds"]
-        table.add_row(
-            row["label"],
-            *(written(row[name]) for name in HYPER_PARAMETERS),
-            number(None) if seconds is None else duration(seconds),
-            row["device"] or "–",
-        )
-    return [Text(name, style="bold"), head, Text(""), table]
+        head.append({"": key.replace("_", " "), "value": text})
+    head += [{"": "note", "value": caveat} for caveat in description["caveats"]]
+    rows = [
+        {
+            "setting": row["label"],
+            **{name.replace("_", "\n"): written(row[name]) for name in HYPER_PARAMETERS},
+            "cost": number(None) if row["seconds"] is None else duration(row["seconds"]),
+            "device": row["device"] or "–",
+        }
+        for row in description["settings"]
+    ]
+    settings = grid(rows, left=list(rows[0])) if rows else ""
+    return [titled(name), grid(head, left=list(head[0]), headers=False), "", settings]

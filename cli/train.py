@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ._options import common
-from ._output import Output, duration, number
+from ._options import common, store_option
+from ._output import Output, duration, frame, grid, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bpe_bench.correlation.planning import Plan
-    from bpe_bench.execution.campaign import Status
-    from bpe_bench.training.trial import Trial
+    from bpe_bench.execution.campaign import Expected, Status
 
-DEFAULT_STORE = Path("bpe-bench-trainings.sqlite")
-_DIGITS_BUDGETS = (
-    "epochs=2,batch_size=64,learning_rate=0.05,layers={layers},channels=4,image_size=8",
-    "epochs=7,batch_size=64,learning_rate=0.05,layers={layers},channels=8,image_size=8",
-)
-"""What is trained on the bundled digits by default: a cheap budget, and one to rank against."""
-
-
-def store_option(function: Any) -> Any:
-    """Add the option that names the journal."""
-    return click.option(
-        "--store",
-        type=click.Path(path_type=Path, dir_okay=False),
-        default=DEFAULT_STORE,
-        show_default=True,
-        help="Where trainings report: an SQLite file, made if it is not there.",
-    )(function)
+_store_option = store_option("bpe-bench-trainings.sqlite")
 
 
 @click.group(invoke_without_command=True)
@@ -54,6 +38,7 @@ def store_option(function: Any) -> Any:
 )
 @click.option(
     "--data",
+    "source",
     help="Images: Parquet files, an archive or a folder (docs/training.md).  [default: digits]",
 )
 @click.option("--seeds", default="0", show_default=True, help="Seeds, as 0 or 0,1,2 or 0-2.")
@@ -72,26 +57,23 @@ def store_option(function: Any) -> Any:
 )
 @click.option("--executor", default="local", show_default=True, help="Where trainings run: local.")
 @click.option("--dry-run", is_flag=True, help="List the trainings and their cost; train nothing.")
-@store_option
+@_store_option
 @common
 @click.pass_context
 def train(
     ctx: click.Context,
+    /,
     space: str,
     budgets: tuple[str, ...],
     architectures: str,
-    data: str | None,
+    source: str | None,
     seeds: str,
-    protocol: str,
-    device: str,
-    jobs: int | None,
-    executor: str,
+    protocol: Literal["split", "paper"],
     dry_run: bool,
     store: Path,
-    format_: str,
-    output: Path | None,
     seed: int,
-    quiet: bool,
+    out: Output,
+    **options: Any,
 ) -> None:
     """Train architectures under budgets, for real, and keep every epoch.
 
@@ -110,47 +92,48 @@ def train(
     from bpe_bench.execution.campaign import (
         choose_architectures,
         dataset_name,
+        default_budgets,
+        expected_costs,
         make_trials,
         run_campaign,
     )
     from bpe_bench.randomness import as_generator
     from bpe_bench.spaces import get_space
 
-    out = Output(format_, output, quiet)
     get_space(space)
-    get_executor(executor)
+    get_executor(options["executor"])
     chosen = choose_architectures(architectures, space, as_generator(seed))
     trials = make_trials(
         chosen,
-        [parse_budget(text) for text in budgets or default_budgets(space, data)],
-        dataset=dataset_name(data),
+        [parse_budget(text) for text in budgets or default_budgets(space, source)],
+        dataset=dataset_name(source),
         seeds=_seeds(seeds),
-        protocol="paper" if protocol == "paper" else "split",
+        protocol=protocol,
     )
     if dry_run:
-        rows = _predicted(trials, space)
-        out.emit(lambda: {"rows": rows}, lambda: _frame(rows), lambda: [_trial_table(rows)])
+        expected = expected_costs(trials)
+        rows = [one.to_json() for one in expected]
+        out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [_expected_grid(expected)])
         return
+    epochs = sum(trial.budget.epochs for trial in trials)
     with out.progress(f"training {len(trials)} networks") as progress:
         status = run_campaign(
             store,
             trials,
-            source=data,
-            device=device,
-            jobs=jobs,
-            executor=executor,
-            on_progress=lambda now: progress(_share(now.epochs, trials)),
+            source=source,
+            on_progress=lambda now: progress(min(1.0, now.epochs / epochs)),
+            **options,
         )
-    out.emit(status.to_json, lambda: _frame([status.to_json()]), lambda: _status_table(status))
+    _emit(out, status.to_json(), lambda: _status_lines(status))
     out.note(f"a table of it: bpe-bench tables import journal {store} -o trained.h5")
     if status.failures:
         raise click.exceptions.Exit(1)
 
 
 @train.command()
-@store_option
+@_store_option
 @common
-def status(store: Path, format_: str, output: Path | None, seed: int, quiet: bool) -> None:
+def status(store: Path, out: Output) -> None:
     """Say how far the trainings of a store are, and what failed.
 
     \b
@@ -160,13 +143,11 @@ def status(store: Path, format_: str, output: Path | None, seed: int, quiet: boo
     from bpe_bench.execution.campaign import status_of
 
     found = status_of(store)
-    Output(format_, output, quiet).emit(
-        found.to_json, lambda: _frame([found.to_json()]), lambda: _status_table(found)
-    )
+    _emit(out, found.to_json(), lambda: _status_lines(found))
 
 
 @train.command()
-@store_option
+@_store_option
 @click.option(
     "--state",
     "states",
@@ -177,14 +158,7 @@ def status(store: Path, format_: str, output: Path | None, seed: int, quiet: boo
     help="Which trainings to start over; may be repeated.",
 )
 @common
-def retry(
-    store: Path,
-    states: tuple[str, ...],
-    format_: str,
-    output: Path | None,
-    seed: int,
-    quiet: bool,
-) -> None:
+def retry(store: Path, states: tuple[str, ...], out: Output) -> None:
     """Plan failed trainings again; `bpe-bench train` with the same store runs them.
 
     \b
@@ -197,11 +171,7 @@ def retry(
     status_of(store)  # refuses a store that is not there, which opening would make
     with Journal(store) as journal:
         count = journal.retry([s for s in ("failed", "diverged") if s in states])
-    Output(format_, output, quiet).emit(
-        lambda: {"planned_again": count},
-        lambda: _frame([{"planned_again": count}]),
-        lambda: [f"{count} trainings planned again"],
-    )
+    _emit(out, {"planned_again": count}, lambda: [f"{count} trainings planned again"])
 
 
 @train.command()
@@ -215,15 +185,7 @@ def retry(
     help="A budget to consider beside the table's own; may be repeated.",
 )
 @common
-def plan(
-    table: str,
-    hours: float,
-    budgets: tuple[str, ...],
-    format_: str,
-    output: Path | None,
-    seed: int,
-    quiet: bool,
-) -> None:
+def plan(table: str, hours: float, budgets: tuple[str, ...], seed: int, out: Output) -> None:
     """Propose the trainings that would narrow a table's intervals most per device second.
 
     \b
@@ -235,7 +197,6 @@ def plan(
     from bpe_bench.randomness import as_generator
     from bpe_bench.tables.catalog import open_table
 
-    out = Output(format_, output, quiet)
     found = plan_trainings(
         open_table(table),
         hours=hours,
@@ -245,18 +206,6 @@ def plan(
     )
     out.emit(found.to_json, found.to_frame, lambda: _plan_table(found))
     out.warn(found.warnings)
-
-
-def default_budgets(space: str, data: str | None) -> tuple[str, ...]:
-    """Return the budgets of trainings where none is named: small ones for the digits."""
-    from bpe_bench.budget import BPE_1
-    from bpe_bench.spaces import get_space
-
-    known = get_space(space)
-    layers = known.default_layers
-    if data not in (None, "digits"):
-        return ("BPE-1" if BPE_1.layers in known.layers_to_vary else f"BPE-1,layers={layers}",)
-    return tuple(text.format(layers=layers) for text in _DIGITS_BUDGETS)
 
 
 def _seeds(text: str) -> list[int]:
@@ -272,98 +221,51 @@ def _seeds(text: str) -> list[int]:
     return seeds
 
 
-def _share(epochs: int, trials: list[Trial]) -> float:
-    return min(1.0, epochs / sum(trial.budget.epochs for trial in trials))
+def _emit(out: Output, row: dict[str, Any], lines: Callable[[], list[RenderableType]]) -> None:
+    out.emit(lambda: row, lambda: frame([row]), lines)
 
 
-def _predicted(trials: list[Trial], space: str) -> list[dict[str, Any]]:
-    """Return a row per budget: how many trainings, and what the space's table says they cost."""
-    from bpe_bench.execution.campaign import predict_costs
-    from bpe_bench.tables.catalog import entries, open_table_of
-
-    budgets = list(dict.fromkeys(trial.budget for trial in trials))
-    costs, device = [float("nan")] * len(budgets), ""
-    if any(entry.space == space for entry in entries().values()):
-        table = open_table_of(space)[1]
-        if trials[0].dataset.startswith(table.dataset):  # costs of other images say nothing
-            costs, device = predict_costs(budgets, table)
-    rows = []
-    for budget, cost in zip(budgets, costs, strict=True):
-        count = sum(trial.budget == budget for trial in trials)
-        known = cost == cost  # not NaN
-        rows.append(
-            {
-                "budget": str(budget),
-                "dataset": trials[0].dataset,
-                "trainings": count,
-                "predicted_seconds_each": cost if known else None,
-                "predicted_seconds": cost * count if known else None,
-                "device": device,
-            }
-        )
-    return rows
+def _expected_grid(expected: Sequence[Expected]) -> RenderableType:
+    rows = [
+        {
+            "budget": str(one.budget),
+            "data set": one.dataset,
+            "trainings": str(one.trainings),
+            "each": duration(one.seconds_each),
+            "all": duration(one.trainings * one.seconds_each),
+            "as predicted for": one.device or "–",
+        }
+        for one in expected
+    ]
+    return grid(rows, left=["budget", "data set", "as predicted for"])
 
 
-def _frame(rows: list[dict[str, Any]]) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame(rows).set_index(next(iter(rows[0])))
-
-
-def _trial_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("budget", overflow="fold")
-    for column in ("data set", "trainings", "each", "all", "as predicted for"):
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        each, whole = row["predicted_seconds_each"], row["predicted_seconds"]
-        table.add_row(
-            row["budget"],
-            row["dataset"],
-            str(row["trainings"]),
-            number(None) if each is None else duration(each),
-            number(None) if whole is None else duration(whole),
-            row["device"] or "–",
-        )
-    return table
-
-
-def _status_table(status: Status) -> list[RenderableType]:
-    from rich.text import Text
-
+def _status_lines(status: Status) -> list[RenderableType]:
     counts = ", ".join(f"{count} {state}" for state, count in status.counts.items())
     left = status.estimated_seconds_left
-    lines = [f"{status.store}: {counts}; {duration(status.device_seconds)} of device time"]
+    line = f"{status.store}: {counts}; {duration(status.device_seconds)} of device time"
     if left:
-        lines[0] += f", about {duration(left)} left"
-    return [Text(line) for line in (*lines, *status.failures)]
+        line += f", about {duration(left)} left"
+    return [line, *status.failures]
 
 
 def _plan_table(plan: Plan) -> list[RenderableType]:
-    from rich.table import Table
-    from rich.text import Text
-
-    title = Text(
+    title = (
         f"{plan.table}: {plan.hours_planned:.3g} of {plan.hours:g} device hours planned; "
         "--format json or csv names the architectures"
     )
-    if not plan.gaps:
-        return [title]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("budget", "trained", "to train", "each", "correlation"):
-        table.add_column(column)
-    table.add_column(f"± now, then ({plan.confidence:.0%})")
-    table.add_column("device")
-    for gap in plan.gaps:
-        table.add_row(
-            gap.label,
-            str(gap.trained),
-            str(len(gap.architectures)),
-            duration(gap.cost_seconds),
-            number(gap.correlation),
-            f"{gap.half_width:.2f}, {gap.expected_half_width:.2f}",
-            gap.device or "–",
-        )
-    return [title, table]
+    rows = [
+        {
+            "budget": gap.label,
+            "trained": str(gap.trained),
+            "to train": str(len(gap.architectures)),
+            "each": duration(gap.cost_seconds),
+            "correlation": number(gap.correlation),
+            f"± now, then ({plan.confidence:.0%})": (
+                f"{gap.half_width:.2f}, {gap.expected_half_width:.2f}"
+            ),
+            "device": gap.device or "–",
+        }
+        for gap in plan.gaps
+    ]
+    return [title, *([grid(rows, left=["budget", "device"])] if rows else [])]

@@ -58,6 +58,31 @@ def test_every_folder_of_code_is_packaged(repository):
     assert set(setup["packages"]) == expected
 
 
+def layers(repository):
+    """The layers of the import contract from the top, each a set of top-level names."""
+    contracts = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layered,) = (c for c in contracts["contracts"] if c["type"] == "layers")
+    return [
+        {name.strip().removeprefix("bpe_bench.") for name in layer.split("|")}
+        for layer in layered["layers"]
+    ]
+
+
+def test_the_floor_plan_stays_small(repository):
+    found = {m.name: m.ispkg for m in pkgutil.iter_modules(bpe_bench.__path__)}
+    assert sum(found.values()) <= 11
+    assert len(found) - sum(found.values()) <= 8
+    every = layers(repository)
+    assert len(every) <= 12
+    assert sorted(name for layer in every for name in layer) == sorted(found)
+
+
+def test_contributing_has_the_layers_of_the_contract(repository):
+    text = (repository / "CONTRIBUTING.md").read_text()
+    lines = text.partition("<!-- layers -->\n```text\n")[2].partition("```")[0].splitlines()
+    assert [set(line.split("  ")[0].split(" | ")) for line in lines] == layers(repository)
+
+
 def modules():
     found = pkgutil.walk_packages(bpe_bench.__path__, "bpe_bench.")
     return ["bpe_bench", *(m.name for m in found)]

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..budget import Budget
+from ..budget import BPE_1, Budget
 from ..correlation.prediction import CostModel
 from ..correlation.report import correlate
 from ..errors import BpeBenchError, SelectionError
 from ..spaces import Architecture, get_space
-from ..tables.catalog import open_table
-from ..tables.table import Table
+from ..tables.catalog import entries, open_table, open_table_of
 from ..training.images.data import load_images
 from ..training.trial import Protocol, Trial
 from . import TRAINING_TASK, Progress, get_executor
@@ -30,6 +29,10 @@ from .journal import Journal
 _STALE_AFTER = 20.0
 """Seconds without a heartbeat after which a worker counts as dead; it beats five times in them."""
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
+_DIGITS_BUDGETS = (
+    "epochs=2,batch_size=64,learning_rate=0.05,layers={layers},channels=4,image_size=8",
+    "epochs=7,batch_size=64,learning_rate=0.05,layers={layers},channels=8,image_size=8",
+)
 _FEWEST_FOR_COSTS = 8
 """Settings below which a table says too little about how cost grows."""
 
@@ -131,21 +134,66 @@ def make_trials(
     ]
 
 
+def default_budgets(space: str, source: str | None) -> tuple[str, ...]:
+    """Return the budgets of trainings where none is named, as text: on the digits two small ones.
+
+    The first is cheap, the second one to rank against. On other images BPE-1.
+    """
+    known = get_space(space)
+    layers = known.default_layers
+    if source not in (None, "digits"):
+        return ("BPE-1" if BPE_1.layers in known.layers_to_vary else f"BPE-1,layers={layers}",)
+    return tuple(text.format(layers=layers) for text in _DIGITS_BUDGETS)
+
+
 def dataset_name(source: str | None) -> str:
     """Return what the images of a source are called, loading them."""
     return load_images(source).name
 
 
-def predict_costs(budgets: Sequence[Budget], table: Table) -> tuple[list[float], str]:
-    """Return device seconds per training as a table's costs suggest, and the device.
+@dataclass(frozen=True)
+class Expected:
+    """What the trainings of one budget will probably cost."""
 
-    NaN where the table has too few settings of known cost to tell.
+    budget: Budget
+    dataset: str
+    trainings: int
+    seconds_each: float
+    """Device seconds; NaN if nothing tells."""
+    device: str
+    """What the seconds are of; empty if they are unknown."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values; unknown seconds are null."""
+        known = math.isfinite(self.seconds_each)
+        return {
+            "budget": str(self.budget),
+            "dataset": self.dataset,
+            "trainings": self.trainings,
+            "predicted_seconds_each": self.seconds_each if known else None,
+            "predicted_seconds": self.seconds_each * self.trainings if known else None,
+            "device": self.device,
+        }
+
+
+def expected_costs(trials: Sequence[Trial]) -> list[Expected]:
+    """Return what trials on one data set will cost, by budget, as their space's table suggests.
+
+    Unknown on other images than the table's, or where fewer than 8 of its settings have costs.
     """
-    rows = [row for row in correlate(table, epochs="last").rows if row.cost_seconds > 0]
-    if len(rows) < _FEWEST_FOR_COSTS:
-        return [math.nan] * len(budgets), ""
-    model = CostModel.fit(rows)
-    return [float(value) for value in model.seconds(list(budgets))], model.device
+    budgets = list(dict.fromkeys(trial.budget for trial in trials))
+    seconds, device = [math.nan] * len(budgets), ""
+    space, dataset = trials[0].architecture.space, trials[0].dataset
+    table = open_table_of(space)[1] if any(e.space == space for e in entries().values()) else None
+    if table is not None and dataset.startswith(table.dataset):
+        rows = [row for row in correlate(table, epochs="last").rows if row.cost_seconds > 0]
+        if len(rows) >= _FEWEST_FOR_COSTS:
+            model = CostModel.fit(rows)
+            seconds, device = list(map(float, model.seconds(budgets))), model.device
+    return [
+        Expected(budget, dataset, sum(t.budget == budget for t in trials), each, device)
+        for budget, each in zip(budgets, seconds, strict=True)
+    ]
 
 
 def run_campaign(

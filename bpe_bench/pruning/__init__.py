@@ -10,6 +10,7 @@ pick; here these are parameters.
 from __future__ import annotations
 
 from .objective import OBJECTIVES, Objective, ObjectiveKind, Replay
+from .plan import ObjectivePlan, make_objective, plan_search
 from .procedure import EVIDENCE, EvidenceKind, minimum_importance_pruning, prune
 from .report import Importance, PruningReport, Recommendation, Round
 from .rounds import Pruning, Rules
@@ -21,12 +22,15 @@ __all__ = [
     "Importance",
     "Objective",
     "ObjectiveKind",
+    "ObjectivePlan",
     "Pruning",
     "PruningReport",
     "Recommendation",
     "Replay",
     "Round",
     "Rules",
+    "make_objective",
     "minimum_importance_pruning",
+    "plan_search",
     "prune",
 ]

@@ -40,7 +40,8 @@ Watch = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 
 
 @contextmanager
-def _unwatched(_: str) -> Iterator[Callable[[float], None]]:
+def unwatched(_: str) -> Iterator[Callable[[float], None]]:
+    """Show nothing: the progress of a step that nobody watches."""
     yield lambda share: None
 
 
@@ -89,7 +90,7 @@ class Trained:
     confidence: float = 0.95
     max_device_hours: float = math.inf
     """Nothing more is trained once the store holds so many device hours."""
-    watch: Watch = _unwatched
+    watch: Watch = unwatched
     notes: list[str] = field(default_factory=list)
     stopped: str = ""
     kind: ObjectiveKind = "train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .answers import QUANTITIES, Answers, ask
 from .crossfit import GROUPINGS, Grouping
 from .evaluation import SurrogateReport, SurrogateRow, evaluate_surrogates
 from .files import load_surrogate, save_surrogate
@@ -15,7 +16,9 @@ from .question import TARGETS, Question
 __all__ = [
     "GROUPINGS",
     "MODELS",
+    "QUANTITIES",
     "TARGETS",
+    "Answers",
     "BudgetSurrogate",
     "Figure",
     "FittedSurrogate",
@@ -24,6 +27,7 @@ __all__ = [
     "Question",
     "SurrogateReport",
     "SurrogateRow",
+    "ask",
     "evaluate_surrogates",
     "fit_surrogate",
     "load_surrogate",

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..budget import Budget
-from ..errors import SelectionError, SurrogateFileError
+from ..budget import Budget, parse_budget
+from ..errors import SelectionError, SurrogateFileError, UnknownNameError, unknown_name
 from ..estimators import Prediction
 from ..inference import check_confidence
 from ..spaces import Architecture, get_space
@@ -205,9 +205,25 @@ class FittedSurrogate:
             "warnings": list(self.notes),
         }
 
-    def setting(self, name: str) -> Setting | None:
-        """Return one of its settings by label, or None."""
-        return next((s for s in self.settings if s.label == name), None)
+    def budget_of(self, text: str) -> Budget:
+        """Return the budget of one of its settings by label, or the one that a text describes.
+
+        Raises
+        ------
+        UnknownNameError
+            If the text is neither a label nor a budget.
+        """
+        budgets = {s.label: s.budget for s in self.settings}
+        if text in budgets:
+            return budgets[text]
+        try:
+            return parse_budget(text)
+        except UnknownNameError:
+            if "=" in text:
+                raise  # it says which of the parts is unknown
+            raise unknown_name(
+                "setting", text, budgets, hint="or give BPE-1, BPE-2, full or name=value,..."
+            ) from None
 
     @property
     def target(self) -> TargetName:

@@ -3,12 +3,13 @@
 import csv
 import io
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench import Split
+from bpe_bench import Split, write_table
 from bpe_bench.tables.catalog import table_path
 
 FIELDS = {
@@ -82,10 +83,29 @@ def test_kendall_and_other_options_reach_the_library(as_json, darts_bpe):
 def test_the_published_comparison_is_not_separable(bpe_bench, spearman):
     status, out, _ = bpe_bench("correlate", "darts-bpe", "--compare", "BPE-1", "BPE-2")
     assert status == 0
-    verdict = " ".join(out.splitlines()[-2:])
+    verdict = out.splitlines()[-1]
     difference = spearman["test32"] - spearman["test5"]
     assert verdict.startswith(f"BPE-2 correlates higher than BPE-1 by {difference:.3f} (95%")
     assert verdict.endswith("100 architectures do not separate them")
+
+
+def test_a_csv_has_no_room_for_comparisons(fails):
+    assert fails("correlate", "--compare", "BPE-1", "BPE-2", "--format", "csv") == (
+        "a CSV has a line per budget and no room for comparisons, found --compare with --format "
+        "csv; take --format json, or leave out --compare (see bpe-bench correlate --help)"
+    )
+
+
+def test_what_is_piped_is_neither_cut_nor_wrapped(bpe_bench, darts_bpe, tmp_path):
+    long = "a device whose name is longer than any line of a terminal would be: " + "x" * 120
+    settings = tuple(
+        replace(s, device=long) if s.label == "test5" else s for s in darts_bpe.settings
+    )
+    write_table(replace(darts_bpe, settings=settings), tmp_path / "long.h5")
+    for words in (["correlate"], ["tables", "info"]):
+        _, out, _ = bpe_bench(*words, tmp_path / "long.h5")
+        (line,) = (line for line in out.splitlines() if line.startswith("test5 "))
+        assert long in line
 
 
 def test_several_comparisons_are_corrected_by_holm(as_json):

@@ -33,14 +33,14 @@ def test_table_shows_rounds_order_and_recommendations(bpe_bench, as_json):
     order = " → ".join("+".join(r["pruned"]) for r in found["rounds"])
     assert f"pruned: {order}" in lines
     kept = next(line for line in lines if line.startswith("kept: "))
-    assert {"layers", "epochs"} == set(kept.removeprefix("kept:").split(";")[0].strip().split(", "))
-    assert kept.endswith(found["stop_reason"])
+    assert {"layers", "epochs"} == set(kept.removeprefix("kept:").strip().split(", "))
+    assert f"ended:  {found['stop_reason']}" in lines
     verdicts = next(line for line in lines if line.startswith("separable ")).split()[1:]
     assert verdicts == ["yes" if r["separable"] else "no" for r in found["rounds"]]
     starts = [line.split()[0] for line in lines if line]
     for item in found["recommended"]:
         assert (item["label"] if item["observed"] else "(predicted)") in starts
-    assert sum(line.startswith("(predicted)") for line in lines) == 2
+    assert sum(line.startswith("(predicted) ") for line in lines) == 2
     cutout = next(line for line in lines if line.startswith("cutout "))
     assert cutout.count("*") == len(found["rounds"])
 

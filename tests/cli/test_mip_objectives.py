@@ -138,8 +138,7 @@ def test_recommended_budgets_come_with_their_held_out_correlation(as_json):
         ),
         (
             ["--objective", "train", "--split", "test"],
-            "real training ranks by validation images, found --split test (see bpe-bench mip "
-            "--help)",
+            "real training ranks by validation images, found --split test; leave it out",
         ),
         (["--then-search", "evolutoin"], "unknown searcher 'evolutoin' (did you mean "
          "'evolution'?); there are: random, evolution, reinforce, darts"),

@@ -1,13 +1,14 @@
 """``bpe-bench search``: what it prints and writes, and how it refuses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from bpe_bench_cli.search import search as command
 from scipy import stats
 
-from bpe_bench import write_table
+from bpe_bench import Split, write_table
 from bpe_bench.execution.journal import Journal
 from bpe_bench.search import read_traces
 from bpe_bench.spaces import get_space
@@ -128,6 +129,56 @@ def test_the_published_settings(search):
     options = ("--published", "--format", "json", "--repeats", 2, "--evaluations", 60)
     evolution = as_json(search(*options, searcher="evolution"))["parameters"]
     assert (evolution["population"], evolution["tournament"]) == (50, 10)
+
+
+def test_failed_evaluations_are_said(search, whole_space, tmp_path):
+    """Of the made-up accuracies those of cells whose first gene is 0, a fifth, are taken away."""
+    short = whole_space.curves["short", Split.VALIDATION]
+    missing = np.array([cell.genes[0] == 0 for cell in whole_space.architectures])
+    holes = replace(short, counts=np.where(missing, -1, short.counts))
+    curves = {**whole_space.curves, ("short", Split.VALIDATION): holes}
+    write_table(replace(whole_space, curves=curves), tmp_path / "holes.h5")
+    options = ("--evaluations", 50, "--repeats", 2, "--traces", tmp_path / "traces")
+    status, out, _ = search(*options, over=tmp_path / "holes.h5")
+    assert status == 0
+    failed = sum(
+        step.architecture.genes[0] == 0
+        for trace in read_traces(tmp_path / "traces")
+        for step in trace.steps
+    )
+    assert 0 < failed < 40
+    assert f"failed evaluations, over all repeats: random {failed} of 100" in out.splitlines()
+
+
+def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
+    dear = tuple(replace(s, seconds=100 * s.seconds) for s in whole_space.settings)
+    write_table(replace(whole_space, settings=dear), tmp_path / "dear.h5")
+    words = ("--repeats", 2, "--budget", "short")
+    _, out, err = search(*words, over=tmp_path / "dear.h5")
+    warning = (
+        "warning: the default allowance of 12,000 s is used up by one evaluation under this "
+        "budget; allow more with --seconds or --evaluations"
+    )
+    assert warning in err.splitlines()
+    assert " 1.0 " in out.splitlines()[2]
+    assert warning not in search(*words)[2]
+
+
+def test_a_parameter_that_the_searcher_lacks_is_refused(search, fails):
+    _, _, err = search("--tournament", 5)
+    assert err == (
+        "bpe-bench: error: unknown parameter of searcher 'random' 'tournament'; there are: "
+        "replace\n"
+    )
+
+
+def test_all_searchers_take_the_parameters_that_they_have(search):
+    options = ("--tournament", 5, "--entropy", 0.5, "--evaluations", 20, "--repeats", 2)
+    rows = as_json(search(*options, "--format", "json", searcher="all"))["rows"]
+    random, evolution, reinforce = (row["parameters"] for row in rows)
+    assert random == {"replace": True}
+    assert (evolution["tournament"], evolution["population"]) == (5, 6)
+    assert (reinforce["entropy"], reinforce["learning_rate"]) == (0.5, 0.2)
 
 
 def test_nothing_found_is_said(search):

@@ -45,6 +45,18 @@ def test_it_is_judged_by_the_full_table(as_json, surrogate_file, table_file, who
     assert found["validation_mean"] > np.quantile(accuracies, 1 - 1 / 200)
 
 
+def test_the_table_that_the_surrogate_learned_from_is_named(bpe_bench, surrogate_file):
+    status, out, _ = bpe_bench(
+        *search("--searcher", "random", "--surrogate", surrogate_file, "--evaluations", 3),
+        "--repeats", 1,
+    )  # fmt: skip
+    assert status == 0
+    assert out.splitlines()[0] == (
+        "nas-bench-201 on cifar10: 1 repeats, by a surrogate of whole under 200 epochs x 17 layers "
+        "x 16 channels, 32 pixels"
+    )
+
+
 def test_intervals_go_into_the_trace(as_json, surrogate_file, tmp_path):
     traces = tmp_path / "traces.jsonl"
     found = as_json(
@@ -101,10 +113,12 @@ def test_what_the_surrogate_cannot_answer_is_refused(
     given = ("--searcher", "random", "--evaluations", 5, "--repeats", 1)
     assert fails(*search(*given)) == (
         "--estimator surrogate needs --surrogate FILE; make one with: bpe-bench surrogate fit "
-        "TABLE -o FILE (see bpe-bench search --help)"
+        "TABLE -o FILE"
     )
     said = fails(*search(*given, "--surrogate", surrogate_file, "--budget", "short"))
-    assert said.startswith("unknown budget 'short'")
+    assert said == (
+        "unknown setting 'short'; there are: long; or give BPE-1, BPE-2, full or name=value,..."
+    )
     far = "epochs=12,batch_size=128,learning_rate=0.03,layers=17,channels=16,image_size=32"
     said = fails(*search(*given, "--surrogate", surrogate_file, "--budget", far))
     assert "epochs=12 (fitted: 200)" in said

@@ -72,7 +72,7 @@ def test_fit_refuses(arguments, text, fails, tmp_path):
 def test_fit_into_a_folder_that_is_not_there(fails, tmp_path):
     file = tmp_path / "nowhere" / "x"
     said = fails("surrogate", "fit", "darts-bpe", *FEW, "-o", file)
-    assert said == f"cannot write surrogate {file}: No such file or directory; give another file"
+    assert said == f"cannot write {file}: No such file or directory; give another file with -o"
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
@@ -223,18 +223,16 @@ def test_predict_shows_numbers_beside_long_architectures_and_budgets(table, bpe_
              "--budget", long]  # fmt: skip
     status, out, _ = bpe_bench(*asked)
     assert status == 0
-    assert max(map(len, out.splitlines())) <= 118
     _, as_csv, _ = bpe_bench(*asked, "--format", "csv")
     rows = list(csv.DictReader(as_csv.splitlines()))
     assert len(rows) == 4
-    whole = "".join(out.split())
     for row in rows:
         value, low, high = (
             f"{100 * float(row[name]):.2f} %" for name in ("accuracy", "accuracy_low",
                                                            "accuracy_high")
         )  # fmt: skip
         assert any(value in line and f"[{low}, {high}]" in line for line in out.splitlines())
-        assert whole.count("".join(row["architecture"].split())) == 1
+        assert out.count(row["architecture"]) == 1
 
 
 def test_predict_accuracies_from_given_ones(informed, as_json):

@@ -107,7 +107,7 @@ def test_import_refuses_in_a_line_and_leaves_nothing(fails, results, tmp_path):
     )
     folder = tmp_path / "no" / "x.h5"
     assert fails("tables", "import", "long-csv", results, "-o", folder) == (
-        f"cannot write {folder}: no folder {folder.parent}"
+        f"cannot write {folder}: No such file or directory; give another file with -o"
     )
     assert fails("tables", "import", "long-csv", results) == (
         "Missing option '-o' / '--output'. (see bpe-bench tables import --help)"

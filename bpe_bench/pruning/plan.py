@@ -1,0 +1,235 @@
+"""Where correlations come from, from a plan: a table, a surrogate or trainings, put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..budget import BudgetSpace, parse_budget, parse_candidates
+from ..errors import SelectionError
+from ..execution.campaign import choose_architectures, dataset_name, default_budgets
+from ..hyper_parameters import Value
+from ..search import SearchPlan, whole_table
+from ..spaces import get_space
+from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
+from ..tables.catalog import open_table_of
+from ..tables.table import Split
+from .objective import Objective, ObjectiveKind, Replay
+from .predicted import Predicted
+from .report import PruningReport
+from .trained import Trained, Watch, Workplace, unwatched
+
+_DIGITS_VARY = ("epochs=1,2", "channels=2,4", "layers={layers}", "data_fraction=0.5,1")
+_VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16")
+
+
+@dataclass(frozen=True)
+class ObjectivePlan:
+    """Where correlations come from. What is None is chosen to suit the rest."""
+
+    space: str
+    objective: ObjectiveKind = "replay"
+    table: str | None = None
+    """Name or path; by default the first registered one of the space."""
+    statistic: str | None = None
+    """By default that of the surrogate, else Spearman's."""
+    split: Split | None = None
+    where: Mapping[str, Value] | None = None
+    """Values that the settings of a table must have."""
+    top_k: int = 10
+    confidence: float = 0.95
+    vary: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    """Candidates of hyper-parameters, for a surrogate or for training."""
+    surrogate: Path | None = None
+    """File of a surrogate of correlations; by default one is fitted to the table."""
+    extrapolate: bool = False
+    """Whether a surrogate may answer outside of what it was fitted on."""
+    architectures: str = "sample:8"
+    """What is trained, as text (`bpe_bench.execution.campaign.choose_architectures`)."""
+    budget: str | None = None
+    """Training: what does not vary."""
+    reference: str | None = None
+    """Training: what counts as full."""
+    images: str | None = None
+    device: str = "cpu"
+    jobs: int | None = None
+    store: Path = Path("bpe-bench-mip.sqlite")
+    max_device_hours: float | None = None
+
+
+def make_objective(
+    plan: ObjectivePlan, rng: np.random.Generator, watch: Watch = unwatched
+) -> Objective:
+    """Return the source of correlations that a plan describes.
+
+    Parameters
+    ----------
+    plan
+        What to take.
+    rng
+        Draws architectures and settings, and fits a surrogate.
+    watch
+        Shows the progress of fitting and training.
+
+    Raises
+    ------
+    SelectionError
+        If the parts of the plan do not fit one another.
+    """
+    if plan.objective == "train":
+        return _trained(plan, rng, watch)
+    if plan.objective == "surrogate":
+        return Predicted.of(
+            _fitted(plan, rng, watch),
+            rng=rng,
+            vary=plan.vary,
+            confidence=plan.confidence,
+            extrapolate=plan.extrapolate,
+        )
+    name, table = open_table_of(plan.space, plan.table)
+    return Replay.of(
+        table,
+        name=name,
+        statistic=plan.statistic or "spearman",
+        split=plan.split,
+        where=plan.where,
+        top_k=plan.top_k,
+        confidence=plan.confidence,
+    )
+
+
+def plan_search(
+    report: PruningReport,
+    searcher: str,
+    plan: ObjectivePlan,
+    *,
+    evaluations: int | None = None,
+    seed: int = 0,
+) -> tuple[SearchPlan, tuple[str, ...]]:
+    """Plan one search with the budget that a pruning recommends.
+
+    Over its table where that holds the whole space, else by training.
+
+    Parameters
+    ----------
+    report
+        What was pruned.
+    searcher
+        A key of `bpe_bench.search.SEARCHERS`.
+    plan
+        That of the pruning's objective: has table, images, device and store.
+    evaluations
+        By default 100 over a table, 6 by training.
+    seed
+        Of the search.
+
+    Returns
+    -------
+    SearchPlan, tuple of str
+        The plan, and what its user must know, a sentence each.
+
+    Raises
+    ------
+    SelectionError
+        If no budget is recommended.
+    """
+    best = report.best()
+    if best is None:
+        raise SelectionError("no budget is recommended, so there is nothing to search with")
+    if report.objective == "replay":
+        name, table = whole_table(report.space, plan.table)
+        if len(table.architectures) >= get_space(report.space).size:
+            return SearchPlan(
+                report.space,
+                searcher,
+                table=name,
+                budget=best.row.setting,
+                evaluations=evaluations or 100,
+                repeats=1,
+                seed=seed,
+            ), ()
+    budget, notes = best.row.budget, list[str]()
+    if plan.device == "cpu" and budget.precision != "fp32":
+        notes = [f"the search trains in fp32: on a CPU {budget.precision} saves nothing"]
+        budget = budget.replace(precision="fp32")
+    return SearchPlan(
+        report.space,
+        searcher,
+        estimator="train",
+        budget=str(budget),
+        images=plan.images,
+        device=plan.device,
+        store=plan.store,
+        evaluations=evaluations or 6,
+        repeats=1,
+        jobs=1,
+        seed=seed,
+    ), tuple(notes)
+
+
+def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Trained:
+    get_space(plan.space)
+    if plan.split not in (None, Split.VALIDATION):
+        raise SelectionError(
+            f"real training ranks by validation images, found --split {plan.split}; leave it out"
+        )
+    defaults = default_budgets(plan.space, plan.images)
+    if plan.reference is None and len(defaults) < 2:
+        raise SelectionError(
+            "--reference must say what counts as full training on these images, for instance "
+            "--reference BPE-2; there is a default for the digits only"
+        )
+    return Trained(
+        settings=BudgetSpace.around(
+            parse_budget(plan.budget or defaults[0]), plan.vary or _default_vary(plan)
+        ),
+        reference=parse_budget(plan.reference or defaults[1]),
+        architectures=choose_architectures(plan.architectures, plan.space, rng),
+        workplace=Workplace(
+            store=plan.store,
+            dataset=dataset_name(plan.images),
+            source=plan.images,
+            device=plan.device,
+            jobs=plan.jobs,
+        ),
+        rng=rng,
+        statistic=plan.statistic or "spearman",
+        confidence=plan.confidence,
+        max_device_hours=math.inf if plan.max_device_hours is None else plan.max_device_hours,
+        watch=watch,
+    )
+
+
+def _default_vary(plan: ObjectivePlan) -> dict[str, tuple[Value, ...]]:
+    layers, texts = get_space(plan.space).layers_to_vary, _VARY
+    if plan.images in (None, "digits"):
+        layers, texts = layers[:2], _DIGITS_VARY
+    return parse_candidates([text.format(layers=",".join(map(str, layers))) for text in texts])
+
+
+def _fitted(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> FittedSurrogate:
+    """Read the surrogate that is named, or fit one to the table."""
+    if plan.surrogate is None:
+        name, table = open_table_of(plan.space, plan.table)
+        question = Question("correlation", split=plan.split, statistic=plan.statistic or "spearman")
+        with watch("fitting the surrogate") as progress:
+            return fit_surrogate(table, question, rng=rng, name=name, progress=progress)
+    fitted = load_surrogate(plan.surrogate)
+    if fitted.space != plan.space:
+        raise SelectionError(
+            f"the surrogate {plan.surrogate} is of space {fitted.space!r}, not of {plan.space!r}"
+        )
+    asked = (("statistic", plan.statistic, fitted.statistic), ("split", plan.split, fitted.split))
+    for option, found, has in asked:
+        if found is not None and str(found) != has:
+            raise SelectionError(
+                f"the surrogate {plan.surrogate} predicts by {option} {has!r}, found --{option} "
+                f"{found}; leave it out, or fit another surrogate"
+            )
+    if plan.table is not None:
+        fitted.check_table(open_table_of(plan.space, plan.table)[1])
+    return fitted

@@ -1,0 +1,165 @@
+"""The options of ``bpe-bench mip``, and which of them go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ._options import FILE, combined, refuse_stray, store_option
+
+_objective_options = combined(
+    click.option(
+        "--objective",
+        type=click.Choice(["replay", "surrogate", "train"]),
+        default="replay",
+        show_default=True,
+        help="Settings of a table; any setting, by a surrogate; or real training.",
+    ),
+    click.option(
+        "--vary",
+        multiple=True,
+        metavar="NAME=VALUE,...",
+        help="surrogate, train: candidates of a hyper-parameter; may be repeated.",
+    ),
+    click.option(
+        "--surrogate",
+        type=FILE,
+        help="surrogate: a file of `surrogate fit --target correlation`.  [default: fitted to "
+        "the table]",
+    ),
+    click.option(
+        "--extrapolate", is_flag=True, help="surrogate: allow values that it was not fitted on."
+    ),
+    click.option(
+        "--architectures",
+        default="sample:8",
+        show_default=True,
+        metavar="TABLE:0-19|sample:N|FILE",
+        help="train: whose ranking counts.",
+    ),
+    click.option(
+        "--budget",
+        metavar="NAME|NAME=VALUE[,...]",
+        help="train: what does not vary.  [default: as `bpe-bench train`]",
+    ),
+    click.option(
+        "--reference",
+        metavar="NAME|NAME=VALUE[,...]",
+        help="train: what counts as full training.  [default: a longer one on the digits]",
+    ),
+    click.option("--data", "images", help="train: images (docs/training.md).  [default: digits]"),
+    click.option("--device", default="cpu", show_default=True, help="train: cpu, cuda, cuda:N."),
+    click.option("--jobs", type=click.IntRange(min=1), help="train: trainings at a time."),
+    store_option("bpe-bench-mip.sqlite"),
+    click.option(
+        "--max-device-hours",
+        type=float,
+        help="train: train nothing more once the store holds so many device hours.",
+    ),
+)
+
+_rule_options = combined(
+    click.option(
+        "--evidence",
+        type=click.Choice(["table", "sequential"]),
+        help="What a round may look at: the whole table, or only settings sampled so far.  "
+        "[default: table; with --objective train, sequential]",
+    ),
+    click.option(
+        "--importance",
+        default="forest",
+        show_default=True,
+        help="forest, permutation, fanova, xgboost, xgboost-permutation, xgboost-shap or "
+        "ped-anova (docs/importance.md).",
+    ),
+    click.option(
+        "--max-cost-hours",
+        type=float,
+        multiple=True,
+        help="Name the best budget within this many device hours per network; may be repeated.",
+    ),
+    click.option(
+        "--keep",
+        type=int,
+        default=2,
+        show_default=True,
+        help="Stop when so many groups of hyper-parameters are left.",
+    ),
+    click.option(
+        "--initial",
+        type=int,
+        help="Settings to start with (sequential).  [default: 12; with --objective train, 8]",
+    ),
+    click.option(
+        "--per-round",
+        type=int,
+        help="Settings per round (sequential).  [default: 4; with --objective train, 3]",
+    ),
+    click.option(
+        "--resamples",
+        type=int,
+        default=50,
+        show_default=True,
+        help="Draws of settings and architectures behind each importance interval.",
+    ),
+    click.option(
+        "--predictions",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        help="At most so many predicted budgets beside the observed ones.",
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        default=5,
+        show_default=True,
+        help="Rounds in a row that may abstain before it gives up (sequential).",
+    ),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Prune the least important also where the data do not separate it from the next.",
+    ),
+    click.option(
+        "--then-search",
+        metavar="SEARCHER",
+        help="Search with the recommended budget: random, evolution, reinforce or darts.",
+    ),
+    click.option(
+        "--evaluations",
+        type=click.IntRange(min=1),
+        help="--then-search: evaluations.  [default: 6 with real training, 100 over a table]",
+    ),
+)
+
+mip_options = combined(
+    click.option("--space", help="Search space of the architectures, for instance darts."),
+    click.option(
+        "--table", help="Table by name or path.  [default: the one shipped for the space]"
+    ),
+    _rule_options,
+    _objective_options,
+)
+
+
+def refuse_unused(objective: str, *, sequential: bool, then_search: bool) -> None:
+    """Refuse options that the objective, the evidence and the search have no use for."""
+    kind = f"--objective {objective}"
+    owners: dict[str, tuple[bool, str, str]] = {}
+
+    def owned(names: str, *kinds: str, by_search: bool = False) -> None:
+        where = f"--objective {' or '.join(kinds)}" + " or --then-search" * by_search
+        good = objective in kinds or (by_search and then_search)
+        owners.update(dict.fromkeys(names.split(), (good, where, kind)))
+
+    owned("vary", "surrogate", "train")
+    owned("surrogate extrapolate", "surrogate")
+    owned("architectures budget reference max_device_hours", "train")
+    owned("table", "replay", "surrogate")
+    owned("where", "replay")
+    owned("images device jobs store", "train", by_search=True)
+    sampled: Any = (sequential, "--evidence sequential", "--evidence table")
+    owners |= dict.fromkeys(("initial", "per_round", "patience"), sampled)
+    refuse_stray(owners | {"evaluations": (then_search, "--then-search", kind)})
