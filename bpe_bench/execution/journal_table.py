@@ -23,7 +23,7 @@ from ..hyper_parameters import HYPER_PARAMETERS
 from ..spaces import Architecture, get_space
 from ..tables.curves import MISSING, Curves, FloatArray, Split
 from ..tables.importers import Progress
-from ..tables.table import Provenance, Setting, Table
+from ..tables.table import Provenance, Setting, Table, plain_name
 from ..training.trial import EpochRecord, Protocol, Recipe, State
 from .journal import Entry, Journal
 
@@ -172,18 +172,8 @@ def _labels(ways: Sequence[_Way], full: Budget | None) -> list[str]:
             values = (f"{name}-{getattr(way.budget, name)}" for name in changed)
             parts = [way.dataset, *values]
         parts += ["paper"] if way.protocol == "paper" else []
-        stem = label = _allowed("-".join(parts))
-        number = 1
-        while label in labels:
-            number += 1
-            label = f"{stem}-{number}"
-        labels.append(label)
+        labels.append(plain_name("-".join(parts), labels))
     return labels
-
-
-def _allowed(text: str) -> str:
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)
-    return kept.lstrip("._-") or "training"
 
 
 def _differences(ways: Sequence[_Way], labels: Sequence[str]) -> list[str]:

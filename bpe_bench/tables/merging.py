@@ -42,7 +42,7 @@ class Contradiction:
     label: str
     """The setting."""
     split: str
-    """The split, or the name of a measure (a key of `bpe_bench.tables.table.MEASURES`)."""
+    """The split, or the name of a measure."""
     seed: int | None
     """The seed, `MEAN_OF_SEEDS` for a mean over seeds, None for a measure."""
     epoch: int | None

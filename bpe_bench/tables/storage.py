@@ -215,7 +215,9 @@ def _hyper_parameter_column(values: list[Any], kind: type) -> Array:
 def _version(table: Table) -> int:
     """Return the oldest format version that can say what the table says."""
     values = [value for s in table.settings for value in s.budget.to_dict().values()]
-    return 2 if None in values or "step" in values else 1
+    known = {"seconds", "parameters", "flops", "latency"}
+    other = any(name not in known for _, name in table.measures)
+    return 2 if None in values or "step" in values or other else 1
 
 
 def _write_array(file: h5py.File, name: str, array: Array) -> None:

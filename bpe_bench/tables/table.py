@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -45,17 +45,25 @@ __all__ = [
     "Table",
 ]
 
-MEASURES: Mapping[str, str] = MappingProxyType(
-    {
-        "seconds": "device seconds of the whole budget",
-        "parameters": "millions of parameters",
-        "flops": "millions of floating-point operations",
-        "latency": "seconds of inference per batch",
-    }
-)
-"""What a table may hold per architecture beside accuracies, with its unit."""
-
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MEASURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+
+
+def plain_name(text: str, taken: Collection[str] = ()) -> str:
+    """Return text as a label or the name of a measure; with a number if it is ``taken``.
+
+    Examples
+    --------
+    >>> plain_name("CIFAR 10", taken=["CIFAR-10"])
+    'CIFAR-10-2'
+    """
+    allowed = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)
+    stem = name = allowed.lstrip("._-") or "training"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    return name
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,11 @@ class Table:
     caveats: tuple[str, ...] = ()
     """What a user of the figures must know, a sentence each."""
     measures: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
-    """By setting label and name (a key of `MEASURES`): shape (A,), NaN where unknown."""
+    """By setting label and name: shape (A,), means over seeds, NaN where unknown.
+
+    ``seconds`` are device seconds of the whole budget, ``seconds@E`` those up to epoch E,
+    ``parameters`` and ``flops`` millions, ``latency`` seconds of inference per batch; other
+    names are the user's own."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
@@ -199,8 +211,11 @@ class Table:
         for (label, name), values in self.measures.items():
             if label not in labels:
                 raise InvalidTableError(f"{name} of setting {label!r}, which the table lacks")
-            if name not in MEASURES:
-                raise unknown_name("measure", name, MEASURES)
+            if not _MEASURE.fullmatch(name):
+                raise InvalidTableError(
+                    "a measure's name must be letters, digits, '.', '_', '-' or '@', found "
+                    f"{name!r}"
+                )
             array = np.array(values, dtype=np.float64)
             if array.shape != (len(self.architectures),):
                 raise InvalidTableError(

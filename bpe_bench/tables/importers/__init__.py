@@ -9,6 +9,7 @@ table or raises `SourceFileError` with one line that names the fault.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ...errors import unknown_name
+from ...spaces import SearchSpace
 from ..table import Table
 
 Progress = Callable[[float], None]
@@ -40,8 +42,27 @@ class Importer:
         announce = getattr(module, "announcement", None)
         return str(announce(Path(source))) if announce is not None else None
 
-    def read(self, source: str | os.PathLike[str], progress: Progress | None = None) -> Table:
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        progress: Progress | None = None,
+        *,
+        space: SearchSpace | None = None,
+        **provenance: str,
+    ) -> Table:
         """Read a source.
+
+        Parameters
+        ----------
+        path
+            Where it is.
+        progress
+            Called with the share that is done.
+        space
+            The long form: the space of its architectures, if not the one that fits them.
+        **provenance
+            ``source``, ``licence`` and ``citation`` (`Provenance`), if they are to be others
+            than the format says.
 
         Raises
         ------
@@ -51,9 +72,11 @@ class Importer:
             If a library that the format needs is not installed.
         """
         module = importlib.import_module(self.module)
-        table = module.read(Path(source), progress or (lambda share: None))
+        given = {} if space is None else {"space": space}
+        table = module.read(Path(path), progress or (lambda share: None), **given)
         assert isinstance(table, Table)
-        return table
+        described = dataclasses.replace(table.provenance, **provenance)
+        return dataclasses.replace(table, provenance=described)
 
 
 IMPORTERS: Mapping[str, Importer] = MappingProxyType(

@@ -11,10 +11,11 @@ import pytest
 
 from bpe_bench import get_space
 from bpe_bench.budget import BPE_1, Budget
-from bpe_bench.errors import OptionalDependencyError, SourceFileError
+from bpe_bench.errors import BpeBenchWarning, OptionalDependencyError, SourceFileError
 from bpe_bench.spaces import SPACES
-from bpe_bench.tables.curves import MISSING, Split
-from bpe_bench.tables.importers import IMPORTERS, _long_files, get_importer
+from bpe_bench.tables.curves import MEAN_OF_SEEDS, MISSING, Split
+from bpe_bench.tables.importers import IMPORTERS, get_importer
+from bpe_bench.tables.importers.long import _files
 from bpe_bench.tables.storage import content_hash, read_table, write_table
 
 NB201 = get_space("nas-bench-201")
@@ -113,11 +114,105 @@ def test_correct_images_do_as_well_as_accuracy(imported):
 
 
 def test_a_rounded_accuracy_may_be_a_thousandth_of_an_image_off(imported, refused):
-    table = imported(row(accuracy=0.3333333, size=3000))
-    assert table.curves_of("training", Split.VALIDATION).counts.item() == 1000
-    assert refused(row(accuracy=0.33333, size=3000)) == (
-        "line 2: accuracy 0.33333 of 3000 images is 999.99, which is not a whole number of images"
+    curves = imported(row(accuracy=0.3333333, size=3000)).curves_of("training", Split.VALIDATION)
+    assert (curves.counts.item(), curves.scale) == (1000, 1)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "size", "scale", "counts"),
+    [
+        ([0.33333], 3000, 100, [99_999]),  # 999.99 of 3000 images in hundredths
+        ([0.9435, 0.9], 3000, 2, [5661, 5400]),
+        ([0.943, 0.9437], 64, 625, [37_720, 37_748]),
+        ([2 / 3], 10_000, 3, [20_000]),
+    ],
+)
+def test_rounded_accuracies_are_kept_in_parts_of_an_image(
+    imported, accuracies, size, scale, counts
+):
+    rows = [row(i, accuracy=a, size=size) for i, a in enumerate(accuracies)]
+    with pytest.warns(BpeBenchWarning, match="not whole numbers of images") as said:
+        table = imported(*rows)
+    assert str(said[0].message) == (
+        "accuracies that are not whole numbers of images are kept as they are: the validation "
+        f"results of 'training' ({accuracies[0] * size:.6g} of {size} images in line 2); if that "
+        "is a slip, correct split_size or accuracy"
     )
+    curves = table.curves_of("training", Split.VALIDATION)
+    assert (curves.counts.ravel().tolist(), curves.scale) == (counts, scale)
+    np.testing.assert_allclose(table.accuracy("training", Split.VALIDATION), accuracies, rtol=1e-15)
+
+
+def test_accuracies_of_all_digits_are_kept_to_a_billionth(imported):
+    value = 0.123456789123
+    with pytest.warns(BpeBenchWarning):
+        table = imported(row(accuracy=value, size=7))
+    assert table.accuracy("training", Split.VALIDATION) == pytest.approx(value, abs=1e-9)
+
+
+def test_means_over_seeds_have_seed_minus_one(imported):
+    table = imported(row(0, seed=-1, accuracy=(910 + 911 + 913) / 3000), row(1, seed=-1))
+    curves = table.curves_of("training", Split.VALIDATION)
+    assert (curves.seeds.tolist(), curves.scale) == ([MEAN_OF_SEEDS], 3)
+    assert curves.counts.tolist() == [[[2734, 1500]]]
+    assert len(curves.own_seeds) == 0
+
+
+def test_what_a_source_does_not_say_is_unknown(imported, tmp_path):
+    bare = {
+        key: value for key, value in row().items() if key not in ("batch_size", "layers", "epoch")
+    }
+    table = imported({**bare, "lr_schedule": "step", "channels": "unknown"})
+    budget = table.settings[0].budget
+    assert (budget.batch_size, budget.layers, budget.channels) == (None, None, None)
+    assert (budget.lr_schedule, budget.cutout) == ("step", 0)
+    # Without a column of epochs, what was measured is the end of the schedule.
+    assert table.curves_of("training", Split.VALIDATION).epochs.tolist() == [12]
+    digest = write_table(table, tmp_path / "own.h5")
+    assert content_hash(read_table(tmp_path / "own.h5")) == digest
+
+
+def test_other_columns_of_numbers_become_measures_and_the_rest_is_left_out(imported):
+    with pytest.warns(BpeBenchWarning) as said:
+        table = imported(
+            row(0, seed=0, parameters=1.5, **{"sync flow": 3.0}, note="a", loss=0.1, epoch=11),
+            row(0, seed=0, parameters=1.5, **{"sync flow": 3.0}, note="a", loss=0.2),
+            row(0, seed=1, parameters=1.5, **{"sync flow": 5.0}, note="b", loss=0.3),
+            row(1, seed=0, **{"sync flow": 2.0}),
+        )
+    assert [str(warning.message) for warning in said] == [
+        "columns that the long form does not know: parameters, sync flow kept as measures; "
+        "note, loss ignored"
+    ]
+    np.testing.assert_array_equal(table.measure("training", "sync-flow"), [4.0, 2.0])
+    np.testing.assert_array_equal(table.measure("training", "parameters"), [1.5, np.nan])
+    assert set(table.measures) == {("training", "sync-flow"), ("training", "parameters")}
+
+
+def test_costs_of_epochs_are_kept_as_they_were_measured(imported):
+    table = imported(
+        row(0, epoch=1, epoch_seconds=9.0),
+        row(0, epoch=12, epoch_seconds=20.0),
+        row(1, epoch=1, epoch_seconds=11.0),
+        row(1, epoch=12, epoch_seconds=30.0),
+    )
+    np.testing.assert_array_equal(table.measure("training", "seconds@1"), [9.0, 11.0])
+    np.testing.assert_array_equal(table.measure("training", "seconds"), [20.0, 30.0])
+    assert table.setting("training").seconds == 25.0
+
+
+def test_where_a_file_lies_does_not_change_its_content(imported, tmp_path):
+    digest = content_hash(imported(row()))
+    (tmp_path / "own.csv").rename(tmp_path / "renamed.csv")
+    assert content_hash(read(tmp_path / "renamed.csv")) == digest
+
+
+def test_the_source_of_an_import_can_be_said(imported, tmp_path):
+    imported(row())
+    path = tmp_path / "own.csv"
+    said = {"source": "Doe, 2026", "licence": "CC-BY", "citation": "Doe, J., 2026"}
+    table = get_importer("long-csv").read(path, **said)
+    assert {name: getattr(table.provenance, name) for name in said} == said
 
 
 def test_settings_get_labels_from_what_they_differ_in(imported):
@@ -205,8 +300,7 @@ def test_csv_compressed_csv_and_parquet_say_the_same(tmp_path):
     (tmp_path / "windows.csv").write_bytes(b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"))
     tables = {p.name: read(p) for p in tmp_path.iterdir()}
     assert len(tables) == 4
-    for name, table in tables.items():
-        assert table.provenance.source == name
+    for table in tables.values():
         np.testing.assert_equal(
             table.describe()["settings"], tables["own.csv"].describe()["settings"]
         )
@@ -234,14 +328,14 @@ def test_rows_are_read_in_chunks(monkeypatch, tmp_path, kind):
     path = tmp_path / f"own.{kind}"
     getattr(rows, f"to_{kind}")(path, index=False)
     whole, sizes, shares = content_hash(read(path)), [], []
-    monkeypatch.setattr(_long_files, "ROWS_AT_ONCE", 10)
-    made = _long_files.Chunk.__init__
+    monkeypatch.setattr(_files, "ROWS_AT_ONCE", 10)
+    made = _files.Chunk.__init__
 
     def spy(self, frame, lines, share):
         made(self, frame, lines, share)
         sizes.append(len(frame))
 
-    monkeypatch.setattr(_long_files.Chunk, "__init__", spy)
+    monkeypatch.setattr(_files.Chunk, "__init__", spy)
     table = IMPORTERS[f"long-{kind}"].read(path, shares.append)
     assert sizes == [10] * 14 + [4]
     assert content_hash(table) == whole
@@ -255,38 +349,44 @@ def test_rows_are_read_in_chunks(monkeypatch, tmp_path, kind):
 # What is refused, and how.
 
 
-def test_all_unknown_and_missing_columns_are_named(refused):
-    said = refused({k: v for k, v in row(lr=1, arch="x", epohcs=3).items() if k != "layers"})
+def test_all_misspelt_and_missing_columns_are_named(refused):
+    said = refused({k: v for k, v in row(epohcs=3).items() if k not in ("epochs", "split")})
     assert said == (
-        "line 1: unknown columns 'lr', 'arch', 'epohcs' (did you mean 'epochs'?); there are: "
+        "line 1: unknown columns 'epohcs' (did you mean 'epochs'?); there are: "
         "architecture, space, epochs, batch_size, learning_rate, lr_schedule, layers, channels, "
         "image_size, precision, cutout, data_fraction, seed, epoch, split, correct, accuracy, "
-        "split_size, seconds, device, dataset, label, reference; missing columns: layers"
+        "split_size, seconds, epoch_seconds, device, dataset, label, reference; missing columns: "
+        "epochs, split"
     )
     assert refused({"architecture": "x"}) == (
-        "line 1: missing columns: epochs, batch_size, learning_rate, layers, channels, "
-        "image_size, epoch, split, split_size, correct or accuracy"
+        "line 1: missing columns: epochs, split, split_size, correct or accuracy"
     )
 
 
 SAYS = [
-    ({"split": "valid"}, "unknown split 'valid'; there are: train, validation, test, heldout"),
+    ({"split": "dev"}, "unknown split 'dev'; there are: train, validation, test, heldout"),
     ({"split": None}, "no value in column 'split'"),
-    ({"accuracy": 91.25}, "accuracy must be a fraction in [0, 1], found 91.25"),
+    (
+        {"accuracy": 91.25},
+        "accuracy must be a fraction in [0, 1], found 91.25; divide per cent by 100",
+    ),
+    ({"accuracy": 125}, "accuracy must be a fraction in [0, 1], found 125"),
     ({"accuracy": -0.1}, "accuracy must be a fraction in [0, 1], found -0.1"),
     ({"accuracy": None}, "no value in column 'accuracy'"),
-    (
-        {"accuracy": 0.5004},
-        "accuracy 0.5004 of 1000 images is 500.4, which is not a whole number of images",
-    ),
     ({"epoch": 13}, "epoch 13 is past the schedule of 12 epochs"),
     ({"epoch": 0}, "epoch must be a whole number of at least 1, found 0"),
     ({"epoch": 1.5}, "epoch must be a whole number of at least 1, found 1.5"),
     ({"epoch": "last"}, "epoch must be a number, found 'last'"),
     ({"epoch": True}, "epoch must be a number, found 'True'"),
     ({"accuracy": "50 %"}, "accuracy must be a number, found '50 %'"),
-    ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
-    ({"seed": 3e9}, "seed must be a whole number of at least 0, found 3e+09"),
+    (
+        {"seed": -2},
+        "seed must be a whole number of at least 0, or -1 for a mean over seeds, found -2",
+    ),
+    (
+        {"seed": 3e9},
+        "seed must be a whole number of at least 0, or -1 for a mean over seeds, found 3e+09",
+    ),
     ({"split_size": 0}, "split_size must be a whole number of at least 1, found 0"),
     ({"seconds": 0}, "seconds must be above 0, found 0"),
     ({"seconds": "inf"}, "seconds must be above 0, found inf"),
@@ -296,7 +396,6 @@ SAYS = [
     ({"precision": "fp8"}, "precision must be one of fp16, bf16, fp32, found 'fp8'"),
     ({"label": "a b"}, "a setting's label must be letters, digits, '.', '_' or '-', found 'a b'"),
     ({"reference": "perhaps"}, "reference must be true or false, found 'perhaps'"),
-    ({"space": "dart"}, f"unknown space 'dart'; there are: {', '.join(SPACES)}"),
     (
         {"space": "darts"},
         "space is 'darts', but 'nas-bench-201' in line 2; a table has one",
@@ -308,11 +407,14 @@ SAYS = [
         "skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3), found 'conv'",
     ),
     ({"correct": 499}, "correct is 499, but accuracy says 500 of 1000 images"),
+    ({"correct": -1}, "correct is -1 of a split_size of 1000"),
     ({"correct": 1001}, "correct is 1001 of a split_size of 1000"),
-    ({"split_size": 2000}, "split_size is 2000, but 1000 in line 2 for the validation split of "
-                           "the same setting"),
-    ({"accuracy": 0.25}, "250 correct images, but 500 in line 2 for the same training and epoch"),
-    ({"seconds": 2.5}, "seconds are 2.5, but 7 in line 2 for the same training"),
+    ({"split_size": 2000}, "split_size is 2000, but 1000 in line 2 for the validation results of "
+                           "'training'"),
+    ({"accuracy": 0.25}, "250 correct images, but 500 in line 2 for the same training and epoch; "
+                         "give other trainings other seeds, and other settings other labels"),
+    ({"seconds": 2.5}, "seconds are 2.5, but 7 in line 2 for the same training; costs up to an "
+                       "epoch are epoch_seconds"),
     ({"device": "V100"}, "the same budget has device V100, but A100 in line 2"),
     ({"reference": "true"}, "the same budget has reference true, but false in line 2"),
 ]  # fmt: skip
@@ -356,10 +458,17 @@ def test_a_data_set_has_one_reference(refused):
 
 
 def test_an_architecture_of_no_space(refused):
-    assert refused(row() | {"architecture": "resnet"}) == (
-        "line 2: architecture of no registered space: malformed DARTS genotype at position 0: "
+    said = refused(row() | {"architecture": "resnet"})
+    assert said.startswith(
+        "line 2: architecture of no known space: malformed DARTS genotype at position 0: "
         "expected 'Genotype', found 'resnet'; malformed NAS-Bench-201 architecture at position 0: "
-        "expected '|', found 'r'"
+        "expected '|', found 'r'; "
+    )
+    hint = "declare a space of your own with --space FILE.toml (docs/importing.md)"
+    assert said.endswith(f"; {hint}")
+    assert refused(row(space="dart")) == (
+        "line 2: architecture of no known space: unknown search space 'dart' (did you mean "
+        f"'darts'?); there are: {', '.join(SPACES)}; {hint}"
     )
 
 
@@ -367,18 +476,18 @@ def test_five_wrong_lines_are_named_in_order_and_the_rest_counted(refused):
     wrong = [row(accuracy=2), row(split="dev"), row(epoch=99), row(epoch="x")]
     said = refused(row(), *wrong, row(accuracy=0.25), *([row(split="dev")] * 3))
     assert said == (
-        "line 3: accuracy must be a fraction in [0, 1], found 2; "
+        "line 3: accuracy must be a fraction in [0, 1], found 2; divide per cent by 100; "
         "line 4: unknown split 'dev'; there are: train, validation, test, heldout; "
         "line 5: epoch 99 is past the schedule of 12 epochs; "
         "line 6: epoch must be a number, found 'x'; "
-        "line 7: 250 correct images, but 500 in line 2 for the same training and epoch; "
-        "and 3 more wrong lines"
+        "line 7: 250 correct images, but 500 in line 2 for the same training and epoch; give other "
+        "trainings other seeds, and other settings other labels; and 3 more wrong lines"
     )
     assert refused(*([row(split="dev")] * 6)).endswith("; and 1 more wrong line")
 
 
 def test_lines_are_counted_across_chunks_blank_lines_and_quoted_breaks(monkeypatch, tmp_path):
-    monkeypatch.setattr(_long_files, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(_files, "ROWS_AT_ONCE", 2)
     darts = get_space("darts")
     text = darts.format(darts.sample(np.random.default_rng(0)))
     path = tmp_path / "own.csv"
@@ -401,10 +510,10 @@ def test_lines_are_counted_across_chunks_blank_lines_and_quoted_breaks(monkeypat
 
 def test_a_first_row_with_a_field_too_many(tmp_path):
     path = tmp_path / "own.csv"
-    path.write_text("architecture,epochs\na,1,2\n")
+    path.write_text("architecture,epochs,split,split_size,accuracy\na,1,test,5,1,2\n")
     with pytest.raises(SourceFileError) as caught:
         read(path)
-    assert str(caught.value) == f"{path}: line 2 has 3 fields, the header has 2"
+    assert str(caught.value) == f"{path}: line 2: 6 fields, the header has 5"
 
 
 def test_a_quotation_mark_that_nothing_closes(tmp_path):
@@ -416,7 +525,7 @@ def test_a_quotation_mark_that_nothing_closes(tmp_path):
 
 
 def test_more_settings_than_anyone_means(monkeypatch, refused):
-    monkeypatch.setattr("bpe_bench.tables.importers._long_settings._MOST_SETTINGS", 3)
+    monkeypatch.setattr("bpe_bench.tables.importers.long._rows._MOST_SETTINGS", 3)
     said = refused(*(row(device=f"gpu{i}", channels=i + 1) for i in range(5)))
     assert said.startswith("line 5: the file has more than 3 different settings; ")
 
@@ -424,8 +533,8 @@ def test_more_settings_than_anyone_means(monkeypatch, refused):
 def test_a_vast_grid_of_few_rows(monkeypatch, refused):
     monkeypatch.setattr("bpe_bench.tables.importers.long._MOST_CELLS", 15)
     assert refused(*(row(i, seed=i * 1000) for i in range(4))) == (
-        "the validation results of 'training' are 4 rows in a grid of 4 seeds x 1 epochs x 4 "
-        "architectures, too large for a table; count each architecture's seeds from 0"
+        "line 2: the validation results of 'training' are 4 rows in a grid of 4 seeds x 1 epochs x "
+        "4 architectures, too large for a table; count each architecture's seeds from 0"
     )
 
 
@@ -443,13 +552,17 @@ def test_files_that_cannot_be_read(tmp_path):
     columns(row()).to_parquet(tmp_path / "own.parquet", index=False)
     plain, parquet = ((tmp_path / f"own.{kind}").read_bytes() for kind in ("csv", "parquet"))
     assert message("no.csv") == "no file at FILE; give a .csv, .csv.gz or .parquet file"
-    assert message("x.parquet", plain) == "FILE is not a Parquet file, although its name says so"
+    assert message("x.parquet", plain).startswith("cannot read FILE: Parquet magic bytes")
     assert message("cut.parquet", parquet[:-20]).startswith("cannot read FILE: Parquet magic bytes")
     assert message("cut.csv.gz", gzip.compress(plain * 99)[:-20]).startswith("cannot read FILE: ")
     assert message("empty.csv", b"").startswith("FILE: line 1: missing columns: architecture, ")
-    assert message("head.csv", plain.splitlines()[0]) == "FILE has no rows below its header"
+    assert message("head.csv", plain.splitlines()[0]) == (
+        "FILE has no rows below its header; add some results"
+    )
     latin = plain.replace(b"validation", "Ä".encode("latin-1"))
-    assert message("latin.csv", latin).startswith("FILE is not text in UTF-8: byte 0xc4")
+    said = message("latin.csv", latin)
+    assert said.startswith("cannot read FILE: 'utf-8' codec can't decode byte 0xc4 in position")
+    assert said.endswith("; save it as UTF-8")
 
 
 def test_parquet_without_pyarrow(monkeypatch, tmp_path):

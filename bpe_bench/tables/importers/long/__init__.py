@@ -1,0 +1,225 @@
+"""Anyone's own results as a table: one row per training, recorded epoch and split.
+
+Reads CSV (plain or compressed with gzip) and Parquet; ``docs/importing.md`` lists
+the columns. Rows are read in chunks and kept as a few numbers each, so memory
+grows by some fifty bytes per row, whatever the file's text takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....errors import BpeBenchWarning, SourceFileError
+from ....hyper_parameters import HYPER_PARAMETERS, written
+from ....spaces import SearchSpace
+from ...curves import MEAN_OF_SEEDS, MISSING, Curves, Split
+from ...table import Provenance, Setting, Table, plain_name
+from .. import Progress
+from ._faults import LARGEST, Array
+from ._files import BadRowError, LongFile
+from ._rows import TOLERANCE, UNKNOWN_DATASET, Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_CELLS = 2**28
+"""Cells of all arrays together, a gigabyte: more is a file of few rows in a vast grid."""
+
+
+def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> Table:
+    """Read a file of results in the long format.
+
+    Parameters
+    ----------
+    source
+        A ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+    progress
+        Called with the share that is done.
+    space
+        The space of its architectures; by default the one that the file names, or whose
+        grammar reads the first of them.
+
+    Raises
+    ------
+    SourceFileError
+        If the file cannot be read, or with the lines of its inconsistent rows (the
+        header is line 1; a Parquet file's first row is row 1).
+    OptionalDependencyError
+        If it is Parquet and pyarrow is not installed.
+    """
+    file = LongFile(source)
+    rows = Rows(source, file, space)
+    try:
+        for chunk in file.chunks(rows.texts):
+            if len(chunk.frame):
+                rows.add(chunk)
+            progress(0.9 * chunk.share)
+    except BadRowError as error:
+        line, said = error.args
+        rows.faults.add(np.array([line]), "{}", np.array([said], dtype=object))
+    found = rows.all()
+    if not len(found) or rows.space is None:
+        rows.faults.stop()
+        raise SourceFileError(f"{source} has no rows below its header; add some results")
+    measures = _measures(found, rows)
+    settings = _settings(rows, measures)
+    curves = dict(_curves(found, rows, [s.label for s in settings]))
+    rows.faults.stop()
+    full = [s for s, known in zip(settings, rows.settings, strict=True) if known.facts["reference"]]
+    progress(1.0)
+    return Table(
+        space=rows.space.name,
+        dataset=(full or settings)[0].dataset,
+        architectures=tuple(rows.architectures),
+        settings=tuple(settings),
+        curves=curves,
+        references=tuple(setting.label for setting in full),
+        provenance=Provenance(
+            source="results imported from a long-format file",
+            licence="not stated; imported results",
+            citation="none",
+            builder=__name__,
+            builder_version=version("bpe-bench"),
+        ),
+        measures={(settings[p].label, name): values for (p, name), values in measures.items()},
+    )
+
+
+def _settings(rows: Rows, measures: dict[tuple[int, str], Array]) -> list[Setting]:
+    """Return the settings with their costs; those without a label get what sets them apart."""
+    bare = [f.setting.budget.to_dict() for f in rows.settings if not f.labelled]
+    changed = [name for name in HYPER_PARAMETERS if len({b[name] for b in bare}) > 1]
+    taken = {f.setting.label for f in rows.settings if f.labelled}
+    settings: list[Setting] = []
+    full: dict[str, tuple[str, int]] = {}
+    for place, found in enumerate(rows.settings):
+        setting, label = found.setting, found.setting.label
+        if not found.labelled:
+            parts = [setting.dataset] if setting.dataset != UNKNOWN_DATASET else []
+            parts += [f"{name}-{written(getattr(setting.budget, name))}" for name in changed]
+            label = plain_name("-".join(parts), taken)
+            taken.add(label)
+        seconds = measures.get((place, "seconds"))
+        mean = math.nan if seconds is None else float(np.nanmean(seconds))
+        settings.append(dataclasses.replace(setting, label=label, seconds=mean))
+        if not found.facts["reference"]:
+            continue
+        known, line = full.setdefault(setting.dataset, (label, found.line))
+        if known != label:
+            said = f"a second reference, {label!r}, for data set {setting.dataset!r}; in "
+            said += f"{rows.faults.where(line)} it is {known!r}"
+            rows.faults.stop(found.line, said)
+    return settings
+
+
+def _curves(
+    found: pd.DataFrame, rows: Rows, labels: list[str]
+) -> Iterator[tuple[tuple[str, Split], Curves]]:
+    faults, broken, cells = rows.faults, [], 0
+    for (setting, place), part in found.groupby(["setting", "split"]):
+        label, split = labels[setting], list(Split)[place]
+        what = f"the {split} results of {label!r}"
+        lines, sizes = part["line"].to_numpy(), part["split_size"].to_numpy()
+        said = f"split_size is {{}}, but {{}} in {{}} for {what}"
+        faults.add_unequal(lines, sizes, np.zeros_like(lines), said)
+        part, lines = part[sizes == sizes[0]], lines[sizes == sizes[0]]
+        seeds, epochs = np.unique(part["seed"]), np.unique(part["epoch"])
+        shape = (seeds.size, epochs.size, len(rows.architectures))
+        cells += math.prod(shape)
+        if cells > _MOST_CELLS:
+            said = f"{what} are {len(part)} rows in a grid of {shape[0]} seeds x {shape[1]} "
+            said += f"epochs x {shape[2]} architectures, too large for a table; count each "
+            faults.stop(int(lines[0]), said + "architecture's seeds from 0")
+        at = np.searchsorted(seeds, part["seed"]), np.searchsorted(epochs, part["epoch"])
+        cell = np.ravel_multi_index((*at, part["architecture"].to_numpy()), shape)
+        owner = np.zeros(math.prod(shape), dtype=np.int32)
+        # Of equal places, the last written stays: here the first row.
+        owner[cell[::-1]] = np.arange(cell.size, dtype=np.int32)[::-1]
+        images = part["images"].to_numpy()
+        said = "{:.12g} correct images, but {:.12g} in {} for the same training and epoch; give "
+        said += "other trainings other seeds, and other settings other labels"
+        faults.add_unequal(lines, images, owner[cell], said, TOLERANCE)
+        scale = _scale(images, int(sizes[0]))
+        counts = np.full(shape, MISSING, dtype=np.int32)
+        counts.reshape(-1)[cell] = np.rint(images * scale)
+        off = np.abs(images - np.rint(images)) > TOLERANCE
+        off &= part["seed"].to_numpy() != MEAN_OF_SEEDS
+        if off.any():
+            row = int(np.argmax(off))
+            where = f"of {sizes[0]} images in {faults.where(lines[row])}"
+            broken.append(f"{what} ({images[row]:.6g} {where})")
+        yield (label, split), Curves(counts, int(sizes[0]), epochs, seeds, scale)
+    if broken:
+        _warn(
+            "accuracies that are not whole numbers of images are kept as they are: "
+            f"{'; '.join(broken)}; if that is a slip, correct split_size or accuracy"
+        )
+
+
+def _scale(images: Array, size: int) -> int:
+    """Return the least scale in which all numbers of images are whole, or else the finest."""
+    decimals = (10**places // math.gcd(10**places, size) for places in range(1, 10))
+    scales = [s for s in sorted({*range(1, 21), *decimals}) if s * size <= LARGEST] or [1]
+    for scale in scales:
+        if np.all(np.abs(images * scale - np.rint(images * scale)) <= TOLERANCE):
+            return scale
+    return scales[-1]
+
+
+def _measures(found: pd.DataFrame, rows: Rows) -> dict[tuple[int, str], Array]:
+    """Return by setting what was measured beside accuracy: means over seeds, each (A,)."""
+    measures: dict[tuple[int, str], Array] = {}
+    if "epoch_seconds" in found:
+        for epoch, part in found.groupby("epoch"):
+            measures |= _means(part, "epoch_seconds", f"seconds@{epoch}", rows)
+        last = found["epoch_seconds"].where(found["last"])
+        found["seconds"] = found["seconds"].fillna(last) if "seconds" in found else last
+    if "seconds" in found:
+        measures |= _means(found, "seconds", "seconds", rows)
+    kept = []
+    for name in rows.extras:
+        means = _means(found, name, plain_name(name), rows, required=False)
+        measures |= means
+        (kept if means else rows.ignored).append(name)
+    said = [f"{', '.join(kept)} kept as measures"] if kept else []
+    said += [f"{', '.join(rows.ignored)} ignored"] if rows.ignored else []
+    if said:
+        _warn(f"columns that the long form does not know: {'; '.join(said)}")
+    return measures
+
+
+def _means(
+    found: pd.DataFrame, name: str, measure: str, rows: Rows, *, required: bool = True
+) -> dict[tuple[int, str], Array]:
+    """Return by setting the means over seeds of a column that has one value per training.
+
+    Another value is a fault if it is required, or else leaves nothing to return.
+    """
+    training = ["setting", "architecture", "seed"]
+    known = found[found[name].notna()].reset_index(drop=True)
+    owner = known.index.to_series().groupby([known[n] for n in training]).transform("first")
+    values = known[name].to_numpy()
+    if not required and np.any(values != values[owner]):
+        return {}
+    said = f"{name} are {{:g}}, but {{:g}} in {{}} for the same training"
+    said += "; costs up to an epoch are epoch_seconds" if name == "seconds" else ""
+    rows.faults.add_unequal(known["line"].to_numpy(), values, owner.to_numpy(), said)
+    means = known.drop_duplicates(training).groupby(["setting", "architecture"])[name].mean()
+    measures = {}
+    for setting, part in means.groupby(level=0):
+        array = np.full(len(rows.architectures), math.nan)
+        array[part.index.get_level_values(1)] = part
+        measures[int(setting), measure] = array
+    return measures
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, BpeBenchWarning, stacklevel=2)

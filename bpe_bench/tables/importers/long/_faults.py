@@ -1,0 +1,111 @@
+"""The wrong rows of a file, and a chunk of rows of which the wrong ones drop out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....errors import SourceFileError
+from ._files import Chunk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+
+LARGEST = 2**31 - 1
+_NAMED = 5
+"""Lines that an error names; the rest are counted."""
+
+
+class Faults:
+    """The wrong rows of a file: the first few by their lines, the rest as a number."""
+
+    def __init__(self, source: Path, unit: str) -> None:
+        self._source, self._unit, self._count = source, unit, 0
+        self._named: list[tuple[int, str]] = []
+
+    def add(self, lines: Array, said: str, *values: Array) -> None:
+        """Add wrong rows; ``said`` is filled in with what each row has in ``values``."""
+        self._count += len(lines)
+        for line, *own in zip(*(column[:_NAMED] for column in (lines, *values)), strict=True):
+            self._named.append((int(line), said.format(*own)))
+        self._named = sorted(self._named, key=lambda named: named[0])[:_NAMED]
+
+    def add_unequal(
+        self, lines: Array, values: Array, owner: Array, said: str, most: float = 0.0
+    ) -> None:
+        """Add the rows whose value is more than ``most`` off that of the row that owns it."""
+        bad = np.abs(values - values[owner]) > most
+        other = owner[bad]
+        places = np.array([self.where(line) for line in lines[other]], dtype=object)
+        self.add(lines[bad], said, values[bad], values[other], places)
+
+    def where(self, line: int) -> str:
+        """Return a place in the file as text."""
+        return f"{self._unit} {line}"
+
+    def stop(self, line: int | None = None, said: str = "") -> None:
+        """Raise `SourceFileError` if there are any, or for one more that ends it all."""
+        if line is not None:
+            self.add(np.array([line]), "{}", np.array([said], dtype=object))
+        if self._count:
+            texts = [f"{self.where(line)}: {text}" for line, text in self._named]
+            if rest := self._count - len(self._named):
+                texts.append(f"and {rest} more wrong {self._unit}{'s' if rest > 1 else ''}")
+            raise SourceFileError(f"{self._source}: {'; '.join(texts)}")
+
+
+class View:
+    """A chunk's columns as numbers, and which of its rows are still right."""
+
+    def __init__(self, chunk: Chunk, faults: Faults) -> None:
+        self.frame, self.lines, self._faults = chunk.frame, chunk.lines, faults
+        self.good: npt.NDArray[np.bool_] = np.ones(len(chunk.frame), dtype=bool)
+
+    def refuse(self, bad: Array, said: str, *values: Array) -> None:
+        """Report rows that are wrong, unless they have been reported already."""
+        bad = bad & self.good
+        self._faults.add(self.lines[bad], said, *(np.asarray(column)[bad] for column in values))
+        self.good &= ~bad
+
+    def numbers(self, name: str, *, required: bool = False) -> Array:
+        """Return a column as numbers, NaN where it is empty, which may be wrong."""
+        if name not in self.frame:
+            return np.full(self.good.size, np.nan)
+        values, bad = numbers_of(self.frame[name])
+        self.refuse(bad, f"{name} must be a number, found '{{}}'", self.frame[name].astype(object))
+        self.refuse(np.isnan(values) & required, f"no value in column {name!r}")
+        return values
+
+    def whole(self, name: str, least: int, default: int | None = None, also: str = "") -> Array:
+        """Return a column as whole numbers; what is wrong is reported and replaced."""
+        values = self.numbers(name, required=default is None)
+        values[np.isnan(values)] = least if default is None else default
+        bad = ~((values >= least) & (values <= LARGEST) & (values == np.floor(values)))
+        said = f"{name} must be a whole number of at least {max(least, 0)}{also}, found {{:g}}"
+        self.refuse(bad, said, values)
+        return np.where(bad, least, values).astype(np.int32)
+
+    def positive(self, name: str) -> Array:
+        """Return a column as numbers above 0, NaN where it is empty."""
+        values = self.numbers(name)
+        bad = (values <= 0) | np.isinf(values)
+        self.refuse(bad, f"{name} must be above 0, found {{:g}}", values)
+        return values
+
+
+def numbers_of(column: pd.Series[Any]) -> tuple[Array, Array]:
+    """Return a column as numbers, NaN where it is empty, and where it holds something else."""
+    import pandas as pd
+
+    numbers = column
+    if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+        column = column.astype(object)
+        truths = column.map(lambda value: isinstance(value, bool)).to_numpy(dtype=bool)
+        numbers = pd.to_numeric(column.mask(truths), errors="coerce")
+    bad = (numbers.isna() & column.notna()).to_numpy()
+    return numbers.to_numpy(dtype=np.float64, na_value=np.nan, copy=True), bad

@@ -1,0 +1,159 @@
+"""Rows of a long-format file, CSV or Parquet, a bounded number at a time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import warnings
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....errors import OptionalDependencyError, SourceFileError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS_AT_ONCE = 2**17
+"""Rows of a chunk: large enough to be quick, small enough for a few tens of megabytes."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows, where each stands as a person would count, and the share that is read."""
+
+    frame: pd.DataFrame
+    lines: npt.NDArray[np.int64]
+    share: float
+
+
+class BadRowError(Exception):
+    """A row from which on the file cannot be read: its line, and why."""
+
+
+class LongFile:
+    """A file of rows; ``columns`` are its names, ``unit`` is what its rows are counted in.
+
+    Raises
+    ------
+    SourceFileError
+        If the file is missing or damaged.
+    OptionalDependencyError
+        If it is Parquet and pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise SourceFileError(f"no file at {path}; give a .csv, .csv.gz or .parquet file")
+        self._path, self._packed = path, path.suffix == ".gz"
+        self._parquet = path.suffix in (".parquet", ".pq")
+        self.unit = "row" if self._parquet else "line"
+        with explaining(path):
+            names = self._open().schema_arrow.names if self._parquet else next(self._records())[1]
+        self.columns = tuple(name.strip() for name in names)
+
+    def chunks(self, texts: Collection[str]) -> Iterator[Chunk]:
+        """Yield the rows; those columns that are in ``texts`` come as categories.
+
+        Raises
+        ------
+        BadRowError
+            At a row that does not have the file's form.
+        SourceFileError
+            If the file is damaged.
+        """
+        kinds = {name: "category" for name in self.columns if name in texts}
+        with explaining(self._path):
+            yield from (self._batches if self._parquet else self._csv_chunks)(kinds)
+
+    def _open(self) -> Any:
+        try:
+            import pyarrow.parquet as parquet
+        except ImportError:
+            raise OptionalDependencyError(
+                "reading Parquet needs pyarrow, which is not installed; "
+                "pip install 'bpe-bench[parquet]'"
+            ) from None
+        # Read column by column with small buffers: a file may be a single row group.
+        return parquet.ParquetFile(self._path, buffer_size=2**20, pre_buffer=False)
+
+    def _batches(self, kinds: dict[str, str]) -> Iterator[Chunk]:
+        opened, row = self._open(), 1
+        for batch in opened.iter_batches(batch_size=ROWS_AT_ONCE):
+            frame = batch.to_pandas(strings_to_categorical=True).astype(kinds)
+            lines = row + np.arange(len(frame))
+            row += len(frame)
+            yield Chunk(frame, lines, (row - 1) / opened.metadata.num_rows)
+
+    def _csv_chunks(self, kinds: dict[str, str]) -> Iterator[Chunk]:
+        import pandas as pd
+
+        size, line = max(self._path.stat().st_size, 1), 2
+        with self._path.open("rb") as raw, warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a first row of many fields
+            # Missing cells are empty and nothing else: a label may well be "NA".
+            reader = pd.read_csv(
+                raw, header=0, names=list(self.columns), index_col=False, dtype=kinds,
+                compression="gzip" if self._packed else None, keep_default_na=False,
+                na_values=[""], skip_blank_lines=False, low_memory=False, encoding="utf-8-sig",
+                chunksize=ROWS_AT_ONCE,
+            )  # fmt: skip
+            while True:
+                try:
+                    frame = next(reader, None)
+                except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+                    raise self._bad_row(error) from None
+                if frame is None or not len(frame):
+                    return
+                breaks = sum(_line_breaks(frame[name]) for name in kinds)
+                lines = line + np.arange(len(frame)) + np.cumsum(breaks) - breaks
+                line += len(frame) + int(np.sum(breaks))
+                full = frame.notna().any(axis=1).to_numpy()
+                yield Chunk(frame[full], lines[full], min(1.0, raw.tell() / size))
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the first line and the fields of each record of a CSV file, the header first."""
+        opened: Any = gzip.open if self._packed else open
+        with opened(self._path, "rt", encoding="utf-8-sig", newline="") as text:
+            reader, line = csv.reader(text), 1
+            for fields in reader:
+                yield line, fields
+                line = reader.line_num + 1
+            if line == 1:
+                yield line, []
+
+    def _bad_row(self, error: Exception) -> BadRowError:
+        """Look for the row that pandas cannot read; pandas counts rows, not lines."""
+        line = 1
+        for line, fields in self._records():
+            if len(fields) > len(self.columns):
+                said = f"{len(fields)} fields, the header has {len(self.columns)}"
+                return BadRowError(line, said)
+        if "EOF inside string" in str(error):
+            return BadRowError(line, "a quotation mark opens and none closes")
+        return BadRowError(line, str(error))
+
+
+def _line_breaks(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
+    """Return how many line breaks the text of each row has."""
+    inside = [str(text).count("\n") for text in column.cat.categories]
+    return np.array([*inside, 0], dtype=np.int64)[column.cat.codes.to_numpy()]  # missing is -1
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn what readers raise on a damaged file into one line."""
+    try:
+        yield
+    except SourceFileError:
+        raise
+    except (OSError, EOFError, zlib.error, csv.Error, TypeError, ValueError) as error:
+        hint = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        raise SourceFileError(f"cannot read {path}: {reason}{hint}") from error
