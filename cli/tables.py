@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -140,8 +143,20 @@ def export(table: str, out: Output) -> None:
 @click.option(
     "--reference", metavar="LABEL", help="The setting that is full training, to rank against."
 )
+@click.option("--source", "said_source", metavar="TEXT", help="Where the figures come from.")
+@click.option("--licence", metavar="TEXT", help="The terms under which they were published.")
+@click.option("--citation", metavar="TEXT", help="What to cite when using them.")
 @making("table")
-def import_(kind: str, source: Path, reference: str | None, output: Path, out: Output) -> None:
+def import_(
+    kind: str,
+    source: Path,
+    reference: str | None,
+    said_source: str | None,
+    licence: str | None,
+    citation: str | None,
+    output: Path,
+    out: Output,
+) -> None:
     """Turn SOURCE, a file of KIND, into a table; nothing in it is ever executed.
 
     \b
@@ -166,8 +181,11 @@ def import_(kind: str, source: Path, reference: str | None, output: Path, out: O
     announcement = importer.announcement(source)
     if announcement is not None:
         out.note(announcement)
-    with out.progress(f"importing {source.name}") as progress:
-        table = importer.read(source, progress)
+    said = {"source": said_source, "licence": licence, "citation": citation}
+    provenance: dict[str, Any] = {name: text for name, text in said.items() if text is not None}
+    with out.progress(f"importing {source.name}") as progress, _warned() as warned:
+        table = importer.read(source, progress, **provenance)
+    out.warn(warned)
     if reference is not None:
         table = table.with_reference(reference)
     _write(out, table, output)
@@ -255,6 +273,18 @@ def fetch(name: str, mirror: str | None, out: Output) -> None:
     row = {"table": name, "file": str(path), "content_sha256": entries()[name].content_sha256}
     text = f"{path}: content SHA-256 {row['content_sha256']}"
     _say(out, row, text)
+
+
+@contextmanager
+def _warned() -> Iterator[list[str]]:
+    """Collect what the library warns of."""
+    from bpe_bench.errors import BpeBenchWarning
+
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BpeBenchWarning)
+        yield texts
+    texts += [str(w.message) for w in caught if issubclass(w.category, BpeBenchWarning)]
 
 
 def _write(out: Output, table: Table, output: Path, **more: Any) -> None:

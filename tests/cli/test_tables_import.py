@@ -248,3 +248,20 @@ def test_list_says_where_a_table_is(as_json, bpe_bench, darts_bpe, monkeypatch, 
     }
     out = bpe_bench("tables", "list")[1]
     assert all(word in out for word in ("shipped", "cached", "not here"))
+
+
+def test_import_says_what_it_is_told_of_the_source(bpe_bench, results, tmp_path):
+    path = tmp_path / "results.h5"
+    said = {"source": "a paper", "licence": "CC-BY-4.0", "citation": "Doe, 2026"}
+    options = [text for name, value in said.items() for text in (f"--{name}", value)]
+    bpe_bench("tables", "import", "long-csv", results, "-o", path, *options)
+    provenance = read_table(path).provenance
+    assert {name: getattr(provenance, name) for name in said} == said
+
+
+def test_import_warns_of_what_it_leaves_out(bpe_bench, results, tmp_path):
+    lines = results.read_text().splitlines()
+    results.write_text("\n".join(f"{line},{more}" for line, more in zip(lines, "nxy", strict=True)))
+    arguments = ("tables", "import", "long-csv", results, "-o", tmp_path / "x.h5")
+    status, _, err = bpe_bench(*arguments)
+    assert (status, err) == (0, "warning: columns that the long form does not know: n ignored\n")

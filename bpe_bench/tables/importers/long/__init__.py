@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -124,7 +124,8 @@ def _curves(
     found: pd.DataFrame, rows: Rows, labels: list[str]
 ) -> Iterator[tuple[tuple[str, Split], Curves]]:
     faults, broken, cells = rows.faults, [], 0
-    for (setting, place), part in found.groupby(["setting", "split"]):
+    groups: Any = found.groupby(["setting", "split"])
+    for (setting, place), part in groups:
         label, split = labels[setting], list(Split)[place]
         what = f"the {split} results of {label!r}"
         lines, sizes = part["line"].to_numpy(), part["split_size"].to_numpy()
@@ -166,8 +167,9 @@ def _curves(
 
 def _scale(images: Array, size: int) -> int:
     """Return the least scale in which all numbers of images are whole, or else the finest."""
-    decimals = (10**places // math.gcd(10**places, size) for places in range(1, 10))
-    scales = [s for s in sorted({*range(1, 21), *decimals}) if s * size <= LARGEST] or [1]
+    decimals = (int(f"1{'0' * places}") for places in range(1, 10))
+    fitting = {1, *range(1, 21), *(ten // math.gcd(ten, size) for ten in decimals)}
+    scales: list[int] = sorted(scale for scale in fitting if scale * size <= LARGEST)
     for scale in scales:
         if np.all(np.abs(images * scale - np.rint(images * scale)) <= TOLERANCE):
             return scale
@@ -184,7 +186,7 @@ def _measures(found: pd.DataFrame, rows: Rows) -> dict[tuple[int, str], Array]:
         found["seconds"] = found["seconds"].fillna(last) if "seconds" in found else last
     if "seconds" in found:
         measures |= _means(found, "seconds", "seconds", rows)
-    kept = []
+    kept: list[str] = []
     for name in rows.extras:
         means = _means(found, name, plain_name(name), rows, required=False)
         measures |= means
@@ -212,7 +214,8 @@ def _means(
     said = f"{name} are {{:g}}, but {{:g}} in {{}} for the same training"
     said += "; costs up to an epoch are epoch_seconds" if name == "seconds" else ""
     rows.faults.add_unequal(known["line"].to_numpy(), values, owner.to_numpy(), said)
-    means = known.drop_duplicates(training).groupby(["setting", "architecture"])[name].mean()
+    own = known.drop_duplicates(training)
+    means: Any = own.groupby(["setting", "architecture"])[name].mean()
     measures = {}
     for setting, part in means.groupby(level=0):
         array = np.full(len(rows.architectures), math.nan)

@@ -77,7 +77,8 @@ class View:
         if name not in self.frame:
             return np.full(self.good.size, np.nan)
         values, bad = numbers_of(self.frame[name])
-        self.refuse(bad, f"{name} must be a number, found '{{}}'", self.frame[name].astype(object))
+        said = f"{name} must be a number, found '{{}}'"
+        self.refuse(bad, said, self.frame[name].to_numpy(dtype=object))
         self.refuse(np.isnan(values) & required, f"no value in column {name!r}")
         return values
 

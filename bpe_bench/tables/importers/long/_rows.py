@@ -128,7 +128,7 @@ class Rows:
         first = np.unique(codes, return_index=True)[1]
         answers: list[int | str] = []
         for row, values in zip(first, columns.iloc[first].astype(object).to_numpy(), strict=True):
-            cells = {n: str(v) for n, v in zip(columns, values, strict=True) if not pd.isna(v)}
+            cells = {str(n): str(v) for n, v in zip(columns, values, strict=True) if pd.notna(v)}
             key = (place.__name__, *cells.items())
             if key not in self._answers:
                 try:
