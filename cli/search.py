@@ -40,7 +40,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 @click.option("--report-dataset", help="Data set of the final figures.  [default: the same]")
 @click.option(
     "--budget",
-    metavar="LABEL|NAME|NAME=VALUE[,...]",
+    metavar="LABEL[@EPOCH]|NAME|NAME=VALUE[,...]",
     help="How evaluations are trained.  [default: the table's cheapest; the surrogate's longest; "
     "for training, as train]",
 )

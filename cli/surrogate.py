@@ -59,7 +59,7 @@ _question_options = combined(
     click.option(
         "--given",
         multiple=True,
-        metavar="LABEL",
+        metavar="LABEL[@EPOCH]",
         help="Predict from the accuracy under this setting, too; may be repeated.",
     ),
     click.option(

@@ -26,15 +26,13 @@ class TableEstimator:
     table
         One that holds all architectures of its space.
     budget
-        The setting that is the signal: its label, the name of a published budget,
-        or hyper-parameters (``epochs=12,...``). By default the cheapest of the data set.
+        The setting that is the signal: its label, ``LABEL@EPOCH`` for a recorded epoch,
+        which costs its share of the setting's seconds, the name of a published budget, or
+        hyper-parameters (``epochs=12,...``). By default the cheapest of the data set.
     dataset
         What the signal is on; by default the table's.
     report_dataset
         What the final figures are on; by default the same.
-    epoch
-        A recorded epoch of the setting; by default the last. It costs its share of
-        the setting's seconds.
     seeds
         ``"mean"``: the mean over the recorded seeds; ``"random"``: one of them,
         drawn for each evaluation.
@@ -65,7 +63,6 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
         *,
         dataset: str | None = None,
         report_dataset: str | None = None,
-        epoch: int | None = None,
         seeds: str = "mean",
     ) -> None:
         if seeds not in SEEDS:
@@ -83,7 +80,7 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
         self.dataset, self.full_seconds = full.dataset, full.seconds
         reference = table.reference(report_dataset or self.dataset)
         self.report_dataset = reference.dataset
-        self.setting = find_setting(table, budget, self.dataset)
+        self.setting, epoch = _find_setting(table, budget, self.dataset)
         self.budget = self.setting.budget
         label = self.setting.label
         split = Split.VALIDATION if (label, Split.VALIDATION) in table.curves else Split.TEST
@@ -93,6 +90,9 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
             self._signal = own if len(own) else mean[None]
         else:
             self._signal = mean[None]
+        self.notes: tuple[str, ...] = ()
+        if epoch is not None:
+            self.notes = (f"evaluations stop after epoch {epoch} of {self.budget.epochs}",)
         self._seconds = _seconds(table, self.setting, epoch)
         self._places = {a.genes: place for place, a in enumerate(table.architectures)}
         self._final = _final(table, reference)
@@ -147,8 +147,8 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
         return place
 
 
-def find_setting(table: Table, budget: str | None, dataset: str) -> Setting:
-    """Return the setting of a table that a budget means; by default the cheapest.
+def _find_setting(table: Table, budget: str | None, dataset: str) -> tuple[Setting, int | None]:
+    """Return the setting and epoch of a table that a budget means; by default the cheapest.
 
     Raises
     ------
@@ -159,14 +159,16 @@ def find_setting(table: Table, budget: str | None, dataset: str) -> Setting:
     if budget is None:
         steering = [s for s in settings if (s.label, Split.VALIDATION) in table.curves]
         known = [s for s in steering if math.isfinite(s.seconds)] or steering or settings
-        return min(known, key=lambda s: s.seconds)
+        return min(known, key=lambda s: s.seconds), None
     try:
-        found = table.setting(budget)
+        found, epoch = table.setting_at(budget)
     except UnknownNameError:
+        if "@" in budget:
+            raise
         wanted = _wanted(budget, settings)
         for setting in settings:
             if setting.budget == wanted:
-                return setting
+                return setting, None
         steering = [s for s in settings if (s.label, Split.VALIDATION) in table.curves]
         near = sorted(steering or settings, key=lambda s: _distance(s.budget, wanted))[:_NEAREST]
         names = ", ".join(f"{s.label} ({_differences(s.budget, wanted)})" for s in near)
@@ -179,7 +181,7 @@ def find_setting(table: Table, budget: str | None, dataset: str) -> Setting:
             f"budget {budget!r} is of data set {found.dataset}, the search is on {dataset}; there "
             f"are: {', '.join(s.label for s in settings)}"
         )
-    return found
+    return found, epoch
 
 
 def _wanted(budget: str, settings: list[Setting]) -> Budget:

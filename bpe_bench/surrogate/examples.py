@@ -135,9 +135,20 @@ def gather_costs(table: Table, found: Examples, question: Question) -> Examples 
 def given_accuracies(
     table: Table, labels: Sequence[str], split: Split, places: Sequence[int]
 ) -> FloatArray:
-    """Return accuracies under some settings, mean over seeds, (A, G); NaN where missing."""
-    columns = [table.accuracy(table.setting(n).label, split)[list(places)] for n in labels]
+    """Return accuracies under ``LABEL`` or ``LABEL@EPOCH``, mean over seeds, (A, G).
+
+    NaN where missing.
+    """
+    asked = [table.setting_at(name) for name in labels]
+    columns = [table.accuracy(s.label, split, epoch=epoch)[list(places)] for s, epoch in asked]
     return np.array(columns).reshape(len(labels), len(places)).T
+
+
+def _given_name(table: Table, name: str) -> str:
+    """Return ``LABEL`` or ``LABEL@EPOCH``, the first where the epoch is the last."""
+    setting, epoch = table.setting_at(name)
+    last = epoch is None or epoch >= setting.budget.epochs
+    return setting.label if last else f"{setting.label}@{epoch}"
 
 
 def usual_device(settings: Sequence[Setting]) -> str:
@@ -178,7 +189,7 @@ def _places(
 
 def _settings(table: Table, question: Question) -> list[Setting]:
     """Return the settings that are learned from."""
-    given = {table.setting(label).label for label in question.given}
+    given = {_given_name(table, name) for name in question.given}
     if question.budgets is not None:
         chosen = [table.setting(label) for label in dict.fromkeys(question.budgets)]
         both = [s.label for s in chosen if s.label in given]
@@ -296,7 +307,7 @@ def _crossed(
     notes: list[str],
 ) -> Examples:
     """Return a row per architecture and setting of which a value, (B, A), is known."""
-    labels = tuple(table.setting(n).label for n in question.given) if given.shape[1] else ()
+    labels = tuple(_given_name(table, n) for n in question.given) if given.shape[1] else ()
     # What a network costs depends on the device, how good it gets does not.
     devices = _other_devices(settings) if question.target == "cost" else ()
     columns = Columns(table.space, question.encoding, labels, _varied(settings), devices)

@@ -150,6 +150,20 @@ def test_failed_evaluations_are_said(search, whole_space, tmp_path):
     assert f"failed evaluations, over all repeats: random {failed} of 100" in out.splitlines()
 
 
+def test_a_budget_may_be_an_epoch_of_a_curve(search, whole_space, tmp_path):
+    """As ``correlate`` prints it: LABEL@EPOCH, half of the epochs for half of the 100 s."""
+    curve = whole_space.curves["short", Split.VALIDATION]
+    both = replace(curve, counts=np.repeat(curve.counts, 2, axis=1), epochs=np.array([6, 12]))
+    curves = {**whole_space.curves, ("short", Split.VALIDATION): both}
+    write_table(replace(whole_space, curves=curves), tmp_path / "curves.h5")
+    words = ("--budget", "short@6", "--repeats", 1, "--seconds", 1050, "--format", "json")
+    status, out, err = search(*words, over=tmp_path / "curves.h5")
+    assert (status, json.loads(out)["evaluations_mean"]) == (0, 21)
+    assert "warning: evaluations stop after epoch 6 of 12" in err.splitlines()
+    _, _, err = search("--budget", "short@7", over=tmp_path / "curves.h5")
+    assert err == "bpe-bench: error: unknown epoch of setting 'short' '7'; there are: 6, 12\n"
+
+
 def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
     dear = tuple(replace(s, seconds=100 * s.seconds) for s in whole_space.settings)
     write_table(replace(whole_space, settings=dear), tmp_path / "dear.h5")

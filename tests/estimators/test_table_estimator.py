@@ -90,14 +90,14 @@ def test_the_cost_is_that_of_the_architecture_or_the_settings(estimator, whole):
 
 
 def test_an_earlier_epoch_costs_its_share(whole):
-    estimator = TableEstimator(whole, epoch=6)
+    estimator = TableEstimator(whole, "valid-12@6")
     expected = whole.curves["valid-12", VALIDATION].all_counts()[:, 0, 5].mean() / 10_000
     found = ask(estimator, whole, 5)
     assert found.accuracy == pytest.approx(expected)
     assert found.cost_seconds == pytest.approx(whole.measures["valid-12", "seconds"][5] / 2)
     with pytest.raises(UnknownNameError) as error:
-        TableEstimator(whole, epoch=7)
-    assert str(error.value) == "unknown epoch '7'; there are: 6, 12"
+        TableEstimator(whole, "valid-12@7")
+    assert str(error.value) == "unknown epoch of setting 'valid-12' '7'; there are: 6, 12"
 
 
 def test_a_cost_that_is_unknown_is_nan(whole):

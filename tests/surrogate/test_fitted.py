@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from bpe_bench import BPE_1, correlate, get_space
+from bpe_bench import BPE_1, correlate, get_space, open_table
 from bpe_bench.budget import encode
 from bpe_bench.errors import RankingError, SelectionError, SurrogateFileError, UnknownNameError
 from bpe_bench.estimators import SurrogateEstimator
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.search import RandomSearch, run_search
-from bpe_bench.surrogate import Question, fit_surrogate
+from bpe_bench.surrogate import Question, fit_surrogate, load_surrogate, save_surrogate
 from bpe_bench.surrogate.columns import Columns
+from bpe_bench.surrogate.examples import gather
+from bpe_bench.tables.table import Split
 
 FAR = BPE_1.replace(epochs=2000)
 NEAR = BPE_1.replace(epochs=20)
@@ -240,6 +242,25 @@ def test_measured_costs_are_learned_by_architecture(darts_bpe):
     with pytest.raises(SelectionError, match=r"predicts what each architecture costs; ask for the"):
         fitted.budget_cost([BPE_1])
     assert fitted_to(table, "cost", budgets=["test5"]).target == "cost"
+
+
+def test_accuracies_of_an_earlier_epoch_are_given(tmp_path):
+    """What ``correlate`` prints as LABEL@12; of the last epoch it is the setting itself."""
+    table, full = open_table("nas-bench-201-curves"), "cifar10-valid-200"
+    question = Question(budgets=[full], given=[f"{full}@12"])
+    fitted = fit_surrogate(table, question, rng=rng(), model="forest", folds=3)
+    save_surrogate(tmp_path / "s", fitted)
+    read = load_surrogate(tmp_path / "s")
+    assert read.given == (f"{full}@12",)
+    counts = table.curves[full, Split.VALIDATION]
+    place = list(counts.epochs).index(12)
+    known = np.array(counts.all_counts()[:, place, :5], dtype=float) / counts.split_size
+    known = np.nanmean(np.where(known < 0, np.nan, known), axis=0)  # some seeds are missing
+    np.testing.assert_allclose(read.given_from(table, table.architectures[:5])[:, 0], known)
+    with pytest.raises(SelectionError, match=f"^{full} cannot be both given and predicted$"):
+        gather(table, replace(question, given=[f"{full}@200"]), rng())
+    with pytest.raises(UnknownNameError, match=f"^unknown epoch of setting '{full}' '999'"):
+        gather(table, replace(question, given=[f"{full}@999"]), rng())
 
 
 def test_given_accuracies_are_looked_up_and_needed(informed, darts_bpe):
