@@ -55,7 +55,6 @@ _store_option = store_option("bpe-bench-trainings.sqlite")
     type=click.IntRange(min=1),
     help="Trainings at a time.  [default: one per core, four on a GPU]",
 )
-@click.option("--executor", default="local", show_default=True, help="Where trainings run: local.")
 @click.option("--dry-run", is_flag=True, help="List the trainings and their cost; train nothing.")
 @_store_option
 @common
@@ -88,7 +87,6 @@ def train(
     if ctx.invoked_subcommand is not None:
         return
     from bpe_bench.budget import parse_budget
-    from bpe_bench.execution import get_executor
     from bpe_bench.execution.campaign import (
         choose_architectures,
         dataset_name,
@@ -101,7 +99,6 @@ def train(
     from bpe_bench.spaces import get_space
 
     get_space(space)
-    get_executor(options["executor"])
     chosen = choose_architectures(architectures, space, as_generator(seed))
     trials = make_trials(
         chosen,

@@ -1,12 +1,7 @@
-"""A worker: a process of its own that takes trials from the journal until none is left.
-
-Its parent writes its instructions to its standard input as a line of JSON; a
-second line tells it to stop, and the end of the input that its parent is dead.
-"""
+"""A worker: a process of its own that takes trials from the journal until none is left."""
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -15,7 +10,8 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,10 +19,10 @@ from typing import Any
 from ..errors import BpeBenchError, JournalError, LostTrialError
 from ..training.trial import EpochRecord
 from .base import Task, load_task
-from .journal import FINAL_STATES, MOST_CRASHES, Claim, Journal
+from .journal import FINAL_STATES, Claim, Journal
 
 REFUSED = 2
-"""Exit status of a worker that cannot work at all; the last line it writes says why."""
+"""Exit status of a worker that cannot work at all; the last line of its log says why."""
 STOPPED = 143
 """Exit status of one that was ended by a signal and has released its trial."""
 
@@ -35,19 +31,17 @@ STOPPED = 143
 class Instructions:
     """What a worker is told at its start."""
 
-    journal: str
+    journal: Path
     task: str
     options: Mapping[str, Any]
-    worker: str
-    """Its name; nobody else's."""
     stale_after: float
     poll: float
     """Seconds between looks for something to do."""
-    most_crashes: int = MOST_CRASHES
+    most_crashes: int
 
-    def to_line(self) -> bytes:
-        """Return the instructions as a line of JSON."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+
+class _StopNow(BaseException):
+    """Raised by a signal, wherever the worker is."""
 
 
 def new_name() -> str:
@@ -55,94 +49,63 @@ def new_name() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(6)}"
 
 
-def main() -> None:
-    """Work as told on standard input."""
-    lines = _Lines()
-    line = lines.next()
-    if not line:
-        return
+def work(told: Instructions, name: str, log: Path, parent: Connection) -> None:
+    """Take trials until none is left, in a process of its own.
+
+    Parameters
+    ----------
+    told
+        What to do.
+    name
+        The worker's name; nobody else's.
+    log
+        Where everything goes that it prints.
+    parent
+        A message tells it to stop after the epoch that it is in; the end, that its
+        parent is dead.
+    """
+    os.setpgid(0, 0)  # what a terminal sends is for the parent, which tells its workers
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for standard in (1, 2):
+        os.dup2(file, standard)
+    signal.signal(signal.SIGTERM, _interrupt)
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(parent, stop), daemon=True).start()
     try:
-        Worker(Instructions(**json.loads(line)), lines).run()
+        _take_trials(told, name, load_task(told.task), stop)
     except _StopNow:
+        with Journal(told.journal) as journal:
+            journal.abandon(name, "it was stopped", most_crashes=0)
         sys.exit(STOPPED)
     except BpeBenchError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the parent reads it
         sys.exit(REFUSED)
 
 
-class _StopNow(BaseException):
-    """Raised by a signal, wherever the worker is."""
+def _listen(parent: Connection, stop: threading.Event) -> None:
+    with suppress(EOFError, OSError):
+        while parent.recv():
+            stop.set()
+    # Nobody is there any more to take care of this process: it must not train on unseen.
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
-class _Lines:
-    """Lines of standard input, without a buffer: a thread that waits in one blocks the exit."""
-
-    def __init__(self) -> None:
-        self._read = b""
-
-    def next(self) -> bytes:
-        """Return the next line, empty at the end of the input."""
-        while b"\n" not in self._read:
-            chunk = os.read(0, 65536)
-            if not chunk:
-                return b""
-            self._read += chunk
-        line, _, self._read = self._read.partition(b"\n")
-        return line + b"\n"
-
-
-class Worker:
-    """Takes trials, runs the task on them and says how they ended."""
-
-    def __init__(self, instructions: Instructions, lines: _Lines) -> None:
-        self.told, self._lines = instructions, lines
-        self._stop = threading.Event()
-        self._path = Path(instructions.journal)
-
-    def run(self) -> None:
-        """Work until nothing is left to do.
-
-        Raises
-        ------
-        JournalError
-            If the journal cannot even take note of a failure.
-        ExecutionError
-            If there is no such task.
-        """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _interrupt)
-        threading.Thread(target=self._listen, daemon=True).start()
-        try:
-            self._run(load_task(self.told.task))
-        except _StopNow:
-            with Journal(self._path) as journal:
-                journal.abandon(self.told.worker, "it was stopped", most_crashes=0)
-            raise
-
-    def _run(self, task: Task) -> None:
-        with Journal(self._path) as journal:
-            start_beating(self._path, self.told.worker, self.told.stale_after)
-            while not self._stop.is_set():
-                claim = journal.claim(
-                    self.told.worker,
-                    stale_after=self.told.stale_after,
-                    most_crashes=self.told.most_crashes,
-                )
-                if claim is not None:
-                    # Taken for dead, it loses its trial to somebody who goes on with it.
-                    with suppress(LostTrialError):
-                        work_on(journal, claim, task, self.told.options, self._stop)
-                elif _is_finished(journal):
-                    return
-                else:
-                    # Others are at the last trials. Should they die, somebody must go on.
-                    self._stop.wait(self.told.poll)
-
-    def _listen(self) -> None:
-        while self._lines.next():
-            self._stop.set()
-        # Nobody is there any more to take care of this process: it must not train on unseen.
-        os.kill(os.getpid(), signal.SIGTERM)
+def _take_trials(told: Instructions, name: str, task: Task, stop: threading.Event) -> None:
+    with Journal(told.journal) as journal:
+        start_beating(told.journal, name, told.stale_after)
+        while not stop.is_set():
+            claim = journal.claim(
+                name, stale_after=told.stale_after, most_crashes=told.most_crashes
+            )
+            if claim is not None:
+                # Taken for dead, it loses its trial to somebody who goes on with it.
+                with suppress(LostTrialError):
+                    work_on(journal, claim, task, told.options, stop)
+            elif _is_finished(journal):
+                return
+            else:
+                # Others are at the last trials. Should they die, somebody must go on.
+                stop.wait(told.poll)
 
 
 def work_on(
@@ -202,8 +165,7 @@ def start_beating(path: Path, worker: str, stale_after: float) -> threading.Even
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    for other in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(other, signal.SIG_IGN)  # once is enough: what follows must not be cut short
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what follows must not be cut short
     raise _StopNow
 
 

@@ -46,7 +46,7 @@ class Progress:
 class Executor(Protocol):
     """Runs the trials of a journal until none is left, or until it is told to stop."""
 
-    def run(
+    def __call__(
         self,
         journal: Path,
         task: str,
@@ -74,7 +74,7 @@ class Executor(Protocol):
         on_progress
             Called now and then.
         stop
-            When set, running trials are released, and `run` returns. So it does on
+            When set, running trials are released, and the call returns. So it does on
             KeyboardInterrupt, which is then raised again.
 
         Returns

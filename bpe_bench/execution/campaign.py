@@ -23,7 +23,7 @@ from ..spaces import Architecture, get_space
 from ..tables.catalog import entries, open_table, open_table_of
 from ..training.images.data import load_images
 from ..training.trial import Protocol, Trial
-from . import TRAINING_TASK, Progress, get_executor
+from . import TRAINING_TASK, Executor, Progress, run_local
 from .journal import Journal
 
 _STALE_AFTER = 20.0
@@ -203,7 +203,7 @@ def run_campaign(
     source: str | None = None,
     device: str = "cpu",
     jobs: int | None = None,
-    executor: str = "local",
+    executor: Executor = run_local,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Status:
@@ -225,9 +225,9 @@ def run_campaign(
     jobs
         Trainings at a time: by default one per core on a CPU, four on a GPU.
     executor
-        A key of `bpe_bench.execution.EXECUTORS`.
+        What runs them.
     on_progress, stop
-        As for `bpe_bench.execution.Executor.run`.
+        As for `bpe_bench.execution.Executor`.
 
     Raises
     ------
@@ -236,10 +236,9 @@ def run_campaign(
     ExecutionError
         If workers cannot be started.
     """
-    chosen = get_executor(executor)
     with Journal(store) as journal:
         journal.add(trials)
-    chosen.run(
+    executor(
         store,
         TRAINING_TASK,
         {"source": source, "device": device, "threads": 1},

@@ -38,7 +38,7 @@ def run_trial(
     path
         The journal, made if it is not there.
     trial, task, options, stale_after
-        As for `Executor.run`.
+        As for `Executor`.
 
     Raises
     ------

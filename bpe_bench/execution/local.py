@@ -7,22 +7,21 @@ once, and tells all of them to stop.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import ExecutionError, JournalError, SelectionError
-from ._worker import REFUSED, STOPPED, Instructions, new_name
+from ._worker import REFUSED, STOPPED, Instructions, new_name, work
 from .base import Progress
 from .journal import MOST_CRASHES, Journal
 
@@ -39,36 +38,6 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from bpe_bench.execution._worker import main; main()"
-)
-
-
-class LocalExecutor:
-    """Runs trials in processes of this machine; see `run_local`."""
-
-    def run(
-        self,
-        journal: Path,
-        task: str,
-        options: Mapping[str, Any] | None = None,
-        *,
-        jobs: int = 1,
-        stale_after: float = 60.0,
-        on_progress: Callable[[Progress], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> Progress:
-        """Run trials; as `Executor` says."""
-        return run_local(
-            journal,
-            task,
-            options,
-            jobs=jobs,
-            stale_after=stale_after,
-            on_progress=on_progress,
-            stop=stop,
-        )
 
 
 def run_local(
@@ -111,23 +80,22 @@ def run_local(
         raise SelectionError(f"jobs must be at least 1, found {jobs}")
     stop = threading.Event() if stop is None else stop
     told = Instructions(
-        journal=str(Path(journal).absolute()),
+        journal=Path(journal).absolute(),
         task=task,
         options={"threads": 1, **(options or {})},
-        worker="",
         stale_after=stale_after,
         poll=min(0.5, stale_after / 5),
         most_crashes=most_crashes,
     )
-    with Journal(journal) as opened:
-        pace, pool = _Pace(opened), _Pool(opened, told)
+    with Journal(journal) as opened, tempfile.TemporaryDirectory() as logs:
+        pace, pool = _Pace(opened), _Pool(opened, told, Path(logs))
         reported = time.monotonic()
         try:
             while not stop.is_set() and pool.tend(jobs):
                 if on_progress is not None and time.monotonic() - reported >= _REPORT_EVERY:
                     reported = time.monotonic()
                     on_progress(pace.progress())
-                stop.wait(_POLL)
+                pool.wait(_POLL)
         finally:
             pool.stop()
         progress = pace.progress()
@@ -159,28 +127,33 @@ class _Pace:
 
 
 @dataclass(frozen=True)
-class _Process:
-    """A worker's process."""
+class _Worker:
+    """A worker's process, seen from its parent."""
 
     name: str
-    process: subprocess.Popen[bytes]
-    output: IO[bytes]
+    process: BaseProcess
+    line: Connection
+    """Any message tells it to stop; closed, it stops at once."""
+    log: Path
 
     def tell_to_stop(self) -> None:
-        assert self.process.stdin is not None
         with suppress(OSError):  # it has ended by itself
-            self.process.stdin.write(b"stop\n")
+            self.line.send("stop")
+
+    def kill(self) -> None:
+        if self.process.exitcode is None and self.process.pid:
+            os.kill(self.process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """Return the last line that it wrote."""
-        self.output.seek(0, os.SEEK_END)
-        self.output.seek(max(0, self.output.tell() - 2000))
-        lines = self.output.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
+        with suppress(OSError):  # it never wrote any
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            return lines[-1].strip() if lines else ""
+        return ""
 
     def death(self) -> str:
         """Return what is known of how it ended."""
-        status = self.process.returncode
+        status = self.process.exitcode or 0
         how = f"exit status {status}"
         if status < 0:
             with suppress(ValueError):
@@ -190,19 +163,13 @@ class _Process:
         words = self.last_words()
         return f"{how}; it said: {words}" if words else how
 
-    def close(self) -> None:
-        self.output.close()
-        assert self.process.stdin is not None
-        with suppress(OSError):
-            self.process.stdin.close()
-
 
 class _Pool:
     """The workers of a run."""
 
-    def __init__(self, journal: Journal, told: Instructions) -> None:
-        self._journal, self._told = journal, told
-        self._workers: list[_Process] = []
+    def __init__(self, journal: Journal, told: Instructions, logs: Path) -> None:
+        self._journal, self._told, self._logs = journal, told, logs
+        self._workers: list[_Worker] = []
         self._idle_deaths, self._reached = 0, 0
 
     def tend(self, jobs: int) -> bool:
@@ -213,17 +180,19 @@ class _Pool:
         ExecutionError
             If workers refuse to work, or die before they take a trial.
         """
-        for worker in [w for w in self._workers if w.process.poll() is not None]:
+        for worker in [w for w in self._workers if w.process.exitcode is not None]:
             self._workers.remove(worker)
-            try:
-                self._bury(worker)
-            finally:
-                worker.close()
+            worker.line.close()
+            self._bury(worker)
         counts = self._journal.counts()
         left = counts["planned"] + counts["running"]
         while len(self._workers) < min(jobs, left):
             self._workers.append(self._started())
         return bool(self._workers)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a worker ends, so long at most."""
+        wait([worker.process.sentinel for worker in self._workers], seconds)
 
     def stop(self) -> None:
         """Tell the workers to stop, and see to it that they do and own nothing afterwards."""
@@ -236,10 +205,10 @@ class _Pool:
                 self._ended_within(GRACE)
         finally:  # also where a second Ctrl-C cuts the waiting short
             for worker in self._workers:
-                worker.process.kill()
+                worker.kill()
             for worker in self._workers:
-                worker.process.wait()
-                worker.close()
+                worker.process.join()
+                worker.line.close()
                 with suppress(JournalError):  # its heartbeat will grow old
                     self._journal.abandon(worker.name, "it was stopped", most_crashes=0)
             self._workers.clear()
@@ -247,33 +216,31 @@ class _Pool:
     def _ended_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         for worker in self._workers:
-            try:
-                worker.process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                return False
-        return True
+            worker.process.join(max(0.0, until - time.monotonic()))
+        return all(worker.process.exitcode is not None for worker in self._workers)
 
-    def _started(self) -> _Process:
+    def _started(self) -> _Worker:
+        from joblib.externals.loky.backend.context import get_context
+
+        # As multiprocessing's "spawn", but it does not run the main script again, which may
+        # have no main guard.
+        context = get_context("loky")
+        name = new_name()
+        log = self._logs / name
+        theirs, ours = context.Pipe(duplex=False)
         threads = str(self._told.options["threads"])
-        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            bufsize=0,
-            env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads)},
-            process_group=0,  # Ctrl-C in a terminal is for the parent; it tells its workers
+        process = context.Process(
+            target=work,
+            args=(self._told, name, log, theirs),
+            env=dict.fromkeys(_THREAD_VARIABLES, threads),
         )
-        worker = _Process(f"{new_name()}-{process.pid}", process, output)
-        assert process.stdin is not None
-        with suppress(OSError):  # it has died already, which `tend` will find
-            process.stdin.write(replace(self._told, worker=worker.name).to_line())
-        return worker
+        with theirs, _without_interrupts():
+            process.start()
+        return _Worker(name, process, ours, log)
 
-    def _bury(self, worker: _Process) -> None:
+    def _bury(self, worker: _Worker) -> None:
         """Give back what an ended worker owned."""
-        status = worker.process.returncode
+        status = worker.process.exitcode
         if status == REFUSED:
             with suppress(JournalError):
                 self._journal.abandon(worker.name, "it refused to work", most_crashes=0)
@@ -291,3 +258,13 @@ class _Pool:
             raise ExecutionError(
                 f"{self._idle_deaths} workers died before they took a trial: {death}"
             )
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C in a terminal does not reach, not even while they start."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

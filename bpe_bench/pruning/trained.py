@@ -18,7 +18,7 @@ from ..correlation.holdout import HalfCorrelations
 from ..correlation.prediction import CostModel
 from ..correlation.report import BudgetRow, correlate
 from ..errors import JournalError, MissingReferenceError, RankingError, SelectionError
-from ..execution import Progress
+from ..execution import Executor, Progress, run_local
 from ..execution.campaign import make_trials, run_campaign
 from ..execution.journal import FINAL_STATES, Entry, Journal
 from ..execution.journal_table import read
@@ -58,7 +58,7 @@ class Workplace:
     device: str = "cpu"
     jobs: int | None = None
     """Trainings at a time (`bpe_bench.execution.campaign.run_campaign`)."""
-    executor: str = "local"
+    executor: Executor = run_local
     seed: int = 0
     """Of the trainings."""
 

@@ -99,7 +99,6 @@ def test_failures_are_said_and_can_be_tried_again(train, capsys):
         (["--budget", "BPE-1,epochs=0"], "epochs must be a whole number of at least 1, found 0"),
         (["--seeds", "0,0"], "--seeds wants numbers as 0 or 0,1,2 or 0-2, found '0,0'"),
         (["--seeds", "x"], "--seeds wants numbers as 0 or 0,1,2 or 0-2, found 'x'"),
-        (["--executor", "ray"], "unknown executor 'ray'"),
         (["--architectures", "darts-bpe:200"], "table 'darts-bpe' has architectures 0-99"),
         (["--data", "no/such/folder"], "no/such/folder"),
     ],

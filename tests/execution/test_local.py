@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bpe_bench.errors import ExecutionError, JournalError, SelectionError, UnknownNameError
-from bpe_bench.execution import EXECUTORS, get_executor, local, run_local
+from bpe_bench.errors import ExecutionError, JournalError, SelectionError
+from bpe_bench.execution import local, run_local
 from bpe_bench.execution.journal import Journal
 
 TASK = "fake_training:train"
@@ -49,16 +49,16 @@ def log(tmp_path):
 @pytest.fixture
 def processes(monkeypatch):
     """Every worker process that is started."""
-    started = []
-    popen = subprocess.Popen
+    started, make = [], local._Pool._started
 
-    def start(*arguments, **options):
-        started.append(popen(*arguments, **options))
-        return started[-1]
+    def start(pool):
+        worker = make(pool)
+        started.append(worker.process)
+        return worker
 
-    monkeypatch.setattr(local.subprocess, "Popen", start)
+    monkeypatch.setattr(local._Pool, "_started", start)
     yield started
-    assert all(process.poll() is not None for process in started)
+    assert all(process.exitcode is not None for process in started)
 
 
 def plan(store, trials):
@@ -196,7 +196,7 @@ def test_stopping_releases_and_running_again_goes_on(
     watcher.join()
     assert end.counts["running"] == 0
     assert 0 < end.left < 12
-    assert {process.returncode for process in processes} == {0}  # none was cut short
+    assert {process.exitcode for process in processes} == {0}  # none was cut short
     end = run_local(store, TASK, {**options, "pause": 0}, jobs=2)
     assert end.counts["done"] == 12
     assert set(log().values()) == {1}
@@ -217,7 +217,7 @@ def test_a_long_epoch_is_cut_short_by_a_stop(fake, store, log, make_trials, proc
     end = run_local(store, TASK, {"log": log.path, "pause": 600}, jobs=2, stop=stop)
     watcher.join()
     assert end.counts["planned"] == 3
-    assert {process.returncode for process in processes} == {143}
+    assert {process.exitcode for process in processes} == {143}
 
 
 SCRIPT = """
@@ -386,11 +386,3 @@ def test_what_cannot_be_run_is_refused(fake, tmp_path, store):
         run_local(store, TASK, jobs=0)
     with pytest.raises(JournalError, match=r"^no folder .*/no for the journal .*/no/x$"):
         run_local(tmp_path / "no" / "x", TASK)
-
-
-def test_executors_by_name(fake, store, make_trials):
-    plan(store, make_trials(1))
-    assert get_executor("local").run(store, TASK, {}).counts["done"] == 1
-    assert [*EXECUTORS] == ["local"]
-    with pytest.raises(UnknownNameError, match=r"^unknown executor 'ray'; there are: local$"):
-        get_executor("ray")
