@@ -27,6 +27,7 @@ from .hyper_parameters import (
     check_hyper_parameter,
     written,
 )
+from .randomness import settled
 
 
 def _fits(cutout: Any, size: Any) -> bool:
@@ -397,5 +398,5 @@ def encode_scaled(
     for place, name in enumerate(names):
         scale = HYPER_PARAMETERS[name].scale
         if scale != "linear":
-            columns[:, place] = log(columns[:, place] + (scale == "log1p"))
+            columns[:, place] = settled(log(columns[:, place] + (scale == "log1p")))
     return columns

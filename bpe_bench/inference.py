@@ -19,12 +19,15 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from .errors import RankingError, unknown_name
+from .randomness import settled
 from .ranking import STATISTICS, RankCorrelation, average_ranks, sparse, standard_error
 
 FloatArray = npt.NDArray[np.float64]
 IntervalMethod = Literal["influence", "bootstrap"]
 
 INTERVAL_METHODS: tuple[IntervalMethod, ...] = ("influence", "bootstrap")
+ROUNDING = 1e-12
+"""Correlations smaller than this are 0, and what is left is rounding."""
 MOST_BOOTSTRAPPED = 2000
 """Above this many architectures a bootstrap needs too much memory and is not needed."""
 
@@ -97,13 +100,14 @@ def estimate(
         low, high = _bootstrap_interval(x, y, found, statistic, confidence, resamples, rng)
     else:
         raise unknown_name("interval method", method, INTERVAL_METHODS)
+    p_value = independence_p_value(x, y, found, statistic)
     if statistic == "sparse-kendall":
         x, y = sparse(x), sparse(y)
     return Estimate(
-        found.value,
-        low,
-        high,
-        independence_p_value(x, y, found, statistic),
+        settled(found.value),
+        settled(low),
+        settled(high),
+        settled(p_value),
         n,
         found.influence,
         statistic,
@@ -222,8 +226,7 @@ def resampled_correlations(
     influence = np.array([e.influence for e in estimates])
     weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples) - 1.0
     shift = weights @ influence.T / n / (1 - r**2)
-    drawn: FloatArray = np.tanh(np.arctanh(r) + shift)
-    return drawn
+    return settled(np.tanh(np.arctanh(r) + shift), least=ROUNDING)
 
 
 def _influence_interval(found: RankCorrelation, confidence: float) -> tuple[float, float]:

@@ -15,7 +15,8 @@ import numpy as np
 from scipy import stats
 
 from ..errors import SelectionError
-from ..inference import Estimate, FloatArray, check_confidence, holm
+from ..inference import ROUNDING, Estimate, FloatArray, check_confidence, holm
+from ..randomness import SOLVED_DIGITS, settled
 from ..ranking import standard_error
 
 FEWEST_TESTED = 20
@@ -110,7 +111,10 @@ def compare(
                 f"{names[i]} and {names[j]} can only be compared over the same architectures, "
                 f"found {a.n} and {b.n}"
             )
-        rows.append((i, j, b.correlation - a.correlation, *_difference(a, b, confidence), a.n))
+        difference = settled(b.correlation - a.correlation)
+        low, high, p = _difference(a, b, confidence)
+        low, high = (settled(end, SOLVED_DIGITS, least=ROUNDING) for end in (low, high))
+        rows.append((i, j, difference, low, high, settled(p), a.n))
     adjusted = holm([row[5] for row in rows])
     return [
         Comparison(names[i], names[j], d, low, high, p, q, confidence, n)

@@ -18,7 +18,8 @@ from scipy.stats import rankdata
 
 from ..errors import ConstantInputWarning, SelectionError, unknown_name
 from ..files import to_json_value
-from ..inference import FloatArray
+from ..inference import ROUNDING, FloatArray
+from ..randomness import settled
 from ..ranking import STATISTICS, sparse
 
 DEFAULT_SPLITS = 100
@@ -142,7 +143,7 @@ def correlations(truth: FloatArray, accuracies: FloatArray, statistic: str) -> F
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConstantInputWarning)  # it is NaN
                 found[place] = STATISTICS[statistic](column[both], truth[both]).value
-    return found
+    return settled(found, least=ROUNDING)
 
 
 def _spearman(truth: FloatArray, accuracies: FloatArray) -> FloatArray:

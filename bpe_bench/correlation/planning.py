@@ -20,6 +20,7 @@ from scipy import stats
 from ..budget import Budget
 from ..errors import SelectionError
 from ..inference import FloatArray
+from ..randomness import settled
 from ..spaces import Architecture, get_space
 from ..tables.table import Split, Table
 from .evidence import Evidence
@@ -188,7 +189,7 @@ class _Option:
         if n < 4:
             return 1.0
         quantile = stats.t.ppf((1 + confidence) / 2, n - 2)
-        return float(quantile * self.error / math.sqrt(n) * (1 - self.correlation**2))
+        return settled(float(quantile * self.error / math.sqrt(n) * (1 - self.correlation**2)))
 
 
 def _option(
@@ -240,7 +241,7 @@ def _choose(
         batch = min(batch, len(option.missing) - chosen[place])
         if batch > 0:
             gain = option.half_width(n, confidence) - option.half_width(n + batch, confidence)
-            heapq.heappush(queue, (-gain / (batch * option.cost), place, batch))
+            heapq.heappush(queue, (settled(-gain / (batch * option.cost)), place, batch))
 
     for place in range(len(options)):
         offer(place)

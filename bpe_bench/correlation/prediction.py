@@ -14,9 +14,12 @@ from ..errors import SelectionError
 from ..hyper_parameters import HYPER_PARAMETERS
 from ..importance import fit_forest
 from ..inference import FloatArray
+from ..randomness import SOLVED_DIGITS, settled
 from .evidence import Evidence
 from .report import BudgetRow
 
+_SINGULAR = 1e-9
+"""Relative: directions of the design that are smaller than this count as absent."""
 _MOST_PREDICTED = 4096
 """Settings of a space that are looked at; of a larger space, a random sample."""
 
@@ -59,17 +62,21 @@ class CostModel:
         unknown = BudgetSpace.of([row.budget for row in known]).unknown
         names = tuple(n for n, f in HYPER_PARAMETERS.items() if f.costs and n not in unknown)
         design = np.hstack([_cost_terms([row.budget for row in known], names), other])
-        target = np.log([row.cost_seconds for row in known])
-        inverse = np.linalg.pinv(design)
-        coefficients = inverse @ target
-        leverage = np.clip(np.einsum("ij,ji->i", design, inverse), 0.0, 0.99)
-        residuals = (target - design @ coefficients) / (1 - leverage)
-        return cls(coefficients[:-1], names, usual, float(np.sqrt(np.mean(residuals**2))))
+        target = settled(np.log([row.cost_seconds for row in known]))
+        # Well above rounding, so that what counts as singular is the same on every machine.
+        inverse = np.linalg.pinv(design, rcond=_SINGULAR)
+        solved = inverse @ target
+        leverage = np.clip((design * inverse.T).sum(axis=1), 0.0, 0.99)
+        residuals = (target - design @ solved) / (1 - leverage)
+        error = float(np.sqrt(np.mean(residuals**2)))
+        coefficients = settled(solved, SOLVED_DIGITS, least=_SINGULAR)
+        error = settled(error, SOLVED_DIGITS, least=_SINGULAR)
+        return cls(coefficients[:-1], names, usual, error)
 
     def seconds(self, budgets: Sequence[Budget]) -> FloatArray:
         """Return predicted seconds per network on `device`, shape (B,)."""
-        predicted: FloatArray = np.exp(_cost_terms(budgets, self.names) @ self.coefficients)
-        return predicted
+        # Row by row, not by BLAS: equal settings must cost the same wherever they stand.
+        return settled(np.exp((_cost_terms(budgets, self.names) * self.coefficients).sum(axis=1)))
 
 
 def _cost_terms(budgets: Sequence[Budget], names: Sequence[str]) -> FloatArray:

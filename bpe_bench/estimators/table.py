@@ -9,6 +9,7 @@ import numpy as np
 
 from ..budget import NAMED_BUDGETS, Budget, encode, parse_budget
 from ..errors import SelectionError, UnknownNameError
+from ..randomness import settled
 from ..spaces import Architecture, get_space
 from ..tables.curves import FloatArray, Split
 from ..tables.table import Setting, Table
@@ -199,7 +200,7 @@ def _wanted(budget: str, settings: list[Setting]) -> Budget:
 def _distance(budget: Budget, wanted: Budget) -> float:
     """Return how far apart two budgets are: by hyper-parameter, factors on a logarithmic scale."""
     ours, theirs = (np.log2(1 + row) for row in encode([budget, wanted]))
-    return float(np.abs(ours - theirs).sum())
+    return settled(float(np.abs(ours - theirs).sum()))
 
 
 def _differences(budget: Budget, wanted: Budget) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SelectionError
+from ..randomness import SOLVED_DIGITS, settled
 from .models import FloatArray
 
 Groups = Sequence[Sequence[int]]
@@ -101,7 +102,7 @@ def places(x: FloatArray, group: Sequence[int]) -> npt.NDArray[np.intp]:
 
 def shares(values: FloatArray, floor: float) -> FloatArray:
     """Return values (G,) divided by their sum; what is not above ``floor`` is rounding, so 0."""
-    values = np.where(values > floor, values, 0.0)
+    values = settled(np.where(values > floor, values, 0.0), SOLVED_DIGITS)
     total = values.sum()
     return values / total if total > 0 else values
 

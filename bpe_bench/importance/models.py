@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..randomness import integer_seed
+from ..randomness import integer_seed, settled
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: in
     from sklearn.tree import DecisionTreeRegressor
 
     single = np.ascontiguousarray(x, dtype=np.float32)
-    target = np.ascontiguousarray(y, dtype=np.float64).reshape(-1, 1)
+    target = settled(np.asarray(y, dtype=np.float64)).reshape(-1, 1)
     grown = []
     with config_context(skip_parameter_validation=True):
         for _ in range(trees):
@@ -121,5 +121,5 @@ def fit_boosted(
         "tree_method": "exact",
         "verbosity": 0,
     }
-    data = xgboost.DMatrix(x, label=y, nthread=1)
+    data = xgboost.DMatrix(x, label=settled(y), nthread=1)
     return Boosted(xgboost.train(parameters, data, rounds), x.shape[1])

@@ -14,7 +14,8 @@ from ..correlation.prediction import CostModel
 from ..correlation.report import BudgetRow
 from ..errors import SelectionError
 from ..hyper_parameters import Value
-from ..inference import FloatArray
+from ..inference import ROUNDING, FloatArray
+from ..randomness import settled
 from ..surrogate import FittedSurrogate
 from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe, usable_row
 
@@ -139,8 +140,7 @@ class Predicted:
         k, apart = len(members), members - members.mean(axis=0)
         moved = math.sqrt((k - 1) / k) * rng.normal(size=(resamples, k)) @ apart
         alone = rng.normal(0.0, evidence.surrogate_error, (resamples, members.shape[1]))
-        drawn: FloatArray = evidence.correlations + moved + alone
-        return drawn
+        return settled(evidence.correlations + moved + alone, least=ROUNDING)
 
     def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
         """Predict the settings of the space that is left; a random sample of very many."""

@@ -23,6 +23,7 @@ from ..execution.campaign import make_trials, run_campaign
 from ..execution.journal import FINAL_STATES, Entry, Journal
 from ..execution.journal_table import read
 from ..inference import FloatArray
+from ..randomness import settled
 from ..spaces import Architecture
 from ..tables.curves import Split
 from ..tables.table import Table
@@ -146,7 +147,7 @@ class Trained:
         planned = CostModel.fit(self.pool.rows)
         ratios = [np.log(r.cost_seconds / self._expected[r.budget]) for r in self.known.rows]
         shift = np.zeros(len(planned.coefficients))
-        shift[0] = float(np.mean(ratios)) if ratios else 0.0
+        shift[0] = settled(float(np.mean(ratios))) if ratios else 0.0
         device = self.known.rows[0].device if self.known.rows else ""
         return replace(planned, coefficients=planned.coefficients + shift, device=device)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..files import to_json_value
 from ..inference import check_confidence, holm
+from ..randomness import settled
 from ..tables.curves import FloatArray
 from .summary import SearchReport, mean_of_known
 
@@ -90,7 +91,7 @@ def compare_searchers(
         if min(len(a), len(b)) < 2:
             rows.append((difference, math.nan, math.nan, math.nan))
         else:
-            p_value = float(stats.mannwhitneyu(a, b).pvalue)
+            p_value = settled(float(stats.mannwhitneyu(a, b).pvalue))
             rows.append((difference, *_welch(a, b, confidence), p_value))
     adjusted = holm([p_value for *_, p_value in rows])
     return [
@@ -115,4 +116,4 @@ def _welch(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float, floa
         return difference, difference
     freedom = parts.sum() ** 2 / (parts**2 / [len(a) - 1, len(b) - 1]).sum()
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    return difference - half, difference + half
+    return settled(difference - half), settled(difference + half)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators import Evaluation
+from ..randomness import settled
 from ..spaces import Architecture, SearchSpace
 from ..tables.curves import FloatArray
 from .base import Searcher
@@ -109,4 +110,4 @@ def expected_regret(
         room = left >= evaluations
         log = gammaln(left + 1.0) - gammaln(np.where(room, left - evaluations, 0) + 1.0)
         none = np.where(room, np.exp(log - log[0]), 0.0)
-    return round(float(final.max() - (none[:-1] - none[1:]) @ means), 12)
+    return settled(float(final.max() - ((none[:-1] - none[1:]) * means).sum()), least=1e-12)

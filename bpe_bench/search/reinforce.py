@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators import Evaluation
+from ..randomness import settled
 from ..spaces import Architecture, SearchSpace
 from ..tables.curves import FloatArray
 from .base import Score, Searcher, check_at_least, scored_space
@@ -84,7 +85,7 @@ class Reinforce(Searcher):
 
     def ask(self) -> Architecture:
         """Sample from the policy."""
-        cumulative = self.probabilities().cumsum(axis=1)
+        cumulative = settled(self.probabilities()).cumsum(axis=1)
         drawn = self._rng.random((len(cumulative), 1)) * cumulative[:, -1:]
         choices = (cumulative <= drawn).sum(axis=1).tolist()
         architecture = self._space.build(choices)
@@ -104,7 +105,7 @@ class Reinforce(Searcher):
 
     def conclude(self, best: Architecture) -> Architecture:
         """Return the cell with two inputs per node, the policy's likeliest, if all were scored."""
-        return self._space.prune(best, self._rng, self.probabilities())
+        return self._space.prune(best, self._rng, settled(self.probabilities()))
 
     def probabilities(self) -> FloatArray:
         """Return the policy, shape (C, widest choice); rows add up to 1."""

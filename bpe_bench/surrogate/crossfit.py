@@ -95,7 +95,7 @@ class Member:
         cls, x: FloatArray, y: FloatArray, model: str, rng: np.random.Generator, *, trend: bool
     ) -> Member:
         """Fit rows (n, d) to targets (n,) by a model of `bpe_bench.surrogate.models.MODELS`."""
-        line = Trend.fit(x, y) if trend else None
+        line = Trend.fit(x, y).settled() if trend else None
         rest = y - line.predict(x) if line is not None else y
         return cls(get_model(model).fit(x, rest, rng), line)
 

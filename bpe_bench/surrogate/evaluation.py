@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import RankingError, SelectionError, unknown_name
 from ..files import to_json_value
 from ..inference import check_confidence, noise_ceiling
+from ..randomness import settled
 from ..tables.table import Split, Table
 from .crossfit import GROUPINGS, Grouping, Judged, fewest_residuals, judge
 from .examples import Examples, gather
@@ -283,7 +284,7 @@ def _row(
     if judged.residuals >= fewest_residuals(CONFIDENCE):
         inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
         covered = share(inside, clusters, confidence)
-        width = float(((high - low) / value if is_cost else high - low).mean())
+        width = settled(float(((high - low) / value if is_cost else high - low).mean()))
     # Where a row is a setting, there is nothing within one.
     within = np.zeros(y.size, dtype=np.int64) if examples.by_setting else budget
     scales = (learned, judged.value) if is_cost else (y, value)

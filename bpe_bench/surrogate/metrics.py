@@ -17,6 +17,7 @@ import numpy as np
 from scipy import stats
 
 from ..errors import ConstantInputWarning
+from ..randomness import settled
 from ..ranking import best_rank_at_k, kendall, precision_at_k, regret_at_k, sparse
 from .crossfit import IntArray
 from .question import FloatArray
@@ -29,11 +30,15 @@ _FEWEST_GROUPS = 5
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its interval; NaN where it is not defined or cannot be estimated."""
+    """A figure with its interval, settled; NaN where it is not defined or cannot be estimated."""
 
     value: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).copy().items():
+            object.__setattr__(self, name, settled(value))
 
     def scaled(self, factor: float) -> Figure:
         """Return the figure and its bounds times a factor."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SurrogateFileError, unknown_name
-from ..randomness import integer_seed
+from ..randomness import SOLVED_DIGITS, integer_seed, settled
 
 FloatArray = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
@@ -345,6 +345,11 @@ class Trend:
         solved = np.linalg.solve(scaled.T @ scaled + penalty * np.eye(d), scaled.T @ (y - y.mean()))
         slopes = solved / np.where(spread > 0, spread, 1.0)
         return cls(float(y.mean() - centre @ slopes), slopes)
+
+    def settled(self) -> Trend:
+        """Return it with the bits that are the same on every machine."""
+        slopes = settled(self.slopes, SOLVED_DIGITS, least=1e-9)
+        return Trend(settled(self.intercept, SOLVED_DIGITS, least=1e-9), slopes)
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return the straight line, shape (N,)."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SelectionError, unknown_name
+from ..randomness import settled
 from ..tables.curves import Split
 
 FloatArray = npt.NDArray[np.float64]
@@ -48,15 +49,22 @@ TARGETS: Mapping[TargetName, Target] = MappingProxyType(
         # −log of the error: half the error is the same step everywhere, as is the noise of
         # training, roughly.
         "accuracy": Target(
-            lambda accuracy: -np.log(np.maximum(1 - accuracy, _LEAST_ERROR)),
-            lambda learned: -np.expm1(-learned),
+            lambda accuracy: settled(-np.log(np.maximum(1 - accuracy, _LEAST_ERROR))),
+            lambda learned: settled(-np.expm1(-learned)),
             0.0,
             1.0,
             False,
             "accuracies",
         ),
         # Seconds are nearly a product of powers of the hyper-parameters.
-        "cost": Target(np.log, np.exp, 0.0, np.inf, True, "costs"),
+        "cost": Target(
+            lambda cost: settled(np.log(cost)),
+            lambda learned: settled(np.exp(learned)),
+            0.0,
+            np.inf,
+            True,
+            "costs",
+        ),
         "correlation": Target(np.array, np.array, -1.0, 1.0, False, "correlations"),
     }
 )

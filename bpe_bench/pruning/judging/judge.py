@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import SelectionError
 from ...inference import FloatArray, check_confidence, holm
+from ...randomness import settled
 from .conclusions import conclude
 from .methods import Method
 from .mip import MinimumImportancePruning
@@ -216,7 +217,7 @@ def _grid(pool: Pool, hours: float | None) -> FloatArray:
             f"the cheapest setting costs {first:.3g} device hours on {pool.choosing} "
             f"architectures, but the axis ends at {last:g}; give more --hours"
         )
-    return np.geomspace(first, last, _POINTS)
+    return settled(np.geomspace(first, last, _POINTS))
 
 
 def _marks(grid: FloatArray) -> list[float]:

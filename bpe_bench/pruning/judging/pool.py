@@ -17,6 +17,7 @@ from ...correlation.prediction import CostModel
 from ...correlation.report import BudgetRow, correlate
 from ...errors import ConstantInputWarning, SelectionError
 from ...inference import Estimate, FloatArray, correlation
+from ...randomness import settled
 from ...tables.table import Split, Table
 from ..objective import accuracies_of, usable_row
 
@@ -199,7 +200,7 @@ def _correlated(x: FloatArray, y: FloatArray, statistic: str) -> Estimate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantInputWarning)  # it is NaN
             found = correlation(x, y, statistic)
-        value, influence = found.value, found.influence
+        value, influence = settled(found.value), found.influence
     return Estimate(value, math.nan, math.nan, math.nan, x.size, influence, statistic, 0)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from ...inference import FloatArray
+from ...randomness import settled
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,5 @@ def resampled_mean(values: FloatArray, share: float, confidence: float) -> Resam
         return ResampledMean(mean, mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0)
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
     p_value = float(2 * stats.t.sf(abs(mean) / error, count - 1))
-    return ResampledMean(mean, mean - half, mean + half, p_value)
+    low, high = settled(mean - half), settled(mean + half)
+    return ResampledMean(settled(mean), low, high, settled(p_value))
