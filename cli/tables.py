@@ -258,8 +258,8 @@ def merge(
 def fetch(name: str, mirror: str | None, out: Output) -> None:
     """Download the sources of the registered table NAME, build it, and keep it in the cache.
 
-    Checksums are compared; an interrupted download goes on where it stopped. The
-    cache is the user's own, or $BPE_BENCH_CACHE.
+    Checksums are compared, and what was fetched is not fetched again. The cache is
+    the user's own, or $BPE_BENCH_CACHE.
 
     \b
     Example:

@@ -1,8 +1,7 @@
 """Registered tables that are not shipped: download the sources, build, keep in the cache.
 
-Whatever happens on the way, a file under its final name is whole: downloads go to
-``NAME.part``, which stays if the connection breaks and is continued by the next
-call, and tables are renamed into place after their hash has been compared.
+Whatever happens on the way, a file under its final name is whole: pooch renames downloads
+into place after their hash has been compared, and so are tables.
 """
 
 from __future__ import annotations
@@ -11,21 +10,31 @@ import importlib
 import importlib.metadata
 import logging
 import re
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..errors import OptionalDependencyError, SourceFileError, TableFileError, unknown_name
-from ._downloads import copying, downloading
+from ..files import reason_of
 from .catalog import SHIPPED_PACKAGE, Entry, SourceFile, cache_directory, entries, verify_registered
 from .storage import content_hash, verify_table, write_table
 from .table import Table
 
 Progress = Callable[[float], None]
 """Called with the share that is done."""
+Downloader = Callable[[str, str, Any], None]
+"""What pooch calls: the URL, the file to write, and an object that is not needed here."""
 
 SOURCES_FOLDER = "sources"
+_TIMEOUT = 30.0
+"""Seconds without an answer after which a server counts as unreachable."""
+_AT_ONCE = 2**18
+_GONE = (404, 410)
+_MIRROR_HINT = "take the files from a folder or another host: --mirror DIR_OR_URL"
 _DOWNLOADS = 0.8
 """Share of the work that downloading is taken for; building is the rest."""
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:==\s*([^,;\s]+))?")
@@ -117,30 +126,134 @@ def _fetch_source(source: SourceFile, folder: Path, mirror: str | None, progress
     """Put a source into the cache, unless it is there."""
     import pooch
 
-    target = folder / source.name
     if mirror is None:
-        fetcher = downloading([source.url], source, target, progress)
+        download = _from_urls([source.url], source, progress)
     elif urlsplit(mirror).scheme in ("http", "https"):
         base = mirror.rstrip("/")
         urls = [f"{base}/{quote(path)}" for path in (source.path, source.name) if path]
-        fetcher = downloading(urls, source, target, progress, mirror=mirror)
+        download = _from_urls(urls, source, progress, mirror)
     else:
-        fetcher = copying(Path(mirror), source, progress)
+        download = _from_folder(Path(mirror), source)
     with _silent(pooch.get_logger()):
         try:
             pooch.retrieve(
                 source.url,
                 known_hash=f"sha256:{source.sha256}",
-                fname=target.name,
-                path=target.parent,
-                downloader=fetcher,
+                fname=source.name,
+                path=folder,
+                downloader=download,
             )
         except OSError as error:
             raise SourceFileError(
-                f"cannot write {target}: {error.strerror or error}; set BPE_BENCH_CACHE to a "
-                "folder that can be written"
+                f"cannot write {folder / source.name}: {reason_of(error)}; set BPE_BENCH_CACHE to "
+                "a folder that can be written"
             ) from error
     progress(1.0)
+
+
+@dataclass
+class _Bar:
+    """What pooch tells how far a download is."""
+
+    progress: Progress
+    total: int = 0
+    done: int = 0
+
+    def update(self, size: int) -> None:
+        self.done += size
+        if self.total:
+            self.progress(min(1.0, self.done / self.total))
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        pass
+
+
+def _from_urls(
+    urls: Sequence[str], source: SourceFile, progress: Progress, mirror: str | None = None
+) -> Downloader:
+    """Return a downloader for pooch that tries URLs in turn until one has the file."""
+    import pooch
+    import requests
+
+    def download(_: str, output: str, own: Any) -> None:
+        get = pooch.HTTPDownloader(_Bar(progress), _AT_ONCE, timeout=_TIMEOUT)
+        for url in urls:
+            try:
+                get(url, output, own)
+            except requests.HTTPError as error:
+                if error.response.status_code in _GONE:
+                    continue
+                raise SourceFileError(
+                    f"{url} answers {error.response.status_code} {error.response.reason}; "
+                    f"{_MIRROR_HINT}"
+                ) from error
+            except requests.RequestException as error:
+                raise _failed(error, url, source, mirror) from error
+            _check(Path(output), source, url)
+            return
+        if mirror is None:
+            raise SourceFileError(f"{source.name} is no longer at {urls[0]}; {_MIRROR_HINT}")
+        raise SourceFileError(
+            f"mirror {mirror} has no {source.name}; looked for {' and '.join(urls)}"
+        )
+
+    return download
+
+
+def _failed(
+    error: BaseException, url: str, source: SourceFile, mirror: str | None
+) -> SourceFileError:
+    """Say why a download failed, by the error that others were raised from."""
+    while error.__context__ is not None:
+        error = error.__context__
+    what = f"the mirror {mirror}" if mirror else urlsplit(url).hostname
+    hint = "give another: --mirror DIR_OR_URL" if mirror else _MIRROR_HINT
+    return SourceFileError(
+        f"cannot download {source.name} from {what} ({reason_of(error)}); run again, or {hint}"
+    )
+
+
+def _from_folder(mirror: Path, source: SourceFile) -> Downloader:
+    """Return a downloader for pooch that copies from a folder."""
+    import pooch
+
+    def copy(_: str, output: str, __: Any) -> None:
+        if not mirror.is_dir():
+            raise SourceFileError(
+                f"no mirror at {mirror}; give a folder, or a URL that begins with http"
+            )
+        direct = [mirror / path for path in (source.path, source.name) if path]
+        found = [path for path in direct if path.is_file()][:1]
+        found = found or [path for path in sorted(mirror.rglob(source.name)) if path.is_file()]
+        if not found:
+            raise SourceFileError(
+                f"mirror {mirror} has no {source.name}; it is published at {source.url}"
+            )
+        try:
+            good = (path for path in found if pooch.file_hash(str(path)) == source.sha256)
+            path = next(good, found[0])
+            shutil.copyfile(path, output)
+        except OSError as error:
+            raise SourceFileError(
+                f"cannot copy {source.name} from {mirror}: {reason_of(error)}"
+            ) from error
+        _check(Path(output), source, str(path))
+
+    return copy
+
+
+def _check(file: Path, source: SourceFile, place: str) -> None:
+    import pooch
+
+    found = pooch.file_hash(str(file))
+    if found != source.sha256:
+        raise SourceFileError(
+            f"{place} is not the published {source.name}: its SHA-256 should be {source.sha256}, "
+            f"found {found}; it is not kept"
+        )
 
 
 def _build(entry: Entry, sources: Path) -> Table:
@@ -174,8 +287,8 @@ def _locked(folder: Path) -> Iterator[None]:
         lock = (folder / ".lock").open("a")
     except OSError as error:
         raise SourceFileError(
-            f"cannot write {folder}: {error.strerror}; set BPE_BENCH_CACHE to a folder that can be "
-            "written"
+            f"cannot write {folder}: {reason_of(error)}; set BPE_BENCH_CACHE to a folder that can "
+            "be written"
         ) from error
     with lock:
         with suppress(ImportError, OSError):

@@ -39,10 +39,8 @@ class Server:
 
     url: str
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    """Path and Range header of every request."""
-    ranges: bool = True
-    """Whether Range is honoured."""
+    asked: list[str] = field(default_factory=list)
+    """Path of every request."""
     cut: int | None = None
     """After how many bytes of a body the connection is closed."""
     status: int | None = None
@@ -56,26 +54,16 @@ def server(monkeypatch):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            path, asked = self.path.lstrip("/"), self.headers.get("Range")
-            state.asked.append((path, asked))
+            path = self.path.lstrip("/")
+            state.asked.append(path)
             if state.status or path not in state.files:
                 self.send_error(state.status or 404)
                 return
-            data, start = state.files[path], 0
-            if asked and state.ranges:
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
-                if start >= len(data):
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{len(data)}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            self.send_header("Content-Length", str(len(data) - start))
+            data = state.files[path]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data[start:][: state.cut])
+            self.wfile.write(data[: state.cut])
 
         def log_message(self, *_):
             pass
@@ -154,7 +142,7 @@ def test_a_table_is_downloaded_built_and_found_by_its_name(cache, server, capfd,
     assert path == cache / "tiny.h5"
     assert verify_table(path) == entry().content_sha256
     assert kept(cache) == WHOLE
-    assert server.asked == [("deep/one.bin", None), ("two.bin", None)]
+    assert server.asked == ["deep/one.bin", "two.bin"]
     assert shares == sorted(shares)
     assert len(shares) > 4
     assert shares[-1] == 1.0
@@ -182,7 +170,7 @@ def test_what_is_cached_and_damaged_is_made_again(cache, server, golden, entry):
     (cache / "sources" / "two.bin").write_bytes(b"tow")
     server.asked.clear()
     assert verify_table(fetch("tiny")) == entry().content_sha256
-    assert server.asked == [("two.bin", None)]
+    assert server.asked == ["two.bin"]
     path.write_bytes(path.read_bytes()[:100])
     assert verify_table(fetch("tiny")) == entry().content_sha256
 
@@ -226,48 +214,21 @@ def test_a_url_as_mirror(cache, server, by_name, entry):
     server.files = {f"m/{p.split('/')[-1] if by_name else p}": d for p, d in FILES.items()}
     fetch("tiny", mirror=f"{server.url}/m/")
     assert kept(cache) == WHOLE
-    paths = [path for path, _ in server.asked]
-    assert paths == (["m/deep/one.bin", "m/one.bin", "m/two.bin"] if by_name else [*server.files])
-
-
-def test_an_interrupted_download_is_continued(cache, server, refused):
-    server.cut = 300_000
-    part = cache / "sources" / "one.bin.part"
-    url = f"{server.url}/deep/one.bin"
-    assert refused() == (
-        f"download of {url} was interrupted after 300000 of 1048576 bytes (the connection was "
-        f"closed); what has come is kept in {part}: run the same command again to go on from there"
+    assert server.asked == (
+        ["m/deep/one.bin", "m/one.bin", "m/two.bin"] if by_name else [*server.files]
     )
-    assert kept(cache) == [".lock", "sources/one.bin.part"]
-    assert part.read_bytes() == FILES["deep/one.bin"][:300_000]
-    assert refused().startswith(f"download of {url} was interrupted after 600000 of 1048576 bytes")
+
+
+def test_an_interrupted_download_leaves_nothing_and_runs_again(cache, server, refused):
+    server.cut = 300_000
+    said = refused()
+    assert said.startswith("cannot download one.bin from 127.0.0.1 (IncompleteRead(300000 bytes")
+    assert said.endswith(
+        "; run again, or take the files from a folder or another host: --mirror DIR_OR_URL"
+    )
+    assert kept(cache) == [".lock"]
     server.cut = None
     fetch("tiny")
-    assert server.asked == [
-        ("deep/one.bin", None),
-        ("deep/one.bin", "bytes=300000-"),
-        ("deep/one.bin", "bytes=600000-"),
-        ("two.bin", None),
-    ]
-    assert kept(cache) == WHOLE
-
-
-def test_a_server_that_cannot_continue_starts_over(cache, server, refused):
-    server.cut = 300_000
-    refused()
-    server.cut, server.ranges = None, False
-    fetch("tiny")
-    assert server.asked[1] == ("deep/one.bin", "bytes=300000-")
-    assert kept(cache) == WHOLE
-
-
-@pytest.mark.parametrize("more", [b"", b"something else that is longer"])
-def test_a_part_that_is_whole_or_too_long(cache, server, more):
-    (cache / "sources").mkdir(parents=True)
-    (cache / "sources" / "two.bin.part").write_bytes(FILES["two.bin"] + more)
-    fetch("tiny")
-    asked = [("two.bin", f"bytes={3 + len(more)}-"), ("two.bin", None)]
-    assert server.asked[1:] == (asked if more else asked[:1])
     assert kept(cache) == WHOLE
 
 
@@ -276,7 +237,7 @@ def test_a_wrong_checksum(cache, server, refused):
     expected, found = sha256(b"two"), sha256(b"tow")
     assert refused() == (
         f"{server.url}/two.bin is not the published two.bin: its SHA-256 should be {expected}, "
-        f"found {found}; what was downloaded is removed"
+        f"found {found}; it is not kept"
     )
     assert kept(cache) == [".lock", "sources/one.bin"]
 
@@ -287,7 +248,7 @@ def test_a_wrong_checksum_in_a_folder_leaves_the_folder_alone(cache, tmp_path, r
     wrong.write_bytes(b"not it")
     assert refused(mirror=str(tmp_path / "mirror")) == (
         f"{wrong} is not the published one.bin: its SHA-256 should be "
-        f"{sha256(FILES['deep/one.bin'])}, found {sha256(b'not it')}"
+        f"{sha256(FILES['deep/one.bin'])}, found {sha256(b'not it')}; it is not kept"
     )
     assert wrong.read_bytes() == b"not it"
     assert kept(cache) == [".lock"]
@@ -318,12 +279,12 @@ def test_a_host_that_cannot_be_reached(cache, refused, entry):
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         entry(sources=tuple(replace(s, url=f"{url}/{s.path}") for s in entry().sources))
         assert refused() == (
-            "cannot reach 127.0.0.1 for one.bin (Connection refused); without internet, take the "
+            "cannot download one.bin from 127.0.0.1 (Connection refused); run again, or take the "
             "files from a folder or another host: --mirror DIR_OR_URL"
         )
         assert refused(mirror=url) == (
-            f"cannot reach the mirror {url} for one.bin (Connection refused); give another: "
-            "--mirror DIR_OR_URL"
+            f"cannot download one.bin from the mirror {url} (Connection refused); run again, or "
+            "give another: --mirror DIR_OR_URL"
         )
     assert kept(cache) == [".lock"]
 
