@@ -6,7 +6,7 @@ from .answers import QUANTITIES, Answers, ask
 from .crossfit import GROUPINGS, Grouping
 from .evaluation import SurrogateReport, SurrogateRow, evaluate_surrogates
 from .files import load_surrogate, save_surrogate
-from .fitted import BudgetSurrogate, FittedSurrogate
+from .fitted import FittedSurrogate
 from .fitting import fit_surrogate
 from .forecast import Forecast
 from .metrics import Figure
@@ -19,7 +19,6 @@ __all__ = [
     "QUANTITIES",
     "TARGETS",
     "Answers",
-    "BudgetSurrogate",
     "Figure",
     "FittedSurrogate",
     "Forecast",

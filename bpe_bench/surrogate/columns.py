@@ -64,7 +64,7 @@ class Columns:
         return np.hstack([numbers, np.array(other).reshape(len(budgets), len(self.devices))])
 
 
-def ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
+def _ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
     """Return what values of each hyper-parameter were seen: least and largest, or categories."""
     seen = BudgetSpace.of(budgets).values
     return {
@@ -73,7 +73,7 @@ def ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
     }
 
 
-def outside(budget: Budget, ranges: Ranges) -> list[str]:
+def _outside(budget: Budget, ranges: Ranges) -> list[str]:
     """Return in which hyper-parameters a budget lies outside of ranges, as text."""
     faults = []
     for name, seen in ranges.items():
@@ -91,9 +91,9 @@ def outside(budget: Budget, ranges: Ranges) -> list[str]:
     return faults
 
 
-def check_inside(budget: Budget, ranges: Ranges) -> None:
+def _check_inside(budget: Budget, ranges: Ranges) -> None:
     """Raise `SelectionError` if a budget lies outside of ranges."""
-    faults = outside(budget, ranges)
+    faults = _outside(budget, ranges)
     if faults:
         raise SelectionError(
             f"the surrogate would have to extrapolate: {', '.join(faults)}; ask for a budget "

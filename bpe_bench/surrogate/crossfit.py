@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SelectionError
-from .models import FloatArray, Regression, Trend, get_model
+from .models import FloatArray, _get_model, _Regression, _Trend
 
 IntArray = npt.NDArray[np.int64]
 Grouping = Literal["architecture", "budget", "both"]
@@ -87,17 +87,17 @@ class Folds:
 class Member:
     """One fitted regression, on top of a trend if it has one."""
 
-    regression: Regression
-    trend: Trend | None = None
+    regression: _Regression
+    trend: _Trend | None = None
 
     @classmethod
     def fit(
         cls, x: FloatArray, y: FloatArray, model: str, rng: np.random.Generator, *, trend: bool
     ) -> Member:
         """Fit rows (n, d) to targets (n,) by a model of `bpe_bench.surrogate.models.MODELS`."""
-        line = Trend.fit(x, y).settled() if trend else None
+        line = _Trend.fit(x, y).settled() if trend else None
         rest = y - line.predict(x) if line is not None else y
-        return cls(get_model(model).fit(x, rest, rng), line)
+        return cls(_get_model(model).fit(x, rest, rng), line)
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return predictions, shape (N,)."""
@@ -106,7 +106,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class CrossFitted:
+class _CrossFitted:
     """K members, and what each missed on the fold that it never saw."""
 
     members: tuple[Member, ...]
@@ -123,13 +123,13 @@ class CrossFitted:
     def forecast(self, x: FloatArray, confidence: float) -> tuple[FloatArray, ...]:
         """Return the mean over members and the bounds of the interval, three of shape (N,)."""
         each = self._each(x)
-        return each.mean(axis=0), *cv_plus(each, self.fold, self.residuals, confidence)
+        return each.mean(axis=0), *_cv_plus(each, self.fold, self.residuals, confidence)
 
     def _each(self, x: FloatArray) -> FloatArray:
         return np.array([member.predict(x) for member in self.members])
 
 
-def cv_plus(
+def _cv_plus(
     each: FloatArray, fold: IntArray, residuals: FloatArray, confidence: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of the CV+ interval.
@@ -165,7 +165,7 @@ def cv_plus(
     return low, high
 
 
-def fewest_residuals(confidence: float) -> int:
+def _fewest_residuals(confidence: float) -> int:
     """Return how many residuals an interval of this nominal coverage takes.
 
     Examples
@@ -182,13 +182,13 @@ Progress = Callable[[float], None]
 """Is told the share that is done."""
 
 
-def crossfit(
+def _crossfit(
     x: FloatArray,
     y: FloatArray,
     folds: Folds,
     fit: FitMember,
     progress: Progress | None = None,
-) -> CrossFitted:
+) -> _CrossFitted:
     """Fit an ensemble to rows (n, d) and their targets (n,), as they are dealt into folds."""
     members, fold, residuals = [], [], []
     for held in range(folds.count):
@@ -199,11 +199,11 @@ def crossfit(
         members.append(member)
         if progress is not None:
             progress((held + 1) / folds.count)
-    return CrossFitted(tuple(members), np.concatenate(fold), np.concatenate(residuals))
+    return _CrossFitted(tuple(members), np.concatenate(fold), np.concatenate(residuals))
 
 
 @dataclass(frozen=True)
-class Judged:
+class _Judged:
     """Rows of groups that were held out, and what was predicted of them."""
 
     place: IntArray
@@ -224,7 +224,7 @@ def judge(
     *,
     confidence: float,
     progress: Progress | None = None,
-) -> Judged:
+) -> _Judged:
     """Predict every fold by an ensemble fitted to the others, intervals included.
 
     The ensemble that judges fold k has members without k and j, for all other folds j;
@@ -256,8 +256,8 @@ def judge(
     for place, answered, missed in zip(rows, answers, residuals, strict=True):
         each = np.array(answered)
         fold = np.repeat(np.arange(len(missed)), [len(part) for part in missed])
-        bounds = cv_plus(each, fold, np.concatenate(missed), confidence)
+        bounds = _cv_plus(each, fold, np.concatenate(missed), confidence)
         parts.append((place, each.mean(axis=0), *bounds))
     place, value, low, high = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     fewest = min(sum(len(part) for part in missed) for missed in residuals)
-    return Judged(place, value, low, high, fewest)
+    return _Judged(place, value, low, high, fewest)

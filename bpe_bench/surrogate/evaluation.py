@@ -14,12 +14,12 @@ from ..files import to_json_value
 from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
 from ..tables.table import Split, Table
-from .crossfit import GROUPINGS, Grouping, Judged, fewest_residuals, judge
+from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _Judged, judge
 from .examples import Examples, gather
-from .fitting import member_fitter, share_of
+from .fitting import _member_fitter, _share_of
 from .forecast import CONFIDENCE
-from .metrics import UNKNOWN, Clusters, Figure, r2, rank_correlation, share, top_metrics
-from .models import get_model
+from .metrics import UNKNOWN, Figure, _Clusters, _r2, _rank_correlation, _share, _top_metrics
+from .models import _get_model
 from .question import TARGETS, FloatArray, Question
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def evaluate_surrogates(
     if resamples < 1:
         raise SelectionError(f"at least 1 resample is needed, found {resamples}")
     for model in models or ():
-        get_model(model)
+        _get_model(model)
     examples = gather(table, question, rng)
     folds = folds or examples.usual_folds()
     chosen_models = tuple(dict.fromkeys(models or (examples.usual_model(),)))
@@ -198,9 +198,9 @@ def evaluate_surrogates(
             examples.x,
             examples.y,
             dealt,
-            member_fitter(examples, model, rng),
+            _member_fitter(examples, model, rng),
             confidence=CONFIDENCE,
-            progress=share_of(progress, place, len(jobs)),
+            progress=_share_of(progress, place, len(jobs)),
         )
         rows.append(
             _row(examples, judged, model, grouping, ceiling, top_k, confidence, resamples, rng)
@@ -249,9 +249,9 @@ def _groupings(
     return tuple(dict.fromkeys(wanted))
 
 
-def _without_intervals(judged: Judged, grouping: Grouping) -> list[str]:
+def _without_intervals(judged: _Judged, grouping: Grouping) -> list[str]:
     """Say that coverage is unknown, where too few were held out for intervals."""
-    wanted = fewest_residuals(CONFIDENCE)
+    wanted = _fewest_residuals(CONFIDENCE)
     if judged.residuals >= wanted:
         return []
     return [
@@ -262,7 +262,7 @@ def _without_intervals(judged: Judged, grouping: Grouping) -> list[str]:
 
 def _row(
     examples: Examples,
-    judged: Judged,
+    judged: _Judged,
     model: str,
     grouping: Grouping,
     ceiling: float,
@@ -279,24 +279,24 @@ def _row(
     budget = examples.budget[judged.place]
     axes = {"architecture": examples.architecture[judged.place], "budget": budget}
     of_groups = tuple(axes.values()) if grouping == "both" else (axes[grouping],)
-    clusters = Clusters(of_groups)
+    clusters = _Clusters(of_groups)
     covered, width = UNKNOWN, math.nan
-    if judged.residuals >= fewest_residuals(CONFIDENCE):
+    if judged.residuals >= _fewest_residuals(CONFIDENCE):
         inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
-        covered = share(inside, clusters, confidence)
+        covered = _share(inside, clusters, confidence)
         width = settled(float(((high - low) / value if is_cost else high - low).mean()))
     # Where a row is a setting, there is nothing within one.
     within = np.zeros(y.size, dtype=np.int64) if examples.by_setting else budget
     scales = (learned, judged.value) if is_cost else (y, value)
     inner = UNKNOWN
     if not examples.by_setting:
-        inner = rank_correlation(y, value, clusters, confidence, within=within)
+        inner = _rank_correlation(y, value, clusters, confidence, within=within)
     sparse = UNKNOWN
     if not is_cost:
-        sparse = rank_correlation(y, value, clusters, confidence, rounded=True)
+        sparse = _rank_correlation(y, value, clusters, confidence, rounded=True)
     # Of costs the lowest are the best.
     sign = -1.0 if is_cost else 1.0
-    top = top_metrics(
+    top = _top_metrics(
         sign * y, sign * value, clusters, within, top_k, confidence, resamples=resamples, rng=rng
     )
     return SurrogateRow(
@@ -304,8 +304,8 @@ def _row(
         grouping=grouping,
         n_rows=y.size,
         n_groups=tuple(np.unique(axis).size for axis in of_groups),
-        r2=r2(*scales, clusters, confidence),
-        kendall=rank_correlation(y, value, clusters, confidence),
+        r2=_r2(*scales, clusters, confidence),
+        kendall=_rank_correlation(y, value, clusters, confidence),
         sparse_kendall=sparse,
         kendall_within_budget=inner,
         share_of_ceiling=inner.scaled(1 / ceiling) if ceiling > 0 else UNKNOWN,

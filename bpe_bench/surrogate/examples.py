@@ -117,7 +117,7 @@ def gather(table: Table, question: Question, rng: np.random.Generator) -> Exampl
     return examples
 
 
-def gather_costs(table: Table, found: Examples, question: Question) -> Examples | None:
+def _gather_costs(table: Table, found: Examples, question: Question) -> Examples | None:
     """Return costs of the same settings and architectures; None if too few are known.
 
     Of what is known by setting only, the settings' mean costs.
@@ -132,7 +132,7 @@ def gather_costs(table: Table, found: Examples, question: Question) -> Examples 
     return costs if enough else None
 
 
-def given_accuracies(
+def _given_accuracies(
     table: Table, labels: Sequence[str], split: Split, places: Sequence[int]
 ) -> FloatArray:
     """Return accuracies under ``LABEL`` or ``LABEL@EPOCH``, mean over seeds, (A, G).
@@ -151,7 +151,7 @@ def _given_name(table: Table, name: str) -> str:
     return setting.label if last else f"{setting.label}@{epoch}"
 
 
-def usual_device(settings: Sequence[Setting]) -> str:
+def _usual_device(settings: Sequence[Setting]) -> str:
     """Return the device on which most settings of known cost were measured; empty if none."""
     counts = Counter(s.device for s in settings if math.isfinite(s.seconds))
     return counts.most_common(1)[0][0] if counts else ""
@@ -228,7 +228,7 @@ def _of_accuracy(
     settings = [s for s in settings if s.label not in without]
     rows = [table.accuracy(s.label, split)[places] for s in settings]
     accuracy = np.array(rows).reshape(len(settings), len(places))
-    given = given_accuracies(table, question.given, split, places)
+    given = _given_accuracies(table, question.given, split, places)
     known = np.isfinite(accuracy) & np.isfinite(given).all(axis=1)
     if not known.all():
         notes.append(f"{int((~known).sum())} of {known.size} trainings are missing and left out")
@@ -335,4 +335,4 @@ def _varied(settings: Sequence[Setting]) -> tuple[str, ...]:
 def _other_devices(settings: Sequence[Setting]) -> tuple[str, ...]:
     """Return the devices that are not the one on which most settings were measured."""
     known = {s.device for s in settings if math.isfinite(s.seconds)}
-    return tuple(sorted(known - {usual_device(settings)}))
+    return tuple(sorted(known - {_usual_device(settings)}))

@@ -27,10 +27,10 @@ from ..hyper_parameters import check_hyper_parameter
 from ..spaces import get_space
 from ..tables.table import Setting, Split
 from .columns import Columns
-from .crossfit import GROUPINGS, CrossFitted, Member
+from .crossfit import GROUPINGS, Member, _CrossFitted
 from .fitted import FittedSurrogate
-from .forecast import TargetModel
-from .models import Array, Trend, get_model
+from .forecast import _TargetModel
+from .models import Array, _get_model, _Trend
 from .question import TARGETS
 
 MAGIC = "bpe-bench-surrogate"
@@ -156,7 +156,7 @@ def _setting_to_json(setting: Setting) -> dict[str, Any]:
     }
 
 
-def _model_to_json(model: TargetModel) -> dict[str, Any]:
+def _model_to_json(model: _TargetModel) -> dict[str, Any]:
     columns = model.columns
     return {
         "model": model.model,
@@ -251,7 +251,7 @@ def _model(
     space: str,
     settings: Sequence[Setting],
     archive: zipfile.ZipFile,
-) -> TargetModel:
+) -> _TargetModel:
     name = next((known for known in TARGETS if known == target), None)
     if name is None:
         raise _Unusable(f"it predicts {target!r}, which nothing knows")
@@ -268,7 +268,7 @@ def _model(
         list(columns.names) == value["columns"],
         f"it describes {target} by other columns than this bpe-bench does",
     )
-    kind = get_model(value["model"])
+    kind = _get_model(value["model"])
     ensembles = {
         grouping: _ensemble(f"{target}/{grouping}", count, columns, kind.from_arrays,
                             bool(value["trend"]), archive)
@@ -278,7 +278,7 @@ def _model(
     wanted = "architecture" if columns.encoding else "budget"
     _require(wanted in ensembles, f"it has no members for {target} by {wanted}")
     known = _settings_of(name, value, settings)
-    return TargetModel(name, value["model"], columns, ensembles, known)
+    return _TargetModel(name, value["model"], columns, ensembles, known)
 
 
 def _settings_of(
@@ -304,7 +304,7 @@ def _ensemble(
     from_arrays: Callable[[Mapping[str, Array], int], Any],
     trend: bool,
     archive: zipfile.ZipFile,
-) -> CrossFitted:
+) -> _CrossFitted:
     members = []
     for place in range(_whole(count, "members", _MOST_MEMBERS)):
         arrays = _read_arrays(archive, f"{folder}/{place}/")
@@ -322,17 +322,17 @@ def _ensemble(
         and bool(np.all(np.isfinite(residuals) & (residuals >= 0))),
         f"{folder} has residuals that are none",
     )
-    return CrossFitted(tuple(members), fold, residuals)
+    return _CrossFitted(tuple(members), fold, residuals)
 
 
-def _trend(line: Array, columns: Columns) -> Trend:
+def _trend(line: Array, columns: Columns) -> _Trend:
     _require(
         line.dtype.str == "<f8"
         and line.shape == (1 + len(columns.names),)
         and bool(np.all(np.isfinite(line))),
         "a trend has other numbers than its columns need",
     )
-    return Trend(float(line[0]), line[1:])
+    return _Trend(float(line[0]), line[1:])
 
 
 def _read_arrays(archive: zipfile.ZipFile, folder: str) -> dict[str, Array]:

@@ -16,10 +16,10 @@ from ..inference import check_confidence
 from ..spaces import Architecture, get_space
 from ..tables.storage import content_hash
 from ..tables.table import Setting, Split, Table
-from .columns import Ranges, check_inside, outside
-from .crossfit import Grouping, fewest_residuals
-from .examples import given_accuracies, usual_device
-from .forecast import CONFIDENCE, Forecast, TargetModel
+from .columns import Ranges, _check_inside, _outside
+from .crossfit import Grouping, _fewest_residuals
+from .examples import _given_accuracies, _usual_device
+from .forecast import CONFIDENCE, Forecast, _TargetModel
 from .question import FloatArray, TargetName
 
 
@@ -35,7 +35,7 @@ class FittedSurrogate:
         that it cannot judge.
     """
 
-    models: Mapping[TargetName, TargetModel]
+    models: Mapping[TargetName, _TargetModel]
     """By quantity: first what it was fitted for, then cost if the table has costs."""
     space: str
     dataset: str
@@ -111,7 +111,7 @@ class FittedSurrogate:
         """
         if "cost" not in self.models:
             return math.isfinite(self._recorded_cost(budget))
-        return extrapolate or not outside(budget, self.models["cost"].ranges)
+        return extrapolate or not _outside(budget, self.models["cost"].ranges)
 
     def correlation(
         self,
@@ -133,13 +133,13 @@ class FittedSurrogate:
                 else "the table records none, and too few others to learn from"
             )
         model = self.models[target]
-        faults = outside(budget, model.ranges)
+        faults = _outside(budget, model.ranges)
         if faults:
             return f"the budget is outside of what was seen: {', '.join(faults)}"
         grouping = self._new_in(model, budget)
         if grouping is None:
             return f"{len(model.settings)} settings are too few to judge another budget by"
-        found, wanted = model.ensembles[grouping].residuals.size, fewest_residuals(confidence)
+        found, wanted = model.ensembles[grouping].residuals.size, _fewest_residuals(confidence)
         if found < wanted:
             return f"{found} rows were held out, and the confidence takes {wanted}"
         return ""
@@ -151,13 +151,13 @@ class FittedSurrogate:
         table: Table | None = None,
         confidence: float = CONFIDENCE,
         extrapolate: bool = False,
-    ) -> BudgetSurrogate:
+    ) -> _BudgetSurrogate:
         """Return the surrogate of one budget, which searches can use.
 
         The table has the accuracies that must be known; `SurrogateFileError` if it is not
         the one that the surrogate was fitted to.
         """
-        return BudgetSurrogate(
+        return _BudgetSurrogate(
             self, budget, table=table, confidence=confidence, extrapolate=extrapolate
         )
 
@@ -248,7 +248,7 @@ class FittedSurrogate:
     @property
     def device(self) -> str:
         """The device that costs are for: that of most settings; empty if unknown."""
-        return usual_device(self.settings)
+        return _usual_device(self.settings)
 
     @property
     def error(self) -> float:
@@ -273,7 +273,7 @@ class FittedSurrogate:
             If the table does not hold an architecture.
         """
         self.check_table(table)
-        return given_accuracies(
+        return _given_accuracies(
             table, self.given, Split(self.split), [table.index(a) for a in architectures]
         )
 
@@ -290,7 +290,7 @@ class FittedSurrogate:
     def _recorded_cost(self, budget: Budget) -> float:
         return next((s.seconds for s in self.settings if s.budget == budget), math.nan)
 
-    def _model(self, target: TargetName) -> TargetModel:
+    def _model(self, target: TargetName) -> _TargetModel:
         if target not in self.models:
             raise SelectionError(
                 f"the surrogate predicts {' and '.join(self.models)}, not {target}; fit one with: "
@@ -305,10 +305,10 @@ class FittedSurrogate:
         model = self._model(target)
         if not extrapolate:
             for budget in budgets:
-                check_inside(budget, self.ranges)
+                _check_inside(budget, self.ranges)
         x = model.columns.of_budgets(budgets)
         found = model.forecast(np.zeros((len(x), 0)), x, "budget", confidence)
-        far = np.array([bool(outside(budget, model.ranges)) for budget in budgets], dtype=bool)
+        far = np.array([bool(_outside(budget, model.ranges)) for budget in budgets], dtype=bool)
         return found.without_intervals(far) if extrapolate else found.unknown_at(far)
 
     def _forecast(
@@ -323,7 +323,7 @@ class FittedSurrogate:
         check_confidence(confidence)
         model = self._model(target)
         if not extrapolate:
-            check_inside(budget, self.ranges)
+            _check_inside(budget, self.ranges)
         for architecture in architectures:
             if architecture.space != self.space:
                 raise SelectionError(
@@ -347,10 +347,10 @@ class FittedSurrogate:
         rows = model.columns.of_architectures(architectures, known)
         columns = model.columns.of_budgets([budget])
         found = model.forecast(rows, columns, grouping or "architecture", confidence)
-        far = np.full(len(architectures), grouping is None or bool(outside(budget, model.ranges)))
+        far = np.full(len(architectures), grouping is None or bool(_outside(budget, model.ranges)))
         return found.without_intervals(far) if extrapolate else found.unknown_at(far)
 
-    def _new_in(self, model: TargetModel, budget: Budget) -> Grouping | None:
+    def _new_in(self, model: _TargetModel, budget: Budget) -> Grouping | None:
         """Return what is new in a question about any architecture under a budget.
 
         None if the budget is new, and there were too few settings to say how far off
@@ -363,7 +363,7 @@ class FittedSurrogate:
         return "both" if "both" in model.ensembles else None
 
 
-class BudgetSurrogate:
+class _BudgetSurrogate:
     """A fitted surrogate at one budget; fulfils `bpe_bench.estimators.Surrogate`.
 
     What was asked is remembered; of a space that can be listed all is asked at once.

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from ..tables.storage import content_hash
 from ..tables.table import Table
-from .crossfit import CrossFitted, Grouping, Member, crossfit
-from .examples import Examples, gather, gather_costs
+from .crossfit import Grouping, Member, _crossfit, _CrossFitted
+from .examples import Examples, _gather_costs, gather
 from .fitted import FittedSurrogate
-from .forecast import TargetModel
-from .models import get_model
+from .forecast import _TargetModel
+from .models import _get_model
 from .question import TARGETS, Question
 
 _LIBRARIES = ("bpe-bench", "numpy", "scikit-learn", "xgboost")
@@ -61,11 +61,11 @@ def fit_surrogate(
     """
     question = question or Question()
     examples = gather(table, question, rng)
-    costs = gather_costs(table, examples, question) if question.target != "cost" else None
+    costs = _gather_costs(table, examples, question) if question.target != "cost" else None
     todo = [rows for rows in (examples, costs) if rows is not None]
     models = {}
     for place, rows in enumerate(todo):
-        told = share_of(progress, place, len(todo))
+        told = _share_of(progress, place, len(todo))
         models[rows.target] = _fit_target(rows, model, folds, rng, told)
     return FittedSurrogate(
         models=models,
@@ -82,11 +82,11 @@ def fit_surrogate(
     )
 
 
-def member_fitter(
+def _member_fitter(
     examples: Examples, model: str, rng: np.random.Generator
 ) -> Callable[[npt.NDArray[np.bool_]], Member]:
     """Return what fits a member to those of the examples that a mask (n,) names."""
-    get_model(model)
+    _get_model(model)
     trend = TARGETS[examples.target].trend
 
     def fit(learned: npt.NDArray[np.bool_]) -> Member:
@@ -95,7 +95,7 @@ def member_fitter(
     return fit
 
 
-def share_of(
+def _share_of(
     progress: Callable[[float], None] | None, place: int, count: int
 ) -> Callable[[float], None]:
     """Return what tells the progress of one of several steps as that of the whole."""
@@ -113,16 +113,16 @@ def _fit_target(
     folds: int | None,
     rng: np.random.Generator,
     progress: Callable[[float], None],
-) -> TargetModel:
+) -> _TargetModel:
     """Fit the ensembles that a fitted surrogate answers by: all but known cells, new budgets."""
     count = folds or examples.usual_folds()
     chosen = model or examples.usual_model()
     groupings = [g for g in examples.groupings(count) if g != "budget" or examples.by_setting]
-    fit = member_fitter(examples, chosen, rng)
-    ensembles: dict[Grouping, CrossFitted] = {}
+    fit = _member_fitter(examples, chosen, rng)
+    ensembles: dict[Grouping, _CrossFitted] = {}
     for place, grouping in enumerate(groupings):
         dealt = examples.folds(grouping, count, rng)
-        told = share_of(progress, place, len(groupings))
-        ensembles[grouping] = crossfit(examples.x, examples.y, dealt, fit, told)
+        told = _share_of(progress, place, len(groupings))
+        ensembles[grouping] = _crossfit(examples.x, examples.y, dealt, fit, told)
     known = tuple(examples.settings[place] for place in np.unique(examples.budget))
-    return TargetModel(examples.target, chosen, examples.columns, ensembles, known)
+    return _TargetModel(examples.target, chosen, examples.columns, ensembles, known)

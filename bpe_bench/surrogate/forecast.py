@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..tables.table import Setting
-from .columns import Columns, Ranges, ranges_of
-from .crossfit import CrossFitted, Grouping
+from .columns import Columns, Ranges, _ranges_of
+from .crossfit import Grouping, _CrossFitted
 from .question import TARGETS, FloatArray, TargetName
 
 CONFIDENCE = 0.9
@@ -43,14 +43,14 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class TargetModel:
+class _TargetModel:
     """The ensembles that answer for one quantity."""
 
     target: TargetName
     model: str
     """Its kind, a key of `bpe_bench.surrogate.models.MODELS`."""
     columns: Columns
-    ensembles: Mapping[Grouping, CrossFitted]
+    ensembles: Mapping[Grouping, _CrossFitted]
     """By what is new in a question: an architecture, a budget, or both."""
     settings: tuple[Setting, ...]
     """Those of the surrogate's settings that the quantity is known of."""
@@ -58,7 +58,7 @@ class TargetModel:
     @cached_property
     def ranges(self) -> Ranges:
         """By hyper-parameter the least and largest number, or the categories, of `settings`."""
-        return ranges_of([setting.budget for setting in self.settings])
+        return _ranges_of([setting.budget for setting in self.settings])
 
     def forecast(
         self, architecture: FloatArray, budget: FloatArray, grouping: Grouping, confidence: float

@@ -49,7 +49,7 @@ UNKNOWN = Figure(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Clusters:
+class _Clusters:
     """Which rows belong together: along each axis the group of each of n rows."""
 
     axes: tuple[IntArray, ...]
@@ -73,7 +73,7 @@ class Clusters:
         return found / n**2
 
 
-def r2(y: FloatArray, predicted: FloatArray, clusters: Clusters, confidence: float) -> Figure:
+def _r2(y: FloatArray, predicted: FloatArray, clusters: _Clusters, confidence: float) -> Figure:
     """Return the coefficient of determination, 1 − Σ(y − p)² / Σ(y − ȳ)².
 
     NaN for constant y; no interval of fewer than five groups, whose spread says too little.
@@ -90,10 +90,10 @@ def r2(y: FloatArray, predicted: FloatArray, clusters: Clusters, confidence: flo
     return Figure(value, value - half, min(1.0, value + half))
 
 
-def rank_correlation(
+def _rank_correlation(
     y: FloatArray,
     predicted: FloatArray,
-    clusters: Clusters,
+    clusters: _Clusters,
     confidence: float,
     *,
     within: IntArray | None = None,
@@ -140,7 +140,7 @@ def rank_correlation(
     return Figure(value, math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half))
 
 
-def share(inside: FloatArray, clusters: Clusters, confidence: float) -> Figure:
+def _share(inside: FloatArray, clusters: _Clusters, confidence: float) -> Figure:
     """Return a share of rows, with Wilson's interval (1927) for as many rows as groups are worth.
 
     So many independent rows would have the variance that the groups show.
@@ -163,10 +163,10 @@ TOP_METRICS: dict[str, Callable[[FloatArray, FloatArray, int], float]] = {
 }
 
 
-def top_metrics(
+def _top_metrics(
     y: FloatArray,
     predicted: FloatArray,
-    clusters: Clusters,
+    clusters: _Clusters,
     within: IntArray,
     k: int,
     confidence: float,
@@ -209,7 +209,7 @@ def top_metrics(
 
 
 def _redrawn(
-    parts: Sequence[IntArray], clusters: Clusters, rng: np.random.Generator
+    parts: Sequence[IntArray], clusters: _Clusters, rng: np.random.Generator
 ) -> list[IntArray]:
     """Draw the held-out groups once; return the rows of each setting that was drawn."""
     found = list(parts)
@@ -230,6 +230,6 @@ def _top(y: FloatArray, predicted: FloatArray, parts: Sequence[IntArray], k: int
     return mean
 
 
-def _quantile(clusters: Clusters, confidence: float) -> float:
+def _quantile(clusters: _Clusters, confidence: float) -> float:
     """Return Student's quantile for as many degrees of freedom as groups leave."""
     return float(stats.t.ppf((1 + confidence) / 2, max(1, clusters.fewest - 2)))

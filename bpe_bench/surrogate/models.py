@@ -27,7 +27,7 @@ _PREDICTED_AT_ONCE = 2**22
 """Steps down trees that are taken at once: rows times trees."""
 
 
-class Regression(Protocol):
+class _Regression(Protocol):
     """A fitted model from d numbers to one."""
 
     def predict(self, x: FloatArray) -> FloatArray:
@@ -41,7 +41,7 @@ class Regression(Protocol):
 
 
 @dataclass(frozen=True)
-class Forest:
+class _Forest:
     """Regression trees as arrays over all M nodes; a prediction is the mean over T trees.
 
     A row goes left where its number in column ``feature`` is at most ``threshold``.
@@ -84,7 +84,7 @@ class Forest:
         return dict(vars(self))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> Forest:
+    def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> _Forest:
         """Check arrays and return the forest that they are.
 
         Raises
@@ -124,7 +124,7 @@ _FOREST_KINDS: Mapping[str, str] = {
 }
 
 
-def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 50) -> Forest:
+def _fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 50) -> _Forest:
     """Grow extremely randomised trees (Geurts, Ernst & Wehenkel, 2006) by scikit-learn.
 
     Every tree sees all rows and tries all columns, each with one threshold drawn
@@ -153,7 +153,7 @@ def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: in
         return np.concatenate(arrays)
 
     feature = joined("feature", offset=False)
-    return Forest(
+    return _Forest(
         roots=starts.astype(np.int32),
         feature=np.where(feature < 0, _LEAF, feature).astype(np.int32),
         threshold=_rounded_down(joined("threshold", offset=False)),
@@ -175,7 +175,7 @@ def _rounded_down(threshold: FloatArray) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Boosted:
+class _Boosted:
     """Gradient-boosted trees by XGBoost (Chen & Guestrin, KDD 2016), as XGBoost's own JSON."""
 
     document: bytes
@@ -197,14 +197,14 @@ class Boosted:
         return booster
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Boosted, (self.document,)
+        return _Boosted, (self.document,)
 
     def to_arrays(self) -> dict[str, Array]:
         """Return the JSON text as bytes."""
         return {"json": np.frombuffer(self.document, dtype=np.uint8)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> Boosted:
+    def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> _Boosted:
         """Check a booster's JSON and return the booster.
 
         Raises
@@ -226,7 +226,7 @@ class Boosted:
             raise SurrogateFileError("a booster's JSON is not one that XGBoost writes")
         return cls(document)._checked()
 
-    def _checked(self) -> Boosted:
+    def _checked(self) -> _Boosted:
         """Return itself if XGBoost can read it."""
         import xgboost
 
@@ -272,47 +272,49 @@ BOOSTING: Mapping[str, float | int | str] = MappingProxyType(
         "verbosity": 0,
     }
 )
-"""Parameters of `fit_boosted`: many small steps, each on a part of rows and columns."""
+"""Parameters of `_fit_boosted`: many small steps, each on a part of rows and columns."""
 
 
-def fit_boosted(
+def _fit_boosted(
     x: FloatArray, y: FloatArray, rng: np.random.Generator, rounds: int = 300
-) -> Boosted:
+) -> _Boosted:
     """Boost trees by XGBoost with the parameters `BOOSTING`."""
     import xgboost
 
     parameters = {**BOOSTING, "base_score": float(y.mean()), "seed": integer_seed(rng)}
     data = xgboost.DMatrix(np.ascontiguousarray(x, dtype=np.float32), label=y, nthread=1)
     booster = xgboost.train(parameters, data, rounds)
-    return Boosted(bytes(booster.save_raw("json")))
+    return _Boosted(bytes(booster.save_raw("json")))
 
 
 # --- Both ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class ModelKind:
+class _ModelKind:
     """A kind of regression: how it is fitted, and how it is read back."""
 
-    fit: Callable[[FloatArray, FloatArray, np.random.Generator], Regression]
+    fit: Callable[[FloatArray, FloatArray, np.random.Generator], _Regression]
     """From rows (n, d) and their targets (n,)."""
-    from_arrays: Callable[[Mapping[str, Array], int], Regression]
+    from_arrays: Callable[[Mapping[str, Array], int], _Regression]
     """From what `Regression.to_arrays` gave, and the number of columns."""
     summary: str
 
 
-MODELS: Mapping[str, ModelKind] = MappingProxyType(
+MODELS: Mapping[str, _ModelKind] = MappingProxyType(
     {
-        "forest": ModelKind(
-            fit_forest, Forest.from_arrays, "extremely randomised trees, scikit-learn"
+        "forest": _ModelKind(
+            _fit_forest, _Forest.from_arrays, "extremely randomised trees, scikit-learn"
         ),
-        "xgboost": ModelKind(fit_boosted, Boosted.from_arrays, "gradient-boosted trees, XGBoost"),
+        "xgboost": _ModelKind(
+            _fit_boosted, _Boosted.from_arrays, "boosted trees, XGBoost"
+        ),
     }
 )
 """The kinds of regression by the name under which the command line knows them."""
 
 
-def get_model(name: str) -> ModelKind:
+def _get_model(name: str) -> _ModelKind:
     """Return a kind of regression by name.
 
     Raises
@@ -326,7 +328,7 @@ def get_model(name: str) -> ModelKind:
 
 
 @dataclass(frozen=True)
-class Trend:
+class _Trend:
     """A ridge regression on standardised columns, whose rest a regression learns.
 
     For what grows by powers: trees can neither continue a trend nor see it in few rows.
@@ -337,7 +339,7 @@ class Trend:
     """Shape (d,), per unit of each column."""
 
     @classmethod
-    def fit(cls, x: FloatArray, y: FloatArray, penalty: float = 0.1) -> Trend:
+    def fit(cls, x: FloatArray, y: FloatArray, penalty: float = 0.1) -> _Trend:
         """Minimise the squared error plus the penalty times the squared standardised slopes."""
         centre, spread = x.mean(axis=0), x.std(axis=0)
         scaled = (x - centre) / np.where(spread > 0, spread, 1.0)
@@ -346,10 +348,10 @@ class Trend:
         slopes = solved / np.where(spread > 0, spread, 1.0)
         return cls(float(y.mean() - centre @ slopes), slopes)
 
-    def settled(self) -> Trend:
+    def settled(self) -> _Trend:
         """Return it with the bits that are the same on every machine."""
         slopes = settled(self.slopes, SOLVED_DIGITS, least=1e-9)
-        return Trend(settled(self.intercept, SOLVED_DIGITS, least=1e-9), slopes)
+        return _Trend(settled(self.intercept, SOLVED_DIGITS, least=1e-9), slopes)
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return the straight line, shape (N,)."""

@@ -24,7 +24,7 @@ _LEAST_ERROR = 1e-4
 
 
 @dataclass(frozen=True)
-class Target:
+class _Target:
     """A quantity that surrogates predict."""
 
     learned: Callable[[FloatArray], FloatArray]
@@ -44,11 +44,11 @@ class Target:
         return np.clip(self.back(learned), self.least, self.most)
 
 
-TARGETS: Mapping[TargetName, Target] = MappingProxyType(
+TARGETS: Mapping[TargetName, _Target] = MappingProxyType(
     {
         # −log of the error: half the error is the same step everywhere, as is the noise of
         # training, roughly.
-        "accuracy": Target(
+        "accuracy": _Target(
             lambda accuracy: settled(-np.log(np.maximum(1 - accuracy, _LEAST_ERROR))),
             lambda learned: settled(-np.expm1(-learned)),
             0.0,
@@ -57,7 +57,7 @@ TARGETS: Mapping[TargetName, Target] = MappingProxyType(
             "accuracies",
         ),
         # Seconds are nearly a product of powers of the hyper-parameters.
-        "cost": Target(
+        "cost": _Target(
             lambda cost: settled(np.log(cost)),
             lambda learned: settled(np.exp(learned)),
             0.0,
@@ -65,7 +65,7 @@ TARGETS: Mapping[TargetName, Target] = MappingProxyType(
             True,
             "costs",
         ),
-        "correlation": Target(np.array, np.array, -1.0, 1.0, False, "correlations"),
+        "correlation": _Target(np.array, np.array, -1.0, 1.0, False, "correlations"),
     }
 )
 """The quantities by name: accuracy (a fraction), cost (device seconds), correlation."""

@@ -11,9 +11,9 @@ from bpe_bench.errors import SelectionError
 from bpe_bench.surrogate.crossfit import (
     Folds,
     Member,
-    crossfit,
-    cv_plus,
-    fewest_residuals,
+    _crossfit,
+    _cv_plus,
+    _fewest_residuals,
     judge,
 )
 
@@ -39,33 +39,33 @@ def test_the_interval_is_the_one_of_the_definition(n, alpha):
     each, fold = rng.normal(size=(4, 6)), rng.integers(4, size=n)
     residuals = rng.exponential(size=n)
     np.testing.assert_array_equal(
-        cv_plus(each, fold, residuals, 1 - alpha), brute_cv_plus(each, fold, residuals, alpha)
+        _cv_plus(each, fold, residuals, 1 - alpha), brute_cv_plus(each, fold, residuals, alpha)
     )
 
 
 def test_nine_rows_are_enough_for_nine_tenths_and_eight_are_not():
     for n, known in ((9, True), (8, False)):
-        bounds = cv_plus(np.zeros((1, 3)), np.zeros(n, dtype=int), np.arange(1.0, n + 1), 0.9)
+        bounds = _cv_plus(np.zeros((1, 3)), np.zeros(n, dtype=int), np.arange(1.0, n + 1), 0.9)
         assert np.isfinite(bounds).all() == known
     np.testing.assert_array_equal(
-        cv_plus(np.zeros((1, 1)), np.zeros(9, dtype=int), np.arange(1.0, 10), 0.9), [[-9], [9]]
+        _cv_plus(np.zeros((1, 1)), np.zeros(9, dtype=int), np.arange(1.0, 10), 0.9), [[-9], [9]]
     )
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.87])
 def test_the_fewest_residuals_give_bounds_and_one_less_does_not(confidence):
-    fewest = fewest_residuals(confidence)
+    fewest = _fewest_residuals(confidence)
     for n in (fewest - 1, fewest):
-        low, high = cv_plus(np.zeros((1, 1)), np.zeros(n, dtype=int), np.ones(n), confidence)
+        low, high = _cv_plus(np.zeros((1, 1)), np.zeros(n, dtype=int), np.ones(n), confidence)
         assert np.isfinite([low, high]).all() == (n == fewest)
 
 
 def test_rows_in_parts_are_what_they_are_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     arguments = rng.normal(size=(3, 50)), rng.integers(3, size=40), rng.exponential(size=40), 0.8
-    whole = cv_plus(*arguments)
+    whole = _cv_plus(*arguments)
     monkeypatch.setattr("bpe_bench.surrogate.crossfit._ORDERED_AT_ONCE", 130)
-    np.testing.assert_array_equal(cv_plus(*arguments), whole)
+    np.testing.assert_array_equal(_cv_plus(*arguments), whole)
 
 
 # --- Folds -----------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_nobody_judges_a_group_that_it_was_fitted_to(axes):
 
     y = np.zeros(len(x))
     told = []
-    fitted = crossfit(x, y, folds, fit, told.append)
+    fitted = _crossfit(x, y, folds, fit, told.append)
     assert fitted.residuals.max() == 0
     assert told == [0.25, 0.5, 0.75, 1.0]
     judged = judge(x, y, folds, fit, confidence=0.9, progress=told.append)
@@ -174,7 +174,7 @@ def test_nine_in_ten_new_groups_lie_inside():
 
         judged = judge(np.zeros((120, 1)), y, folds, fit, confidence=0.9)
         inside.append(np.mean((judged.low <= y[judged.place]) & (y[judged.place] <= judged.high)))
-        fitted = crossfit(np.zeros((120, 1)), y, folds, fit)
+        fitted = _crossfit(np.zeros((120, 1)), y, folds, fit)
         _, low, high = fitted.forecast(np.zeros((20, 1)), 0.9)
         new = math.sqrt(2) * rng.normal(size=20)
         inside.append(np.mean((low <= new) & (new <= high)))

@@ -6,7 +6,14 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from bpe_bench.ranking import precision_at_k
-from bpe_bench.surrogate.metrics import Clusters, Figure, r2, rank_correlation, share, top_metrics
+from bpe_bench.surrogate.metrics import (
+    Figure,
+    _Clusters,
+    _r2,
+    _rank_correlation,
+    _share,
+    _top_metrics,
+)
 
 GROUPS = np.repeat(np.arange(60), 5)
 
@@ -24,16 +31,16 @@ def kendall_of(y, predicted):
 
 
 def alone(n):
-    return Clusters((np.arange(n),))
+    return _Clusters((np.arange(n),))
 
 
 def test_values_are_those_of_scikit_learn_and_scipy(rows):
     y, predicted = rows
-    assert r2(y, predicted, alone(300), 0.95).value == pytest.approx(r2_score(y, predicted))
-    found = rank_correlation(y, predicted, alone(300), 0.95)
+    assert _r2(y, predicted, alone(300), 0.95).value == pytest.approx(r2_score(y, predicted))
+    found = _rank_correlation(y, predicted, alone(300), 0.95)
     assert found.value == pytest.approx(stats.kendalltau(y, predicted)[0])
     fractions, guesses = 0.9 + y / 100, 0.9 + predicted / 100
-    found = rank_correlation(fractions, guesses, alone(300), 0.95, rounded=True)
+    found = _rank_correlation(fractions, guesses, alone(300), 0.95, rounded=True)
     rounded = stats.kendalltau(np.round(fractions, 3), np.round(guesses, 3))[0]
     assert found.value == pytest.approx(rounded)
 
@@ -42,7 +49,7 @@ def test_within_is_the_mean_over_settings_by_their_rows(rows):
     y, predicted = rows
     within = np.repeat([0, 1, 2], [50, 100, 150])
     taus = [stats.kendalltau(y[within == k], predicted[within == k])[0] for k in range(3)]
-    found = rank_correlation(y, predicted, alone(300), 0.95, within=within)
+    found = _rank_correlation(y, predicted, alone(300), 0.95, within=within)
     assert found.value == pytest.approx(np.average(taus, weights=[50, 100, 150]))
 
 
@@ -54,7 +61,7 @@ def test_the_interval_within_settings_counts_that_settings_differ():
     y = rng.normal(size=1200)
     predicted = skill * y + rng.normal(size=1200)
     taus = np.array([kendall_of(y[setting == k], predicted[setting == k]) for k in range(60)])
-    found = rank_correlation(y, predicted, Clusters((setting,)), 0.95, within=setting)
+    found = _rank_correlation(y, predicted, _Clusters((setting,)), 0.95, within=setting)
     error = (np.arctanh(found.high) - np.arctanh(found.low)) / 2 / stats.t.ppf(0.975, 58)
     assert found.value == pytest.approx(taus.mean())
     expected = taus.std(ddof=1) / np.sqrt(60)
@@ -74,16 +81,16 @@ def resampled(figure, y, predicted, rng, times=400):
 def test_intervals_are_as_wide_as_a_bootstrap_over_groups_says(rows):
     y, predicted = rows
     rng = np.random.default_rng(1)
-    clusters = Clusters((GROUPS,))
+    clusters = _Clusters((GROUPS,))
     t = stats.t.ppf(0.975, 58)
-    found = r2(y, predicted, clusters, 0.95)
+    found = _r2(y, predicted, clusters, 0.95)
     error = (found.value - found.low) / t
     assert error == pytest.approx(resampled(r2_score, y, predicted, rng), rel=0.15)
-    found = rank_correlation(y, predicted, clusters, 0.95)
+    found = _rank_correlation(y, predicted, clusters, 0.95)
     error = (np.arctanh(found.high) - np.arctanh(found.low)) / 2 / t * (1 - found.value**2)
     kendall = resampled(lambda a, b: stats.kendalltau(a, b)[0], y, predicted, rng)
     assert error == pytest.approx(kendall, rel=0.15)
-    naive = rank_correlation(y, predicted, alone(300), 0.95)
+    naive = _rank_correlation(y, predicted, alone(300), 0.95)
     assert naive.high - naive.low < 0.9 * (found.high - found.low)
 
 
@@ -92,16 +99,16 @@ def test_two_kinds_of_groups_add_their_variances_less_that_of_rows():
     rows, columns = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     by_rows = 2 * (4**2 + 4**2)  # sums 4 and -4; two groups: times 2 / 1
     by_columns = 2 * (1**2 + 1**2)
-    assert Clusters((rows,)).variance(influence) == by_rows / 16
+    assert _Clusters((rows,)).variance(influence) == by_rows / 16
     expected = (by_rows + by_columns - (9 + 1 + 4 + 4)) / 16
-    assert Clusters((rows, columns)).variance(influence) == expected
-    assert Clusters((rows, columns)).fewest == 2
+    assert _Clusters((rows, columns)).variance(influence) == expected
+    assert _Clusters((rows, columns)).fewest == 2
 
 
 @pytest.mark.parametrize("hits", [0, 3, 27, 30])
 def test_a_share_of_independent_rows_has_wilsons_interval(hits):
     inside = np.repeat([1.0, 0.0], [hits, 30 - hits])
-    found = share(inside, alone(30), 0.95)
+    found = _share(inside, alone(30), 0.95)
     expected = stats.binomtest(hits, 30).proportion_ci(0.95, method="wilson")
     assert found.value == hits / 30
     assert (found.low, found.high) == pytest.approx(expected, abs=0.01)
@@ -110,21 +117,21 @@ def test_a_share_of_independent_rows_has_wilsons_interval(hits):
 def test_rows_that_stand_or_fall_together_are_worth_one():
     inside = np.repeat([1.0] * 54 + [0.0] * 6, 5)
     expected = stats.binomtest(54, 60).proportion_ci(0.95, method="wilson")
-    found = share(inside, Clusters((GROUPS,)), 0.95)
+    found = _share(inside, _Clusters((GROUPS,)), 0.95)
     assert (found.low, found.high) == pytest.approx(expected, abs=0.005)
 
 
 def test_what_is_not_defined_is_unknown():
     equal, rising = np.full(9, 0.5), np.arange(9.0)
     for figure in (
-        r2(equal, rising, alone(9), 0.95),
-        rank_correlation(equal, rising, alone(9), 0.95),
-        rank_correlation(rising, equal, alone(9), 0.95),
-        top_metrics(rising, rising, alone(9), np.zeros(9, dtype=int), 5, 0.95, resamples=9,
+        _r2(equal, rising, alone(9), 0.95),
+        _rank_correlation(equal, rising, alone(9), 0.95),
+        _rank_correlation(rising, equal, alone(9), 0.95),
+        _top_metrics(rising, rising, alone(9), np.zeros(9, dtype=int), 5, 0.95, resamples=9,
                     rng=np.random.default_rng(0))["precision_at_k"],
     ):  # fmt: skip
         assert np.isnan([figure.value, figure.low, figure.high]).all()
-    perfect = rank_correlation(rising, rising, alone(9), 0.95)
+    perfect = _rank_correlation(rising, rising, alone(9), 0.95)
     assert perfect.value == 1
     assert np.isnan(perfect.low)
     assert Figure(0.5, 0.25, 0.75).scaled(2) == Figure(1.0, 0.5, 1.5)
@@ -137,7 +144,7 @@ def test_top_metrics_of_a_ranking_worked_out_by_hand():
     turned[[8, 9]] = 9, 8
     predicted = np.concatenate([turned, -np.arange(10.0)])
     within = np.repeat([0, 1], 10)
-    found = top_metrics(y, predicted, Clusters((np.tile(np.arange(10), 2),)), within, 2, 0.9,
+    found = _top_metrics(y, predicted, _Clusters((np.tile(np.arange(10), 2),)), within, 2, 0.9,
                         resamples=50, rng=np.random.default_rng(0))  # fmt: skip
     assert found["precision_at_k"].value == pytest.approx((1 + 0) / 2)
     assert found["regret_at_k"].value == pytest.approx((0 + 0.8) / 2)
@@ -165,7 +172,7 @@ def test_an_architecture_is_drawn_once_for_all_settings(by_settings):
     predicted = y + missed + 0.2 * rng.normal(size=(12, 60))
     setting, architecture = np.divmod(np.arange(720), 60)
     axes = (architecture, setting) if by_settings else (architecture,)
-    found = top_metrics(y.ravel(), predicted.ravel(), Clusters(axes), setting, 10, 0.95,
+    found = _top_metrics(y.ravel(), predicted.ravel(), _Clusters(axes), setting, 10, 0.95,
                         resamples=1000, rng=rng)["precision_at_k"]  # fmt: skip
     low, high = by_plain_bootstrap(y, predicted, by_settings, 10, 1000, rng)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.03)
@@ -175,6 +182,6 @@ def test_an_architecture_is_drawn_once_for_all_settings(by_settings):
 def test_few_groups_have_no_interval_of_r2(rows):
     y, predicted = rows
     for count, known in ((4, False), (5, True)):
-        found = r2(y, predicted, Clusters((np.arange(300) % count,)), 0.95)
+        found = _r2(y, predicted, _Clusters((np.arange(300) % count,)), 0.95)
         assert np.isfinite(found.value)
         assert np.isfinite([found.low, found.high]).all() == known

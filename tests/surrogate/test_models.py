@@ -10,13 +10,13 @@ from bpe_bench.errors import SurrogateFileError, UnknownNameError
 from bpe_bench.randomness import integer_seed
 from bpe_bench.surrogate.models import (
     BOOSTING,
-    Boosted,
-    Forest,
-    Trend,
+    _Boosted,
+    _fit_boosted,
+    _fit_forest,
+    _Forest,
+    _get_model,
     _rounded_down,
-    fit_boosted,
-    fit_forest,
-    get_model,
+    _Trend,
 )
 
 
@@ -29,7 +29,7 @@ def data():
 
 def test_the_forest_predicts_the_mean_of_the_trees_of_scikit_learn(data):
     x, y = data
-    forest = fit_forest(x, y, np.random.default_rng(3), trees=7)
+    forest = _fit_forest(x, y, np.random.default_rng(3), trees=7)
     rng = np.random.default_rng(3)
     trees = [
         ExtraTreeRegressor(max_features=1.0, random_state=integer_seed(rng)).fit(x, y)
@@ -52,7 +52,7 @@ def test_thresholds_in_32_bits_split_as_those_in_64_bits_did():
 
 def test_a_row_gets_the_same_bits_alone_and_among_others(data):
     x, y = data
-    for fit in (fit_forest, fit_boosted, lambda x, y, rng: Trend.fit(x, y)):
+    for fit in (_fit_forest, _fit_boosted, lambda x, y, rng: _Trend.fit(x, y)):
         model = fit(x, y, np.random.default_rng(0))
         alone = np.concatenate([model.predict(x[i : i + 1]) for i in range(len(x))])
         np.testing.assert_array_equal(alone, model.predict(x))
@@ -60,7 +60,7 @@ def test_a_row_gets_the_same_bits_alone_and_among_others(data):
 
 def test_the_booster_predicts_what_xgboost_predicts(data):
     x, y = data
-    boosted = fit_boosted(x, y, np.random.default_rng(4), rounds=20)
+    boosted = _fit_boosted(x, y, np.random.default_rng(4), rounds=20)
     seed = integer_seed(np.random.default_rng(4))
     parameters = {**BOOSTING, "base_score": float(y.mean()), "seed": seed}
     theirs = xgboost.train(parameters, xgboost.DMatrix(x.astype(np.float32), label=y), 20)
@@ -73,20 +73,20 @@ def test_the_trend_is_ridge_regression_on_standardised_columns(data):
     x, y = data
     scaled = (x - x.mean(axis=0)) / x.std(axis=0)
     ridge = Ridge(alpha=0.1).fit(scaled, y)
-    np.testing.assert_allclose(Trend.fit(x, y).predict(x), ridge.predict(scaled), rtol=1e-9)
+    np.testing.assert_allclose(_Trend.fit(x, y).predict(x), ridge.predict(scaled), rtol=1e-9)
 
 
 def test_a_trend_is_the_mean_of_collinear_columns_and_ignores_constant_ones(data):
     x, y = data
     one = x[:, :1]
-    twice = Trend.fit(np.hstack([one, one, np.full_like(one, 7.0)]), y)
+    twice = _Trend.fit(np.hstack([one, one, np.full_like(one, 7.0)]), y)
     assert twice.slopes[0] == pytest.approx(twice.slopes[1])
     assert twice.slopes[2] == 0
     np.testing.assert_allclose(twice.predict(np.hstack([one, one, one])),
-                               Trend.fit(one, y).predict(one), atol=1e-2)  # fmt: skip
+                               _Trend.fit(one, y).predict(one), atol=1e-2)  # fmt: skip
 
 
-@pytest.mark.parametrize(("fit", "kind"), [(fit_forest, Forest), (fit_boosted, Boosted)])
+@pytest.mark.parametrize(("fit", "kind"), [(_fit_forest, _Forest), (_fit_boosted, _Boosted)])
 def test_arrays_and_back(fit, kind, data):
     x, y = data
     model = fit(x, y, np.random.default_rng(0))
@@ -108,9 +108,9 @@ def test_arrays_and_back(fit, kind, data):
     ],
 )
 def test_arrays_that_form_no_trees_are_refused(spoil, data):
-    arrays = fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
+    arrays = _fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
     with pytest.raises(SurrogateFileError, match=r"^a forest has nodes that form no trees$"):
-        Forest.from_arrays(spoil(arrays), 5)
+        _Forest.from_arrays(spoil(arrays), 5)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_arrays_that_form_no_trees_are_refused(spoil, data):
     ],
 )
 def test_other_arrays_are_no_forest(spoil, data):
-    arrays = fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
+    arrays = _fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
     with pytest.raises(SurrogateFileError, match=r"^a forest has other arrays than forests have$"):
-        Forest.from_arrays(spoil(arrays), 5)
+        _Forest.from_arrays(spoil(arrays), 5)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_other_arrays_are_no_forest(spoil, data):
     ],
 )
 def test_documents_that_xgboost_did_not_write_are_refused(old, new, data):
-    document = fit_boosted(*data, np.random.default_rng(0), rounds=3).document
+    document = _fit_boosted(*data, np.random.default_rng(0), rounds=3).document
     assert old in document
     spoilt = np.frombuffer(document.replace(old, new), dtype=np.uint8)
     with pytest.raises(SurrogateFileError, match=r"JSON is not one that XGBoost writes$"):
-        Boosted.from_arrays({"json": spoilt}, 5)
+        _Boosted.from_arrays({"json": spoilt}, 5)
 
 
 def test_the_same_seed_gives_the_same_and_another_another(data):
     x, y = data
     new = np.random.default_rng(9).normal(size=(20, 5))  # trees agree on what they saw
-    for fit in (fit_forest, fit_boosted):
+    for fit in (_fit_forest, _fit_boosted):
         one, same, other = (fit(x, y, np.random.default_rng(s)) for s in (0, 0, 1))
         arrays = one.to_arrays()
         assert all(np.array_equal(v, same.to_arrays()[k]) for k, v in arrays.items())
@@ -159,4 +159,4 @@ def test_the_same_seed_gives_the_same_and_another_another(data):
 
 def test_unknown_models_are_named():
     with pytest.raises(UnknownNameError, match=r"unknown model 'forrest'.*; there are: forest, xg"):
-        get_model("forrest")
+        _get_model("forrest")
