@@ -235,6 +235,11 @@ def test_settings_get_labels_from_what_they_differ_in(imported):
     assert table.dataset == "CIFAR 10"
 
 
+def test_labels_of_digits_keep_their_zeros(imported):
+    table = imported(row(label="007"), row(1, label="007"), row(label="1e3"))
+    assert [setting.label for setting in table.settings] == ["007", "1e3"]
+
+
 def test_made_labels_do_not_collide(imported):
     table = imported(row(label="training"), row(channels=8))
     assert [s.label for s in table.settings] == ["training", "training-2"]

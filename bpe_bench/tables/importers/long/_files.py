@@ -97,9 +97,11 @@ class LongFile:
         size, line = max(self._path.stat().st_size, 1), 2
         with self._path.open("rb") as raw, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a first row of many fields
-            # Missing cells are empty and nothing else: a label may well be "NA".
+            # Missing cells are empty and nothing else: a label may well be "NA". Texts of digits
+            # keep their zeros: read as categories at once they would become numbers.
             reader = pd.read_csv(
-                raw, header=0, names=list(self.columns), index_col=False, dtype=kinds,
+                raw, header=0, names=list(self.columns), index_col=False,
+                dtype=dict.fromkeys(kinds, "str"),
                 compression="gzip" if self._packed else None, keep_default_na=False,
                 na_values=[""], skip_blank_lines=False, low_memory=False, encoding="utf-8-sig",
                 chunksize=ROWS_AT_ONCE,
@@ -111,6 +113,7 @@ class LongFile:
                     raise self._bad_row(error) from None
                 if frame is None or not len(frame):
                     return
+                frame = frame.astype(kinds)
                 breaks = sum(_line_breaks(frame[name]) for name in kinds)
                 lines = line + np.arange(len(frame)) + np.cumsum(breaks) - breaks
                 line += len(frame) + int(np.sum(breaks))
