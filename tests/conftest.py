@@ -33,6 +33,18 @@ def repository():
     return REPOSITORY
 
 
+@pytest.fixture
+def train_by(monkeypatch):
+    """Return what has campaigns run a task of ``tests/execution/fake_training.py`` for training."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "execution"))
+
+    def choose(task):
+        chosen = f"fake_training:{task}"
+        monkeypatch.setattr("bpe_bench.execution.campaign.TRAINING_TASK", chosen)
+
+    return choose
+
+
 @pytest.fixture(scope="session")
 def darts_bpe():
     """The shipped table of 100 DARTS cells under 37 budgets."""

@@ -1,6 +1,5 @@
 """``bpe-bench mip`` by surrogate and by real training, and the search that may follow."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -14,8 +13,7 @@ REFERENCE = f"{TINY},".replace("epochs=1", "epochs=3").rstrip(",")
 TRAIN = [
     "mip", "--space", "darts", "--objective", "train", "--architectures", "sample:3", "--budget",
     TINY, "--reference", REFERENCE, "--vary", "epochs=1,2", "--vary", "data_fraction=0.1,0.2",
-    "--initial", "2", "--per-round", "2", "--keep", "1", "--resamples", "3", "--format", "json",
-    "--jobs", "2",
+    "--initial", "2", "--per-round", "2", "--keep", "1", "--resamples", "3", "--jobs", "2",
 ]  # fmt: skip
 
 
@@ -27,18 +25,20 @@ def records(store):
         }
 
 
-def test_training_survives_a_kill_and_goes_on(tmp_path, start, wait_for_epochs, kill):
+@pytest.mark.parametrize("fake", ["slowly", pytest.param(None, marks=pytest.mark.slow)])
+def test_training_survives_a_kill_and_goes_on(
+    fake, tmp_path, start, wait_for_epochs, kill, train_by, as_json
+):
     store = tmp_path / "mip.sqlite"
     command = (*TRAIN, "--store", store)
-    process = start(*command)
+    process = start(*command, fake=fake)
     wait_for_epochs(store, 10, process)
     kill(process)
     before = records(store)
     assert sum(map(len, before.values())) >= 10
-    again = start(*command)
-    out, said = again.communicate(timeout=240)
-    assert again.returncode == 0, said
-    found, after = json.loads(out), records(store)
+    if fake:
+        train_by("train")
+    found, after = as_json(*command), records(store)
     # What was recorded before the kill was kept, not made again.
     for identity, kept in before.items():
         assert after[identity][: len(kept)] == kept
@@ -46,9 +46,8 @@ def test_training_survives_a_kill_and_goes_on(tmp_path, start, wait_for_epochs, 
     assert found["rounds"][0]["evaluated"] == 2
     seconds = sum(record[2] for each in after.values() for record in each)
     assert found["cost_hours"] == pytest.approx(seconds / 3600)
-    # Once more: nothing is left to train, and the answer is the same to the byte.
-    third = start(*command)
-    assert third.communicate(timeout=240)[0] == out
+    # Once more: nothing is left to train, and the answer is the same.
+    assert as_json(*command) == found
     assert records(store) == after
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from bpe_bench_cli.main import run
 
+from bpe_bench.execution.journal import Journal
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.storage import read_table
 
@@ -78,7 +79,8 @@ def test_a_dry_run_predicts_from_the_table(capsys, repository):
     assert 200 < row["predicted_seconds_each"] < 460
 
 
-def test_failures_are_said_and_can_be_tried_again(train, capsys):
+def test_failures_are_said_and_can_be_tried_again(train, train_by, capsys):
+    train_by("not_six_layers")
     status, found, _ = train("--budget", CHEAP.replace("layers=5", "layers=6"))
     assert (status, found["failed"], found["done"]) == (1, 6, 12)
     assert len(found["failures"]) == 6
@@ -89,6 +91,17 @@ def test_failures_are_said_and_can_be_tried_again(train, capsys):
     assert json.loads(capsys.readouterr().out) == {"planned_again": 6}
     assert run(["train", "status", *store, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["planned"] == 6
+
+
+def test_a_long_path_stays_in_one_line(capsys, tmp_path):
+    """Programs read what goes to no terminal: no line is broken and no word cut."""
+    store = tmp_path / " ".join(["a long name"] * 15) / "trainings.sqlite"
+    store.parent.mkdir()
+    with Journal(store):
+        assert run(["train", "status", "--store", str(store)]) == 0
+    assert capsys.readouterr().out == (
+        f"{store}: 0 planned, 0 running, 0 done, 0 failed, 0 diverged; 0 s of device time\n"
+    )
 
 
 @pytest.mark.parametrize(

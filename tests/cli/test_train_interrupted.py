@@ -5,11 +5,12 @@ import signal
 import pytest
 
 from bpe_bench.execution.journal import Journal
+from bpe_bench.training.task import train_trial
 
 WORDS = [
     "train", "--space", "nas-bench-201", "--architectures", "sample:2", "--seed", "3",
     "--jobs", "2", "--quiet", "--budget",
-    "epochs=12,batch_size=64,learning_rate=0.05,layers=5,channels=4,image_size=8",
+    "epochs=8,batch_size=64,learning_rate=0.05,layers=5,channels=4,image_size=8",
 ]  # fmt: skip
 
 
@@ -22,16 +23,19 @@ def results(store):
         }
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, start):
-    store = tmp_path_factory.mktemp("whole") / "trainings.sqlite"
-    process = start(*WORDS, "--store", store)
-    assert process.wait() == 0, process.communicate()
-    return results(store)
+def uninterrupted(trial):
+    """Return the state and the results that a trial ends with in this process, never stopped."""
+    records = []
+
+    def report(record, checkpoint, made_on):
+        records.append((record.epoch, dict(record.results)))
+        return True
+
+    return train_trial(trial, None, {}, report), records
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
-def test_it_goes_on_where_it_stopped(how, tmp_path, uninterrupted, start, wait_for_epochs, kill):
+@pytest.mark.parametrize("how", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGKILL"])
+def test_it_goes_on_where_it_stopped(how, tmp_path, start, wait_for_epochs, kill):
     store = tmp_path / "trainings.sqlite"
     process = start(*WORDS, "--store", store)
     wait_for_epochs(store, 2, process)
@@ -48,7 +52,8 @@ def test_it_goes_on_where_it_stopped(how, tmp_path, uninterrupted, start, wait_f
     again = start(*WORDS, "--store", store)
     assert again.wait(timeout=180) == 0, again.communicate()
     after = results(store)
-    assert after == uninterrupted
+    with Journal(store, read_only=True) as journal:
+        assert after == {entry.trial.id: uninterrupted(entry.trial) for entry in journal}
     # What was recorded before was kept, not made again.
     for identity, (_, records) in before.items():
         assert after[identity][1][: len(records)] == records

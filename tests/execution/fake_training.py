@@ -47,6 +47,17 @@ def train(trial, checkpoint, options, report):
     return "done"
 
 
+def slowly(trial, checkpoint, options, report):
+    """Train as above, a tenth of a second for an epoch."""
+    return train(trial, checkpoint, {**options, "pause": 0.1}, report)
+
+
+def not_six_layers(trial, checkpoint, options, report):
+    """Train as above; networks of six layers cannot be trained."""
+    wrong = [trial.seed] if trial.budget.layers == 6 else []
+    return train(trial, checkpoint, {**options, "fail": wrong}, report)
+
+
 def pause(trial, options):
     """Sleep until the time is over or the file ``hurry`` is there; trials on hold wait for it."""
     hurry = Path(options["hurry"]) if "hurry" in options else None

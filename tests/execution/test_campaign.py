@@ -105,7 +105,10 @@ def test_costs_are_predicted_where_the_table_tells(darts_bpe):
     assert 0.4 < half / cost < 0.6
 
 
-def test_a_real_campaign(tmp_path):
+@pytest.mark.parametrize("fake", ["train", pytest.param(None, marks=pytest.mark.slow)])
+def test_a_campaign(fake, tmp_path, train_by):
+    if fake:
+        train_by(fake)
     store = tmp_path / "trainings.sqlite"
     cells = [get_space("nas-bench-201").from_index(i) for i in (11, 284, 3)]
     trials = make_trials(cells, [TINY, TINY.replace(channels=4)], dataset="digits")
@@ -123,6 +126,7 @@ def test_a_real_campaign(tmp_path):
     json.dumps(status.to_json())
 
 
+@pytest.mark.slow
 def test_one_trial_that_cannot_be_trained_does_not_stop_the_others(tmp_path):
     """NAS-Bench-201 wants 3N + 2 layers, so six cannot be trained."""
     store = tmp_path / "trainings.sqlite"
