@@ -306,9 +306,7 @@ MODELS: Mapping[str, _ModelKind] = MappingProxyType(
         "forest": _ModelKind(
             _fit_forest, _Forest.from_arrays, "extremely randomised trees, scikit-learn"
         ),
-        "xgboost": _ModelKind(
-            _fit_boosted, _Boosted.from_arrays, "boosted trees, XGBoost"
-        ),
+        "xgboost": _ModelKind(_fit_boosted, _Boosted.from_arrays, "boosted trees, XGBoost"),
     }
 )
 """The kinds of regression by the name under which the command line knows them."""

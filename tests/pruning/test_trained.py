@@ -43,14 +43,46 @@ def objective(store, **options):
     return Trained(**given)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("mip") / "store.sqlite"
+def campaign_of(failing):
+    """Return what trains in no time: a second per epoch on the record, and figures by hashing."""
+
+    def campaign(store, trials, *, on_progress, stop, **_):
+        with Journal(store) as journal:
+            journal.add(trials)
+            while not stop.is_set() and (claim := journal.claim("tester", stale_after=60)):
+                train(journal, claim, on_progress, stop)
+
+    def train(journal, claim, on_progress, stop):
+        trial = claim.trial
+        if trial.architecture in failing:
+            journal.finish(trial.id, "tester", "failed", "no luck")
+            return
+        for epoch in range(len(claim.records) + 1, trial.budget.epochs + 1):
+            luck = int(hashlib.sha256(f"{trial.id} {epoch}".encode()).hexdigest(), 16) % 100
+            good = 500 + 60 * MORE.index(trial.architecture) + luck
+            result = {Split.VALIDATION: SplitResult(good, 1000, 0.5)}
+            journal.record(trial.id, "tester", EpochRecord(epoch, result, 1.0, 1), b"")
+            seconds = journal.device_seconds()
+            on_progress(Progress(journal.counts(), journal.epochs_recorded(), seconds, None))
+            if stop.is_set() and epoch < trial.budget.epochs:
+                journal.release(trial.id, "tester")
+                return
+        journal.finish(trial.id, "tester", "done")
+
+    return campaign
 
 
-@pytest.fixture(scope="module")
-def pruned(store):
-    """Everything trained, one setting after the other."""
+@pytest.fixture
+def made_up(monkeypatch):
+    """Trainings that take no time; returns the set of cells whose trainings are to fail."""
+    failing = set()
+    monkeypatch.setattr("bpe_bench.pruning.trained.run_campaign", campaign_of(failing))
+    return failing
+
+
+@pytest.fixture(scope="module", params=["made up", pytest.param("real", marks=pytest.mark.slow)])
+def pruned(request, tmp_path_factory):
+    """Everything trained, one setting after the other, in no time or for real."""
     steps = []
 
     class Watched:
@@ -63,9 +95,17 @@ def pruned(store):
         def __exit__(self, *error):
             return None
 
-    source = objective(store, watch=Watched)
-    report = run(source, max_cost_hours=(1.0,), predictions=0)
-    return source, report, steps
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "made up":
+            patch.setattr("bpe_bench.pruning.trained.run_campaign", campaign_of(set()))
+        source = objective(tmp_path_factory.mktemp("mip") / "store.sqlite", watch=Watched)
+        yield source, run(source, max_cost_hours=(1.0,), predictions=0), steps
+
+
+@pytest.fixture
+def store(pruned):
+    """The journal of these trainings."""
+    return pruned[0].workplace.store
 
 
 def accuracies(store, budget):
@@ -120,41 +160,6 @@ def test_what_was_trained_is_not_trained_again(store, pruned):
     with Journal(store, read_only=True) as journal:
         assert (journal.epochs_recorded(), journal.device_seconds()) == before
     assert again.to_json() == report.to_json()
-
-
-@pytest.fixture
-def made_up(monkeypatch):
-    """Trainings that take no time: a second per epoch on the record, and figures by hashing.
-
-    Returns the set of cells whose trainings are to fail.
-    """
-    failing = set()
-
-    def campaign(store, trials, *, on_progress, stop, **_):
-        with Journal(store) as journal:
-            journal.add(trials)
-            while not stop.is_set() and (claim := journal.claim("tester", stale_after=60)):
-                train(journal, claim, on_progress, stop)
-
-    def train(journal, claim, on_progress, stop):
-        trial = claim.trial
-        if trial.architecture in failing:
-            journal.finish(trial.id, "tester", "failed", "no luck")
-            return
-        for epoch in range(len(claim.records) + 1, trial.budget.epochs + 1):
-            luck = int(hashlib.sha256(f"{trial.id} {epoch}".encode()).hexdigest(), 16) % 100
-            good = 500 + 60 * MORE.index(trial.architecture) + luck
-            result = {Split.VALIDATION: SplitResult(good, 1000, 0.5)}
-            journal.record(trial.id, "tester", EpochRecord(epoch, result, 1.0, 1), b"")
-            seconds = journal.device_seconds()
-            on_progress(Progress(journal.counts(), journal.epochs_recorded(), seconds, None))
-            if stop.is_set() and epoch < trial.budget.epochs:
-                journal.release(trial.id, "tester")
-                return
-        journal.finish(trial.id, "tester", "done")
-
-    monkeypatch.setattr("bpe_bench.pruning.trained.run_campaign", campaign)
-    return failing
 
 
 def run(source, **options):
