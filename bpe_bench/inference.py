@@ -100,7 +100,7 @@ def estimate(
         low, high = _bootstrap_interval(x, y, found, statistic, confidence, resamples, rng)
     else:
         raise unknown_name("interval method", method, INTERVAL_METHODS)
-    p_value = independence_p_value(x, y, found, statistic)
+    p_value = _independence_p_value(x, y, found, statistic)
     if statistic == "sparse-kendall":
         x, y = sparse(x), sparse(y)
     return Estimate(
@@ -130,7 +130,7 @@ def check_confidence(confidence: float) -> None:
         )
 
 
-def independence_p_value(
+def _independence_p_value(
     x: npt.ArrayLike, y: npt.ArrayLike, found: RankCorrelation, statistic: str
 ) -> float:
     """Return the two-sided p-value of the hypothesis that x and y are unrelated.

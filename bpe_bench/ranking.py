@@ -52,7 +52,7 @@ def standard_error(value: float, influence: FloatArray) -> float:
     return error if error > 1e-12 else math.nan
 
 
-class RankStatistic(Protocol):
+class _RankStatistic(Protocol):
     """A function from two vectors to a rank correlation."""
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> RankCorrelation:
@@ -155,7 +155,7 @@ def sparse(accuracies: npt.ArrayLike) -> FloatArray:
     return rounded
 
 
-STATISTICS: Mapping[str, RankStatistic] = MappingProxyType(
+STATISTICS: Mapping[str, _RankStatistic] = MappingProxyType(
     {"spearman": spearman, "kendall": kendall, "sparse-kendall": sparse_kendall}
 )
 """The rank correlations by the name under which the command line knows them."""

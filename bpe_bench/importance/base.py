@@ -48,7 +48,7 @@ class ImportanceEstimator(Protocol):
         """
 
 
-def check_evidence(x: FloatArray, y: FloatArray, groups: Groups) -> None:
+def _check_evidence(x: FloatArray, y: FloatArray, groups: Groups) -> None:
     """Refuse what no importance can be read off.
 
     Raises
@@ -91,7 +91,7 @@ def _check_finite(what: str, values: FloatArray) -> None:
         )
 
 
-def places(x: FloatArray, group: Sequence[int]) -> npt.NDArray[np.intp]:
+def _places(x: FloatArray, group: Sequence[int]) -> npt.NDArray[np.intp]:
     """Return the place of each setting's values of a group among those seen, shape (S,).
 
     In the order of the first column, then of the second, and so on.
@@ -100,13 +100,13 @@ def places(x: FloatArray, group: Sequence[int]) -> npt.NDArray[np.intp]:
     return found.reshape(-1)
 
 
-def shares(values: FloatArray, floor: float) -> FloatArray:
+def _shares(values: FloatArray, floor: float) -> FloatArray:
     """Return values (G,) divided by their sum; what is not above ``floor`` is rounding, so 0."""
     values = settled(np.where(values > floor, values, 0.0), SOLVED_DIGITS)
     total = values.sum()
     return values / total if total > 0 else values
 
 
-def square_floor(y: FloatArray) -> float:
+def _square_floor(y: FloatArray) -> float:
     """Return what counts as rounding among values in squares of correlations."""
     return 1e-12 * float(np.mean(y**2))

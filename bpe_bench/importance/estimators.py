@@ -9,15 +9,15 @@ from types import MappingProxyType
 import numpy as np
 
 from ..errors import unknown_name
-from .base import Groups, ImportanceEstimator, check_evidence, shares, square_floor
-from .fanova import FanovaImportance
-from .models import Fit, FloatArray, fit_boosted, fit_forest
-from .ped_anova import PedAnovaImportance
-from .shap import ShapImportance
+from .base import Groups, ImportanceEstimator, _check_evidence, _shares, _square_floor
+from .fanova import _FanovaImportance
+from .models import Fit, FloatArray, _fit_boosted, fit_forest
+from .ped_anova import _PedAnovaImportance
+from .shap import _ShapImportance
 
 
 @dataclass(frozen=True)
-class ModelImportance:
+class _ModelImportance:
     """The model's own account: decrease of impurity (forest) or total gain (XGBoost)."""
 
     fit: Fit
@@ -27,14 +27,14 @@ class ModelImportance:
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in what the columns account for."""
-        check_evidence(x, y, groups)
+        _check_evidence(x, y, groups)
         by_column = self.fit(x, y, rng).importances()
         joined = np.array([by_column[list(group)].sum() for group in groups])
-        return shares(joined, square_floor(y))
+        return _shares(joined, _square_floor(y))
 
 
 @dataclass(frozen=True)
-class PermutationImportance:
+class _PermutationImportance:
     """How much worse the model predicts when a group's values are shuffled over the settings.
 
     Breiman (2001), on the settings it was fitted to; the columns of a group are
@@ -49,7 +49,7 @@ class PermutationImportance:
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the increases of the squared error."""
-        check_evidence(x, y, groups)
+        _check_evidence(x, y, groups)
         model = self.fit(x, y, rng)
         shuffled = np.repeat(x[None], len(groups) * self.repeats, axis=0)
         for copy in range(len(shuffled)):
@@ -58,18 +58,18 @@ class PermutationImportance:
         predicted = model.predict(shuffled.reshape(-1, x.shape[1])).reshape(len(shuffled), -1)
         error = np.mean((predicted - y) ** 2, axis=1).reshape(len(groups), self.repeats)
         base = np.mean((model.predict(x) - y) ** 2)
-        return shares(error.mean(axis=1) - base, square_floor(y))
+        return _shares(error.mean(axis=1) - base, _square_floor(y))
 
 
 ESTIMATORS: Mapping[str, ImportanceEstimator] = MappingProxyType(
     {
-        "forest": ModelImportance(fit_forest, "random forest, decrease of impurity"),
-        "permutation": PermutationImportance(fit_forest, "random forest, permutation"),
-        "xgboost": ModelImportance(fit_boosted, "XGBoost, total gain"),
-        "xgboost-permutation": PermutationImportance(fit_boosted, "XGBoost, permutation"),
-        "fanova": FanovaImportance(),
-        "xgboost-shap": ShapImportance(),
-        "ped-anova": PedAnovaImportance(),
+        "forest": _ModelImportance(fit_forest, "random forest, decrease of impurity"),
+        "permutation": _PermutationImportance(fit_forest, "random forest, permutation"),
+        "xgboost": _ModelImportance(_fit_boosted, "XGBoost, total gain"),
+        "xgboost-permutation": _PermutationImportance(_fit_boosted, "XGBoost, permutation"),
+        "fanova": _FanovaImportance(),
+        "xgboost-shap": _ShapImportance(),
+        "ped-anova": _PedAnovaImportance(),
     }
 )
 """The importance estimators by the name under which the command line knows them."""

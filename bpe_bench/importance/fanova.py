@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import Groups, check_evidence, places, shares
-from .models import FloatArray, Forest, fit_forest
+from .base import Groups, _check_evidence, _places, _shares
+from .models import FloatArray, _Forest, fit_forest
 
 
 @dataclass(frozen=True)
-class FanovaImportance:
+class _FanovaImportance:
     """Main effects of a functional ANOVA of a random forest.
 
     The forest sees the place of each value among those that the settings have, so
@@ -50,7 +50,7 @@ class FanovaImportance:
 
         See `ImportanceEstimator.importances`; `effects` has them undivided.
         """
-        return shares(self.effects(x, y, groups, rng), 1e-12)
+        return _shares(self.effects(x, y, groups, rng), 1e-12)
 
     def effects(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
@@ -59,17 +59,19 @@ class FanovaImportance:
 
         Parameters and errors are those of `ImportanceEstimator.importances`.
         """
-        check_evidence(x, y, groups)
-        codes = np.column_stack([places(x, [column]) for column in range(x.shape[1])]).astype(float)
+        _check_evidence(x, y, groups)
+        codes = np.column_stack([_places(x, [column]) for column in range(x.shape[1])]).astype(
+            float
+        )
         forest = fit_forest(codes, y, rng, trees=self.trees)
         named = {column for group in groups for column in group}
         rest = [[column] for column in range(x.shape[1]) if column not in named]
         every = [*groups, *rest]
         points = [np.unique(codes[:, list(group)], axis=0) for group in every]
-        return main_effects(forest, every, points)[: len(groups)]
+        return _main_effects(forest, every, points)[: len(groups)]
 
 
-def main_effects(forest: Forest, groups: Groups, points: Sequence[FloatArray]) -> FloatArray:
+def _main_effects(forest: _Forest, groups: Groups, points: Sequence[FloatArray]) -> FloatArray:
     """Return the main effect of each group as a share of the variance of a forest's trees.
 
     Parameters

@@ -19,7 +19,7 @@ from ..randomness import integer_seed, settled
 FloatArray = npt.NDArray[np.float64]
 
 
-class Model(Protocol):
+class _Model(Protocol):
     """A fitted regression."""
 
     def predict(self, x: FloatArray) -> FloatArray:
@@ -29,12 +29,12 @@ class Model(Protocol):
         """Return how much each of the d columns lowered the training error, shape (d,), ≥ 0."""
 
 
-Fit = Callable[[FloatArray, FloatArray, np.random.Generator], Model]
+Fit = Callable[[FloatArray, FloatArray, np.random.Generator], _Model]
 """Fits settings (S, d) and correlations (S,)."""
 
 
 @dataclass(frozen=True)
-class Forest:
+class _Forest:
     """Bagged scikit-learn regression trees (Breiman, 2001), all columns tried at every split."""
 
     trees: tuple[Any, ...]
@@ -54,7 +54,7 @@ class Forest:
         return mean
 
 
-def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 30) -> Forest:
+def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 30) -> _Forest:
     """Fit a forest.
 
     The trees are grown one by one: for tens of settings, the checks around
@@ -71,11 +71,11 @@ def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: in
             drawn = rng.integers(len(x), size=len(x))
             tree = DecisionTreeRegressor(random_state=integer_seed(rng))
             grown.append(tree.fit(single[drawn], target[drawn], check_input=False))
-    return Forest(tuple(grown))
+    return _Forest(tuple(grown))
 
 
 @dataclass(frozen=True)
-class Boosted:
+class _Boosted:
     """Gradient-boosted trees by XGBoost (Chen & Guestrin, KDD 2016)."""
 
     booster: Any
@@ -106,9 +106,9 @@ class Boosted:
         return found[:, :-1]
 
 
-def fit_boosted(
+def _fit_boosted(
     x: FloatArray, y: FloatArray, rng: np.random.Generator, rounds: int = 100
-) -> Boosted:
+) -> _Boosted:
     """Fit shallow boosted trees: depth 3, step 0.1, each on 80 % of the settings."""
     import xgboost
 
@@ -122,4 +122,4 @@ def fit_boosted(
         "verbosity": 0,
     }
     data = xgboost.DMatrix(x, label=settled(y), nthread=1)
-    return Boosted(xgboost.train(parameters, data, rounds), x.shape[1])
+    return _Boosted(xgboost.train(parameters, data, rounds), x.shape[1])

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from ..errors import SelectionError
 from ._optuna import import_optuna, silent
-from .base import Groups, check_evidence, places, shares
+from .base import Groups, _check_evidence, _places, _shares
 from .models import FloatArray
 
 
 @dataclass(frozen=True)
-class PedAnovaImportance:
+class _PedAnovaImportance:
     """How far the values of the best settings differ from those of all settings.
 
     Watanabe, Bansal & Hutter (IJCAI 2023), as Optuna implements it: per group,
@@ -52,12 +52,12 @@ class PedAnovaImportance:
         SelectionError
             See `ImportanceEstimator.importances`.
         """
-        check_evidence(x, y, groups)
+        _check_evidence(x, y, groups)
         if np.ptp(y) == 0:
             return np.zeros(len(groups))
         optuna = import_optuna("PED-ANOVA", "another importance estimator")
-        seen = [places(x, group) for group in groups]
-        return shares(_divergences(optuna, seen, y, self.best), 1e-12)
+        seen = [_places(x, group) for group in groups]
+        return _shares(_divergences(optuna, seen, y, self.best), 1e-12)
 
 
 def _divergences(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Groups, check_evidence, shares
-from .models import Boosted, FloatArray, fit_boosted
+from .base import Groups, _check_evidence, _shares
+from .models import FloatArray, _Boosted, _fit_boosted
 
 
 @dataclass(frozen=True)
-class ShapImportance:
+class _ShapImportance:
     """Mean absolute contribution of each group to the predictions of the settings.
 
     A contribution is the Shapley value of a column for one prediction, with
@@ -22,15 +22,15 @@ class ShapImportance:
     copies of each other it does not matter which one the trees split on.
     """
 
-    fit: Callable[[FloatArray, FloatArray, np.random.Generator], Boosted] = fit_boosted
+    fit: Callable[[FloatArray, FloatArray, np.random.Generator], _Boosted] = _fit_boosted
     summary: str = "XGBoost, mean absolute SHAP contribution"
 
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the absolute contributions."""
-        check_evidence(x, y, groups)
+        _check_evidence(x, y, groups)
         by_column = self.fit(x, y, rng).contributions(x)
         joined = [np.abs(by_column[:, list(group)].sum(axis=1)).sum() for group in groups]
         # XGBoost computes in single precision, with an error of some 1e-7 of the correlations.
-        return shares(np.array(joined), 1e-6 * float(np.abs(y).sum()))
+        return _shares(np.array(joined), 1e-6 * float(np.abs(y).sum()))

@@ -145,14 +145,14 @@ class Replay:
             table, name=name, statistic=statistic, split=split, labels=labels, where=where,
             epochs="last", top_k=top_k, confidence=confidence,
         )  # fmt: skip
-        usable = tuple(row for row in report.rows if usable_row(row))
+        usable = tuple(row for row in report.rows if _usable_row(row))
         if len(usable) < FEWEST_SETTINGS:
             raise SelectionError(
                 f"pruning needs at least {FEWEST_SETTINGS} settings with a correlation and a "
                 f"cost, found {len(usable)}; widen the selection or use a larger table"
             )
         pool = Evidence(usable)
-        check_varied(pool)
+        _check_varied(pool)
         return cls(
             table=table,
             name=name,
@@ -197,21 +197,21 @@ class Replay:
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
         """Return correlations on halves of the table's architectures; None if they are few."""
-        return halves_of(self.table, self.pool.rows, self.split, self.statistic, rng)
+        return _halves_of(self.table, self.pool.rows, self.split, self.statistic, rng)
 
 
-def usable_row(row: BudgetRow) -> bool:
+def _usable_row(row: BudgetRow) -> bool:
     """Return whether a setting has a correlation and a cost."""
     return math.isfinite(row.correlation) and math.isfinite(row.cost_seconds)
 
 
-def check_varied(pool: Evidence) -> None:
+def _check_varied(pool: Evidence) -> None:
     """Raise `SelectionError` if all settings are the same budget."""
     if not pool.varied:
         raise SelectionError("all settings are the same budget, so there is nothing to prune")
 
 
-def halves_of(
+def _halves_of(
     table: Table,
     rows: Sequence[BudgetRow],
     split: Split,
@@ -229,14 +229,14 @@ def halves_of(
     splits = int(np.clip(_RANKED // len(truth), _FEWEST_SPLITS, _MOST_SPLITS))
     return half_correlations(
         truth,
-        accuracies_of(table, rows, split),
+        _accuracies_of(table, rows, split),
         statistic=statistic,
         splits=splits,
         rng=rng,
     )
 
 
-def accuracies_of(table: Table, rows: Sequence[BudgetRow], split: Split) -> FloatArray:
+def _accuracies_of(table: Table, rows: Sequence[BudgetRow], split: Split) -> FloatArray:
     """Return the accuracies of all architectures under S settings, shape (A, S).
 
     On a split where a setting has it, else on the one that it is ranked by.
@@ -248,6 +248,6 @@ def accuracies_of(table: Table, rows: Sequence[BudgetRow], split: Split) -> Floa
     return np.column_stack(columns)
 
 
-def describe(budget: Budget, names: Sequence[str]) -> str:
+def _describe(budget: Budget, names: Sequence[str]) -> str:
     """Return the values of some hyper-parameters as the label of a setting."""
     return ",".join(f"{name}={getattr(budget, name)}" for name in names) or "setting"

@@ -21,7 +21,7 @@ from ..tables.table import Split
 from .objective import Objective, ObjectiveKind, Replay
 from .predicted import Predicted
 from .report import PruningReport
-from .trained import Trained, Watch, Workplace, unwatched
+from .trained import Trained, Watch, _unwatched, _Workplace
 
 _DIGITS_VARY = ("epochs=1,2", "channels=2,4", "layers={layers}", "data_fraction=0.5,1")
 _VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16")
@@ -62,7 +62,7 @@ class ObjectivePlan:
 
 
 def make_objective(
-    plan: ObjectivePlan, rng: np.random.Generator, watch: Watch = unwatched
+    plan: ObjectivePlan, rng: np.random.Generator, watch: Watch = _unwatched
 ) -> Objective:
     """Return the source of correlations that a plan describes.
 
@@ -189,7 +189,7 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
         ),
         reference=parse_budget(plan.reference or defaults[1]),
         architectures=choose_architectures(plan.architectures, plan.space, rng),
-        workplace=Workplace(
+        workplace=_Workplace(
             store=plan.store,
             dataset=dataset_name(plan.images),
             source=plan.images,

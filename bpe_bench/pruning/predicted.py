@@ -17,7 +17,7 @@ from ..hyper_parameters import Value
 from ..inference import ROUNDING, FloatArray
 from ..randomness import settled
 from ..surrogate import FittedSurrogate
-from .objective import FEWEST_SETTINGS, ObjectiveKind, check_varied, describe, usable_row
+from .objective import FEWEST_SETTINGS, ObjectiveKind, _check_varied, _describe, _usable_row
 
 _MOST_PREDICTED = 4096
 """Settings of a space that are looked at; of a larger space, a random sample."""
@@ -76,7 +76,7 @@ class Predicted:
         """
         error = fitted.error  # refuses a surrogate that predicts no correlation
         seen = Evidence(tuple(BudgetRow.untrained(s.label, s.budget) for s in fitted.settings))
-        wanted = space_of(seen, vary or {}).select(_MOST_PREDICTED, rng)
+        wanted = _space_of(seen, vary or {}).select(_MOST_PREDICTED, rng)
         tied = _tied(seen, vary or {})
         budgets = [b for b in wanted if _allowed(b, tied)]
         if len(budgets) < FEWEST_SETTINGS:
@@ -87,7 +87,7 @@ class Predicted:
         chosen = sorted(rng.permutation(len(budgets))[:_MOST_ASKED])
         rows = _predict(fitted, [budgets[n] for n in chosen], confidence, extrapolate)
         pool = Evidence(tuple(rows), error)
-        check_varied(pool)
+        _check_varied(pool)
         return cls(
             fitted=fitted,
             confidence=confidence,
@@ -162,7 +162,7 @@ class Predicted:
         """Return None: a prediction has no architectures to halve."""
 
 
-def space_of(seen: Evidence, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
+def _space_of(seen: Evidence, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
     """Return the values that were seen, candidates in their place where there are any."""
     space = BudgetSpace.of(seen.budgets)
     for name in space.free:
@@ -191,7 +191,7 @@ def _predict(
     free = BudgetSpace.of(budgets).free
     rows = [
         BudgetRow.untrained(
-            describe(budget, free),
+            _describe(budget, free),
             budget,
             correlation=float(found.value[place]),
             low=float(found.low[place]),
@@ -201,7 +201,7 @@ def _predict(
         )
         for place, budget in enumerate(budgets)
     ]
-    return [row for row in rows if usable_row(row)]  # what costs are known of
+    return [row for row in rows if _usable_row(row)]  # what costs are known of
 
 
 def _caveats(fitted: FittedSurrogate) -> list[str]:

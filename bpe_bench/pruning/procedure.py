@@ -14,7 +14,7 @@ from ..hyper_parameters import Value
 from ..tables.curves import ranges
 from ..tables.table import Split, Table
 from .objective import Objective, Replay
-from .recommending import check_allowances, recommend
+from .recommending import _check_allowances, _recommend
 from .report import PruningReport, Round
 from .rounds import Pruning, Rules
 
@@ -53,10 +53,10 @@ def prune(
     SelectionError
         For an allowance that is not above 0.
     """
-    check_allowances(max_cost_hours)
+    _check_allowances(max_cost_hours)
     run = Pruning(objective, rules, rng, progress).run()
     notes = [*objective.notes, *_limits(objective.pool)]
-    recommended = recommend(run, max_cost_hours, predictions, notes)
+    recommended = _recommend(run, max_cost_hours, predictions, notes)
     notes += _unsure(run.rounds)
     if rules.resamples < rules.fewest_resamples and not rules.force:
         notes.append(

@@ -21,7 +21,7 @@ _LEAST_GAIN = 0.02
 """Predicted budgets that gain less over a cheaper one are not worth a line."""
 
 
-def recommend(
+def _recommend(
     run: Pruning, max_cost_hours: Sequence[float], predictions: int, notes: list[str]
 ) -> tuple[Recommendation, ...]:
     """Return budgets to use, by cost; what the user must know of them goes to ``notes``.
@@ -48,7 +48,7 @@ def recommend(
     return tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label)))
 
 
-def check_allowances(max_cost_hours: Sequence[float]) -> None:
+def _check_allowances(max_cost_hours: Sequence[float]) -> None:
     """Raise `SelectionError` for an allowance that is not above 0, or not finite."""
     for hours in max_cost_hours:
         if not 0 < hours < math.inf:

@@ -28,7 +28,7 @@ from ..spaces import Architecture
 from ..tables.curves import Split
 from ..tables.table import Table
 from ..training.trial import Trial
-from .objective import ObjectiveKind, check_varied, describe, halves_of, usable_row
+from .objective import ObjectiveKind, _check_varied, _describe, _halves_of, _usable_row
 
 _MOST_SETTINGS = 512
 """Settings of a space that can be asked for; of a larger one, a random sample."""
@@ -41,13 +41,13 @@ Watch = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 
 
 @contextmanager
-def unwatched(_: str) -> Iterator[Callable[[float], None]]:
+def _unwatched(_: str) -> Iterator[Callable[[float], None]]:
     """Show nothing: the progress of a step that nobody watches."""
     yield lambda share: None
 
 
 @dataclass(frozen=True)
-class Workplace:
+class _Workplace:
     """Where and on what networks are trained."""
 
     store: Path
@@ -84,14 +84,14 @@ class Trained:
     """What counts as full training."""
     architectures: Sequence[Architecture]
     """Whose ranking counts, all of one space."""
-    workplace: Workplace
+    workplace: _Workplace
     rng: np.random.Generator
     """Draws the settings of a space that is too large to list."""
     statistic: str = "spearman"
     confidence: float = 0.95
     max_device_hours: float = math.inf
     """Nothing more is trained once the store holds so many device hours."""
-    watch: Watch = unwatched
+    watch: Watch = _unwatched
     notes: list[str] = field(default_factory=list)
     stopped: str = ""
     kind: ObjectiveKind = "train"
@@ -111,7 +111,7 @@ class Trained:
             raise SelectionError(
                 f"the allowance must be above 0 device hours, found {self.max_device_hours:g}"
             )
-        check_varied(self.pool)
+        _check_varied(self.pool)
 
     @property
     def space(self) -> str:
@@ -131,7 +131,9 @@ class Trained:
         costs = _multiply_adds(budgets, self.architectures)
         return Evidence(
             tuple(
-                BudgetRow.untrained(describe(budget, self.settings.free), budget, cost_seconds=cost)
+                BudgetRow.untrained(
+                    _describe(budget, self.settings.free), budget, cost_seconds=cost
+                )
                 for budget, cost in zip(budgets, costs, strict=True)
             )
         )
@@ -209,7 +211,7 @@ class Trained:
         """Return correlations on halves of the architectures; None if too few were trained."""
         if self._table is None or not self.known.rows:
             return None
-        return halves_of(self._table, self.known.rows, Split.VALIDATION, self.statistic, rng)
+        return _halves_of(self._table, self.known.rows, Split.VALIDATION, self.statistic, rng)
 
     # What is trained, and what it took
 
@@ -321,7 +323,7 @@ class Trained:
                 confidence=self.confidence,
             ).rows
         names = {row.budget: row.label for row in self.pool.rows}
-        found = {r.budget: replace(r, label=names[r.budget]) for r in rows if usable_row(r)}
+        found = {r.budget: replace(r, label=names[r.budget]) for r in rows if _usable_row(r)}
         self.known = Evidence(tuple(found[b] for b in self._asked if b in found))
         new = [row.budget for row in asked]
         self.notes += [

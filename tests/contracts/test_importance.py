@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 
 from bpe_bench.errors import SelectionError, UnknownNameError
-from bpe_bench.importance import (
-    ESTIMATORS,
-    PedAnovaImportance,
-    get_estimator,
-    resampled_importances,
-)
+from bpe_bench.importance import ESTIMATORS, get_estimator, resampled_importances
+from bpe_bench.importance.ped_anova import _PedAnovaImportance
 
 pytestmark = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 
@@ -23,7 +19,7 @@ def short(value):
 
 @pytest.fixture(autouse=True)
 def _needs_its_library(estimator):
-    if isinstance(estimator, PedAnovaImportance):
+    if isinstance(estimator, _PedAnovaImportance):
         pytest.importorskip("optuna")
 
 
@@ -57,7 +53,7 @@ def test_same_seed_same_bytes(estimator, x, y):
 
 def test_another_seed_gives_other_bytes_where_the_model_is_random(estimator, x, y):
     seeds = {shares(estimator, x, y, SINGLES, seed=seed).tobytes() for seed in range(3)}
-    assert len(seeds) == (1 if isinstance(estimator, PedAnovaImportance) else 3)
+    assert len(seeds) == (1 if isinstance(estimator, _PedAnovaImportance) else 3)
 
 
 def test_does_not_touch_its_input(estimator, x, y):
@@ -76,7 +72,7 @@ def test_larger_effects_get_larger_shares_and_noise_gets_little(estimator, x, y)
     assert first > 2 * second
     assert max(noise) < 0.05
     # The second effect is too small to decide who is among the best, which is all it looks at.
-    if not isinstance(estimator, PedAnovaImportance):
+    if not isinstance(estimator, _PedAnovaImportance):
         assert second > 3 * max(noise)
 
 

@@ -11,9 +11,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from bpe_bench.budget import encode
 from bpe_bench.correlation.report import correlate
-from bpe_bench.importance import FanovaImportance
-from bpe_bench.importance.fanova import main_effects
-from bpe_bench.importance.models import Forest, fit_forest
+from bpe_bench.importance.fanova import _FanovaImportance, _main_effects
+from bpe_bench.importance.models import _Forest, fit_forest
 
 PI = math.pi
 SINGLES = [[0], [1], [2]]
@@ -21,7 +20,7 @@ SINGLES = [[0], [1], [2]]
 
 def forest_of(x, y, trees=8, **options):
     fitted = RandomForestRegressor(trees, random_state=0, n_jobs=1, **options).fit(x, y)
-    return Forest(tuple(fitted.estimators_))
+    return _Forest(tuple(fitted.estimators_))
 
 
 # --- Brute force -------------------------------------------------------------------------------
@@ -84,7 +83,7 @@ def test_agrees_with_brute_force(groups):
         x[:, 4:] = np.round(x[:, 4:])
         points = [np.unique(x[:, group], axis=0) for group in groups]
         forest = forest_of(x, y, trees=3, max_depth=depth)
-        found = main_effects(forest, groups, points)
+        found = _main_effects(forest, groups, points)
         np.testing.assert_allclose(found, brute_force(forest, groups, points), rtol=0, atol=1e-9)
         assert 0.05 < found.sum() < 0.95  # there is something to get wrong
 
@@ -95,7 +94,7 @@ def test_points_that_the_settings_never_had_count_too():
     points = [p.reshape(-1, 1) for p in points]
     groups = [[0], [1], [2], [3]]
     forest = forest_of(x[:, :4], y, trees=4)
-    found = main_effects(forest, groups, points)
+    found = _main_effects(forest, groups, points)
     np.testing.assert_allclose(found, brute_force(forest, groups, points), rtol=0, atol=1e-9)
 
 
@@ -106,7 +105,7 @@ BITS = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
 
 def decompose(x, y, groups, **options):
     forest = forest_of(x, y, trees=1, bootstrap=False, **options)
-    return main_effects(forest, groups, [np.unique(x[:, g], axis=0) for g in groups])
+    return _main_effects(forest, groups, [np.unique(x[:, g], axis=0) for g in groups])
 
 
 def test_functions_of_three_bits_by_hand():
@@ -129,8 +128,8 @@ def test_a_group_has_its_interactions_in_its_main_effect():
 def test_what_is_in_no_group_counts_in_the_variance():
     a, b, _ = BITS.T
     x, y = np.repeat(BITS, 4, axis=0), np.repeat(2 * a + b, 4)
-    some = FanovaImportance().effects(x, y, [[1]], np.random.default_rng(0))
-    every = FanovaImportance().effects(x, y, [[1], [0], [2]], np.random.default_rng(0))
+    some = _FanovaImportance().effects(x, y, [[1]], np.random.default_rng(0))
+    every = _FanovaImportance().effects(x, y, [[1], [0], [2]], np.random.default_rng(0))
     np.testing.assert_allclose(some, every[:1])
     assert some[0] == pytest.approx(0.2, abs=0.05)
 
@@ -145,11 +144,11 @@ def test_constant_trees_are_left_out_of_the_mean():
     codes = BITS[:, :2]
     forest = forest_of(codes, codes[:, 0], trees=1, bootstrap=False)
     constant = forest_of(codes, np.full(8, 0.3), trees=2, bootstrap=False)
-    mixed = Forest(constant.trees + forest.trees)
+    mixed = _Forest(constant.trees + forest.trees)
     points = [np.array([[0.0], [1.0]])] * 2
-    found = main_effects(mixed, [[0], [1]], points)
+    found = _main_effects(mixed, [[0], [1]], points)
     np.testing.assert_allclose(found, [1, 0], atol=1e-12)
-    np.testing.assert_array_equal(main_effects(constant, [[0], [1]], points), [0, 0])
+    np.testing.assert_array_equal(_main_effects(constant, [[0], [1]], points), [0, 0])
 
 
 # --- Analytic functions ------------------------------------------------------------------------
@@ -164,7 +163,7 @@ def test_ishigami_within_two_hundredths():
     x = PI * (2 * unit - 1)
     y = np.sin(x[:, 0]) + 7 * np.sin(x[:, 1]) ** 2 + 0.1 * x[:, 2] ** 4 * np.sin(x[:, 0])
     forest = forest_of(x, y, trees=2, bootstrap=False, min_samples_leaf=5)
-    found = main_effects(forest, SINGLES, [GRID] * 3)
+    found = _main_effects(forest, SINGLES, [GRID] * 3)
     whole = 7**2 / 8 + 0.1 * PI**4 / 5 + 0.1**2 * PI**8 / 18 + 1 / 2
     first, second = (1 + 0.1 * PI**4 / 5) ** 2 / 2 / whole, 7**2 / 8 / whole
     np.testing.assert_allclose(found, [first, second, 0], atol=0.02)
@@ -174,7 +173,7 @@ def test_additive_function_by_a_bootstrapped_forest_within_two_hundredths():
     x = PI * (2 * qmc.Sobol(3, seed=2).random(2**12) - 1)
     y = 2 * np.sin(x[:, 0]) + x[:, 1] ** 2 + x[:, 2] / 2
     forest = forest_of(x, y, trees=10, min_samples_leaf=3)
-    found = main_effects(forest, SINGLES, [GRID] * 3)
+    found = _main_effects(forest, SINGLES, [GRID] * 3)
     variances = np.array([2, PI**4 * 4 / 45, PI**2 / 12])
     np.testing.assert_allclose(found, variances / variances.sum(), atol=0.02)
 
@@ -206,7 +205,7 @@ def optunas():
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     found = evaluator.evaluate(study)
-    forest = Forest(tuple(evaluator._evaluator._forest.estimators_))
+    forest = _Forest(tuple(evaluator._evaluator._forest.estimators_))
     return np.array([found[name] for name in "abc"]), x, y, forest
 
 
@@ -214,7 +213,7 @@ def test_agrees_with_optuna_on_its_forest(optunas):
     """Of its intervals the middles of 200 equal parts, inside which no tree splits."""
     theirs, _, _, forest = optunas
     middles = (np.arange(200)[:, None] + 0.5) / 100 - 1
-    found = main_effects(forest, SINGLES, [middles] * 3)
+    found = _main_effects(forest, SINGLES, [middles] * 3)
     np.testing.assert_allclose(found, theirs, rtol=0, atol=1e-9)
 
 
@@ -222,7 +221,7 @@ def test_agrees_with_optuna_on_the_same_problem(optunas):
     """Within 0.03: both fit 64 bootstrapped trees, but not the same; a seed moves it by 0.01."""
     theirs, x, y, _ = optunas
     ours = [
-        FanovaImportance().effects(x, y, SINGLES, np.random.default_rng(seed)) for seed in range(5)
+        _FanovaImportance().effects(x, y, SINGLES, np.random.default_rng(seed)) for seed in range(5)
     ]
     np.testing.assert_allclose(np.mean(ours, axis=0), theirs, atol=0.03)
 
@@ -246,7 +245,7 @@ def published_settings(darts_bpe):
 
 def effects_of(x, y, seeds):
     groups = [[column] for column in range(x.shape[1])]
-    estimator = FanovaImportance()
+    estimator = _FanovaImportance()
     return np.array(
         [estimator.effects(x, y, groups, np.random.default_rng(s)) for s in range(seeds)]
     )
@@ -276,7 +275,7 @@ def test_scale_is_no_matter_where_only_the_order_counts(published_settings):
 def test_shares_are_main_effects_over_their_sum(published_settings):
     x, y = published_settings
     groups = [[0], [1], [2], [5, 6]]
-    estimator = FanovaImportance(trees=9)
+    estimator = _FanovaImportance(trees=9)
     mains = estimator.effects(x, y, groups, np.random.default_rng(3))
     found = estimator.importances(x, y, groups, np.random.default_rng(3))
     np.testing.assert_allclose(found, mains / mains.sum())
@@ -287,7 +286,7 @@ def test_copies_of_a_column_joined_count_as_the_column(published_settings):
     x, y = published_settings
     twice = np.column_stack([x[:, :2], x[:, 0] * 2])
     alone, joined = (
-        FanovaImportance(trees=300).effects(settings, y, groups, np.random.default_rng(0))
+        _FanovaImportance(trees=300).effects(settings, y, groups, np.random.default_rng(0))
         for settings, groups in ((x[:, :2], [[0], [1]]), (twice, [[0, 2], [1]]))
     )
     np.testing.assert_allclose(joined, alone, atol=0.03)

@@ -5,8 +5,8 @@ import pytest
 import xgboost
 from sklearn.ensemble import RandomForestRegressor
 
-from bpe_bench.importance.estimators import ModelImportance, PermutationImportance
-from bpe_bench.importance.models import Forest, fit_boosted, fit_forest
+from bpe_bench.importance.estimators import _ModelImportance, _PermutationImportance
+from bpe_bench.importance.models import _fit_boosted, _Forest, fit_forest
 from bpe_bench.randomness import integer_seed
 
 # One split: 30 settings with the low value have 0.2, 30 with the high value 0.8.
@@ -39,14 +39,14 @@ def test_forest_importance_of_one_split_by_hand():
 def test_forest_adds_up_its_trees_as_scikit_learn_does(data):
     x, y = data
     theirs = RandomForestRegressor(n_estimators=10, random_state=0).fit(x, y)
-    ours = Forest(tuple(theirs.estimators_))
+    ours = _Forest(tuple(theirs.estimators_))
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x))
 
 
 def test_forest_importance_of_a_single_tree_is_scikit_learns(data):
     x, y = data
     theirs = RandomForestRegressor(n_estimators=1, bootstrap=False, random_state=0).fit(x, y)
-    found = Forest(tuple(theirs.estimators_)).importances()
+    found = _Forest(tuple(theirs.estimators_)).importances()
     np.testing.assert_allclose(found / found.sum(), theirs.feature_importances_)
     # A tree grown to the end explains all there is, so the decreases add up to the variance
     # but for settings that are equal in every column.
@@ -63,7 +63,7 @@ def test_forest_predicts_about_as_scikit_learn_does(data):
 
 def test_boosted_gains_are_xgboosts(data):
     x, y = data
-    model = fit_boosted(x, y, np.random.default_rng(2))
+    model = _fit_boosted(x, y, np.random.default_rng(2))
     theirs = xgboost.XGBRegressor(
         n_estimators=100, max_depth=3, learning_rate=0.1, subsample=0.8, tree_method="exact",
         n_jobs=1, random_state=integer_seed(np.random.default_rng(2)),
@@ -76,7 +76,7 @@ def test_boosted_gains_are_xgboosts(data):
 
 
 def test_boosted_knows_columns_that_it_never_split_on():
-    model = fit_boosted(SPLIT_X, SPLIT_Y, np.random.default_rng(0))
+    model = _fit_boosted(SPLIT_X, SPLIT_Y, np.random.default_rng(0))
     used, unused = model.importances()
     assert used > 0
     assert unused == 0
@@ -93,7 +93,7 @@ class Sum:
 
 
 def test_model_importance_adds_up_the_columns_of_a_group():
-    estimator = ModelImportance(lambda x, y, rng: Sum(), "sum")
+    estimator = _ModelImportance(lambda x, y, rng: Sum(), "sum")
     found = estimator.importances(np.zeros((2, 3)), np.arange(2), [[1, 2], [0]], None)
     np.testing.assert_allclose(found, [5 / 8, 3 / 8])
 
@@ -105,7 +105,7 @@ def test_permutation_importance_of_a_known_model():
     """
     rng = np.random.default_rng(0)
     a, b = rng.normal(3, 1, 4000), rng.normal(0, 2, 4000)
-    estimator = PermutationImportance(lambda x, y, rng: Sum(), "sum", repeats=20)
+    estimator = _PermutationImportance(lambda x, y, rng: Sum(), "sum", repeats=20)
     x = np.column_stack([a, b, rng.normal(0, 9, 4000)])
     found = estimator.importances(x, a + b, [[0], [1], [2]], np.random.default_rng(1))
     np.testing.assert_allclose(found, [1 / 5, 4 / 5, 0], atol=0.02)

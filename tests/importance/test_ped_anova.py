@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bpe_bench.errors import OptionalDependencyError, SelectionError
-from bpe_bench.importance import ESTIMATORS, PedAnovaImportance
+from bpe_bench.importance import ESTIMATORS
+from bpe_bench.importance.ped_anova import _PedAnovaImportance
 
 optuna = pytest.importorskip("optuna")
 
@@ -45,7 +46,7 @@ def ask_optuna(parameters, y, best):
 @pytest.mark.parametrize("best", [0.1, 0.25, 0.5])
 def test_agrees_with_optuna_on_ordered_values(data, best):
     x, y = data
-    found = PedAnovaImportance(best=best).importances(x, y, SINGLES, None)
+    found = _PedAnovaImportance(best=best).importances(x, y, SINGLES, None)
     integer = optuna.distributions.IntDistribution
     parameters = {
         "a": (integer(0, 79), np.argsort(np.argsort(x[:, 0])).tolist()),
@@ -58,13 +59,13 @@ def test_agrees_with_optuna_on_ordered_values(data, best):
 def test_only_the_order_of_values_counts_and_groups_are_combinations(data):
     x, y = data
     twice = np.column_stack([x[:, 1:3], 100 - x[:, 1]])
-    alone, _ = PedAnovaImportance().importances(twice, y, [[0], [1]], None)
-    joined, _ = PedAnovaImportance().importances(twice, y, [[0, 2], [1]], None)
+    alone, _ = _PedAnovaImportance().importances(twice, y, [[0], [1]], None)
+    joined, _ = _PedAnovaImportance().importances(twice, y, [[0, 2], [1]], None)
     assert joined == pytest.approx(alone)
     scaled = np.exp(twice / 10)
     np.testing.assert_array_equal(
-        PedAnovaImportance().importances(scaled, y, [[0], [1]], None),
-        PedAnovaImportance().importances(twice, y, [[0], [1]], None),
+        _PedAnovaImportance().importances(scaled, y, [[0], [1]], None),
+        _PedAnovaImportance().importances(twice, y, [[0], [1]], None),
     )
 
 
@@ -72,7 +73,7 @@ def test_says_nothing_and_leaves_optuna_as_it_was(data, capfd, recwarn):
     optuna.logging.set_verbosity(optuna.logging.INFO)
     tied = np.where(data[1] > np.quantile(data[1], 0.5), 1.0, 0.0)
     for y in (data[1], tied, 1 - tied * 0.9):
-        PedAnovaImportance().importances(data[0], y, SINGLES, None)
+        _PedAnovaImportance().importances(data[0], y, SINGLES, None)
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
     assert optuna.logging.get_verbosity() == logging.INFO
@@ -81,9 +82,9 @@ def test_says_nothing_and_leaves_optuna_as_it_was(data, capfd, recwarn):
 def test_where_all_tie_for_the_best_nothing_sets_them_apart(data):
     x, _ = data
     tied = np.where(np.arange(80) < 30, 0.1, 0.9)  # the 50 at the top are all among the best ...
-    assert PedAnovaImportance(best=0.25).importances(x, tied, SINGLES, None).sum() == 1
+    assert _PedAnovaImportance(best=0.25).importances(x, tied, SINGLES, None).sum() == 1
     # ... and where the cut falls among the 30 at the bottom, so are they.
-    found = PedAnovaImportance(best=0.7).importances(x, tied, SINGLES, None)
+    found = _PedAnovaImportance(best=0.7).importances(x, tied, SINGLES, None)
     np.testing.assert_array_equal(found, np.zeros(4))
 
 
@@ -100,7 +101,7 @@ def test_optuna_is_optional(data, monkeypatch):
 def test_an_optuna_that_is_too_old_is_refused(data, monkeypatch):
     monkeypatch.setattr(optuna, "__version__", "4.9.0")
     with pytest.raises(OptionalDependencyError) as caught:
-        PedAnovaImportance().importances(*data, SINGLES, None)
+        _PedAnovaImportance().importances(*data, SINGLES, None)
     assert str(caught.value) == (
         "PED-ANOVA needs Optuna 5 or newer, found 4.9.0; pip install 'bpe-bench[optuna]', or use "
         "another importance estimator"
@@ -110,4 +111,4 @@ def test_an_optuna_that_is_too_old_is_refused(data, monkeypatch):
 @pytest.mark.parametrize("best", [0, 1, -0.1, float("nan")])
 def test_the_share_of_the_best_is_checked(best):
     with pytest.raises(SelectionError, match=r"the share of the best settings must be above 0 and"):
-        PedAnovaImportance(best=best)
+        _PedAnovaImportance(best=best)

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from bpe_bench.importance import ShapImportance, fit_boosted
+from bpe_bench.importance.models import _fit_boosted
+from bpe_bench.importance.shap import _ShapImportance
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def shapley(booster, row):
 
 def test_contributions_are_shapley_values(data):
     x, y = data
-    model = fit_boosted(x, y, np.random.default_rng(0), rounds=15)
+    model = _fit_boosted(x, y, np.random.default_rng(0), rounds=15)
     rows = x[:4]
     by_hand = [shapley(model.booster, row) for row in rows]
     np.testing.assert_allclose(model.contributions(rows), by_hand, atol=1e-6)
@@ -60,7 +61,7 @@ def test_contributions_are_shapley_values(data):
 
 def test_contributions_add_up_to_the_predictions_but_for_one_constant(data):
     x, y = data
-    model = fit_boosted(x, y, np.random.default_rng(0))
+    model = _fit_boosted(x, y, np.random.default_rng(0))
     rest = model.predict(x) - model.contributions(x).sum(axis=1)
     np.testing.assert_allclose(rest, rest[0], atol=1e-5)
 
@@ -73,7 +74,7 @@ class Contributions:
 
 
 def test_a_group_is_added_up_before_the_absolute_value(data):
-    estimator = ShapImportance(lambda x, y, rng: Contributions())
+    estimator = _ShapImportance(lambda x, y, rng: Contributions())
     x, y = np.ones((2, 3)), np.ones(2)
     apart = estimator.importances(x, y, [[0], [1], [2]], None)
     np.testing.assert_allclose(apart, np.array([4, 4, 3]) / 11)

@@ -15,7 +15,7 @@ from bpe_bench.errors import JournalError, MissingReferenceError, RankingError, 
 from bpe_bench.execution import Progress
 from bpe_bench.execution.journal import Journal
 from bpe_bench.pruning import Rules, prune
-from bpe_bench.pruning.trained import Trained, Workplace
+from bpe_bench.pruning.trained import Trained, _Workplace
 from bpe_bench.tables.curves import Split
 from bpe_bench.training.networks.network import flops_of
 from bpe_bench.training.trial import EpochRecord, SplitResult, Trial
@@ -36,7 +36,7 @@ def objective(store, **options):
         "settings": BudgetSpace.around(BASE, VARY),
         "reference": REFERENCE,
         "architectures": CELLS,
-        "workplace": Workplace(store, "digits", jobs=1),
+        "workplace": _Workplace(store, "digits", jobs=1),
         "rng": np.random.default_rng(0),
         **options,
     }

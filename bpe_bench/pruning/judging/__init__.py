@@ -9,7 +9,7 @@ from .judge import judge
 from .methods import METHODS, MIP, SIMPLE, Method, make_methods
 from .pool import Deal, Pool
 from .report import Curve, Interval, JudgingReport, MethodComparison, MethodResult
-from .trial import OutOfHours, Step, Trial
+from .trial import Step, Trial
 
 __all__ = [
     "METHODS",
@@ -22,7 +22,6 @@ __all__ = [
     "Method",
     "MethodComparison",
     "MethodResult",
-    "OutOfHours",
     "Pool",
     "Step",
     "Trial",

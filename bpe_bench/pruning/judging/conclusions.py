@@ -14,7 +14,7 @@ _CALLED = {
 }
 
 
-def conclude(report: JudgingReport) -> tuple[str, ...]:
+def _conclude(report: JudgingReport) -> tuple[str, ...]:
     """Return what the figures say, each sentence with the figures that it rests on."""
     pruning = [m for m in report.methods if m.name.startswith("mip-")]
     simple = [m for m in report.methods if m.name in SIMPLE]

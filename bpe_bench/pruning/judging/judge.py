@@ -13,13 +13,13 @@ import numpy as np
 from ...errors import SelectionError
 from ...inference import FloatArray, check_confidence, holm
 from ...randomness import settled
-from .conclusions import conclude
+from .conclusions import _conclude
 from .methods import Method
-from .mip import MinimumImportancePruning
+from .mip import _MinimumImportancePruning
 from .pool import IntArray, Pool
 from .report import Curve, Interval, JudgingReport, MethodComparison, MethodResult
-from .resampled import ResampledMean, resampled_mean
-from .runs import Runs, run_all
+from .resampled import _resampled_mean, _ResampledMean
+from .runs import _run_all, _Runs
 
 _POINTS = 100
 """Points of the curves."""
@@ -79,7 +79,7 @@ def judge(
     grid = _grid(pool, hours)
     marks = _marks(grid) if allowances is None else [float(hour) for hour in allowances]
     looked = np.array(sorted({*grid.tolist(), *marks}))
-    runs = run_all(
+    runs = _run_all(
         pool, methods, looked, repeats=repeats, seed=seed, jobs=jobs, on_progress=on_progress
     )
     on_grid = np.flatnonzero(np.isin(looked, grid))
@@ -89,7 +89,7 @@ def judge(
         warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN
         judged = _Judged(runs, on_grid, places, share, confidence)
         report = _report(pool, methods, judged, grid, repeats, seed)
-    return replace(report, conclusion=conclude(report), warnings=(*pool.notes, *_caveats(runs)))
+    return replace(report, conclusion=_conclude(report), warnings=(*pool.notes, *_caveats(runs)))
 
 
 class _Judged:
@@ -97,7 +97,7 @@ class _Judged:
 
     def __init__(
         self,
-        runs: Runs,
+        runs: _Runs,
         on_grid: IntArray,
         places: dict[float, int],
         share: float,
@@ -109,12 +109,12 @@ class _Judged:
         self.regret = [runs.regret(m)[:, :, on_grid].mean(axis=(1, 2)) for m in methods]
         """By method, mean over runs and the logarithm of hours, shape (R,)."""
 
-    def mean(self, method: int, other: int | None = None) -> ResampledMean:
+    def mean(self, method: int, other: int | None = None) -> _ResampledMean:
         """Return the mean regret of a method, or how much larger it is than another's."""
         values = self.regret[method]
         if other is not None:
             values = values - self.regret[other]
-        return resampled_mean(values, self._share, self.confidence)
+        return _resampled_mean(values, self._share, self.confidence)
 
     def regret_at(self, method: int) -> dict[float, float]:
         regret = self.runs.regret(method)
@@ -160,7 +160,7 @@ def _report(
         )
         for m in order
     )
-    pruning = [m for m in methods if isinstance(m, MinimumImportancePruning)]
+    pruning = [m for m in methods if isinstance(m, _MinimumImportancePruning)]
     names = ("keep", "initial", "per_round", "resamples")
     return JudgingReport(
         table=pool.name,
@@ -227,7 +227,7 @@ def _marks(grid: FloatArray) -> list[float]:
     return [hour for hour in candidates if grid[0] <= hour <= grid[-1]][-_MOST_ALLOWANCES:]
 
 
-def _caveats(runs: Runs) -> list[str]:
+def _caveats(runs: _Runs) -> list[str]:
     lost = np.zeros(len(runs.best), dtype=bool)
     for method in range(len(runs.held_out)):
         lost |= ~np.isfinite(runs.regret(method)).all(axis=(1, 2))

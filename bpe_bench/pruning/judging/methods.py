@@ -11,8 +11,8 @@ from typing import Protocol
 from ...correlation.evidence import covering
 from ...errors import OptionalDependencyError, SelectionError, unknown_name
 from ...importance import ESTIMATORS
-from .mip import MinimumImportancePruning
-from .tpe import Tpe
+from .mip import _MinimumImportancePruning
+from .tpe import _Tpe
 from .trial import Trial
 
 
@@ -39,7 +39,7 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True)
-class RandomSampling:
+class _RandomSampling:
     """Settings in random order."""
 
     name: str = "random"
@@ -53,7 +53,7 @@ class RandomSampling:
 
 
 @dataclass(frozen=True)
-class CheapestFirst:
+class _CheapestFirst:
     """Settings in the order of their cost."""
 
     name: str = "cheapest-first"
@@ -67,7 +67,7 @@ class CheapestFirst:
 
 
 @dataclass(frozen=True)
-class CoveringDesign:
+class _CoveringDesign:
     """The design that pruning starts with (`covering`), and no pruning.
 
     What minimum importance pruning does without importances: the settings that show most values
@@ -87,7 +87,7 @@ class CoveringDesign:
 
 
 @dataclass(frozen=True)
-class SuccessiveHalving:
+class _SuccessiveHalving:
     """Many settings on few architectures; the better half goes on with twice as many.
 
     Jamieson & Talwalkar (AISTATS 2016), with architectures as the resource. The first
@@ -182,12 +182,12 @@ def make_methods(
 
 def _make(name: str, keep: int, initial: int, per_round: int) -> Method:
     if name.startswith("mip-"):
-        return MinimumImportancePruning(name.removeprefix("mip-"), keep, initial, per_round)
+        return _MinimumImportancePruning(name.removeprefix("mip-"), keep, initial, per_round)
     simple: dict[str, Method] = {
-        "random": RandomSampling(),
-        "cheapest-first": CheapestFirst(),
-        "covering": CoveringDesign(),
-        "halving": SuccessiveHalving(),
-        "tpe": Tpe(),
+        "random": _RandomSampling(),
+        "cheapest-first": _CheapestFirst(),
+        "covering": _CoveringDesign(),
+        "halving": _SuccessiveHalving(),
+        "tpe": _Tpe(),
     }
     return simple[name]

@@ -23,7 +23,7 @@ RESAMPLES = 4
 
 
 @dataclass(frozen=True)
-class MinimumImportancePruning:
+class _MinimumImportancePruning:
     """Prune the least important group at its cheapest value, sample what is left, repeat.
 
     Sequential evidence, pruning also what the data do not separate: a method that may

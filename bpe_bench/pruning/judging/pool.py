@@ -19,7 +19,7 @@ from ...errors import ConstantInputWarning, SelectionError
 from ...inference import Estimate, FloatArray, correlation
 from ...randomness import settled
 from ...tables.table import Split, Table
-from ..objective import accuracies_of, usable_row
+from ..objective import _accuracies_of, _usable_row
 
 FEWEST_SETTINGS = 4
 """With fewer there is nothing to search among."""
@@ -84,7 +84,7 @@ class Pool:
             table, name=name, statistic=statistic, split=split, labels=labels, epochs="last",
             top_k=1,
         )  # fmt: skip
-        known = [row for row in report.rows if usable_row(row)]
+        known = [row for row in report.rows if _usable_row(row)]
         rows = tuple(row for row in known if row.cost_seconds <= most)
         if len(rows) < FEWEST_SETTINGS:
             raise SelectionError(
@@ -97,7 +97,7 @@ class Pool:
         trained = np.isfinite(truth)
         pool = cls(
             name, table.space, report.dataset, statistic, rows, truth[trained],
-            accuracies_of(table, rows, chosen)[trained], _limits(rows, table.caveats),
+            _accuracies_of(table, rows, chosen)[trained], _limits(rows, table.caveats),
         )  # fmt: skip
         pool.check_architectures()
         return pool

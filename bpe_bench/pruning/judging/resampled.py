@@ -13,7 +13,7 @@ from ...randomness import settled
 
 
 @dataclass(frozen=True)
-class ResampledMean:
+class _ResampledMean:
     """A mean over repeats on resampled architectures."""
 
     mean: float
@@ -24,7 +24,7 @@ class ResampledMean:
     """Two-sided, of the hypothesis that the mean is 0."""
 
 
-def resampled_mean(values: FloatArray, share: float, confidence: float) -> ResampledMean:
+def _resampled_mean(values: FloatArray, share: float, confidence: float) -> _ResampledMean:
     """Return a mean over repeats with its corrected interval and test.
 
     Halves of the same architectures are not independent repeats: with more of them the mean
@@ -52,12 +52,12 @@ def resampled_mean(values: FloatArray, share: float, confidence: float) -> Resam
     count = len(known)
     mean = float(known.mean()) if count else math.nan
     if count < 2:
-        return ResampledMean(mean, math.nan, math.nan, math.nan)
+        return _ResampledMean(mean, math.nan, math.nan, math.nan)
     error = float(known.std(ddof=1)) * math.sqrt(1 / count + share)
     if error <= 1e-12:
         # Every repeat says the same: no error is seen, so there is none to test against.
-        return ResampledMean(mean, mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0)
+        return _ResampledMean(mean, mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0)
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
     p_value = float(2 * stats.t.sf(abs(mean) / error, count - 1))
     low, high = settled(mean - half), settled(mean + half)
-    return ResampledMean(settled(mean), low, high, settled(p_value))
+    return _ResampledMean(settled(mean), low, high, settled(p_value))

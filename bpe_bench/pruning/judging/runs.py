@@ -13,11 +13,11 @@ from ...inference import FloatArray
 from ...processes import share_work
 from .methods import Method
 from .pool import Deal, Pool
-from .trial import OutOfHours, Trial
+from .trial import Trial, _OutOfHours
 
 
 @dataclass(frozen=True)
-class Runs:
+class _Runs:
     """What each of M methods had found in R repeats after G spendings, in K runs each."""
 
     seen: tuple[FloatArray, ...]
@@ -34,7 +34,7 @@ class Runs:
         return self.best[:, None, None] - self.held_out[method]
 
 
-def run_all(
+def _run_all(
     pool: Pool,
     methods: Sequence[Method],
     hours: FloatArray,
@@ -43,7 +43,7 @@ def run_all(
     seed: int,
     jobs: int = 1,
     on_progress: Callable[[float], None] | None = None,
-) -> Runs:
+) -> _Runs:
     """Run every method in every repeat.
 
     A repeat deals the architectures; every method then runs on the same halves, with draws of
@@ -68,7 +68,7 @@ def run_all(
     task = _Task(pool, tuple(methods), hours, seed)
     found = share_work(task, range(repeats), jobs=jobs, on_progress=on_progress)
     count = len(methods)
-    return Runs(
+    return _Runs(
         seen=tuple(np.array([one.seen[m] for one in found]) for m in range(count)),
         held_out=tuple(np.array([one.held_out[m] for one in found]) for m in range(count)),
         best=np.array([one.best for one in found]),
@@ -112,7 +112,7 @@ class _Task:
         """Return what a method has seen, and what that brings, after every spending, (2, G)."""
         seconds = self.hours * 3600
         trial = Trial(deal, float(seconds[-1]), rng)
-        with suppress(OutOfHours):
+        with suppress(_OutOfHours):
             method.run(trial)
         incumbents, seen = trial.at(seconds)
         return np.array([seen, np.where(incumbents >= 0, deal.scores[incumbents], 0.0)])

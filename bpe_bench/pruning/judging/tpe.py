@@ -16,7 +16,7 @@ from .trial import Trial
 
 
 @dataclass(frozen=True)
-class Tpe:
+class _Tpe:
     """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), as Optuna implements it.
 
     Every hyper-parameter is the place of its value among the pool's. A proposal is answered by

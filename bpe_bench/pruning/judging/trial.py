@@ -14,7 +14,7 @@ _ROUNDING = 1e-9
 """Relative: sums of the same costs in another order differ in their last digits."""
 
 
-class OutOfHours(Exception):
+class _OutOfHours(Exception):
     """The next evaluation would not be paid for: the method's run is over."""
 
 
@@ -73,7 +73,7 @@ class Trial:
         if wanted > before:
             cost = float(self.pool.seconds[place]) * (wanted - before)
             if self.spent + cost > self._allowance * (1 + _ROUNDING):
-                raise OutOfHours
+                raise _OutOfHours
             self.spent += cost
             self._trained[place] = wanted
             self._note(place, wanted)

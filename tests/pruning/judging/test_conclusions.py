@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bpe_bench.pruning.judging import Curve, Interval, JudgingReport, MethodComparison, MethodResult
-from bpe_bench.pruning.judging.conclusions import conclude
+from bpe_bench.pruning.judging.conclusions import _conclude
 
 
 def report_of(regrets, p=0.5, optimism=0.05):
@@ -73,13 +73,13 @@ OTHER = {"mip-forest": 0.20, "random": 0.10}
     ],
 )
 def test_the_answer(regrets, p, start, end):
-    answer = conclude(report_of(regrets, p))[0]
+    answer = _conclude(report_of(regrets, p))[0]
     assert answer.startswith(start)
     assert answer.endswith(end)
 
 
 def test_every_simpler_way_is_compared_with():
-    found = conclude(
+    found = _conclude(
         report_of({"mip-forest": 0.1, "tpe": 0.15, "mip-fanova": 0.2, "halving": 0.05}, p=0.01)
     )
     against = [sentence for sentence in found if sentence.startswith("Against")]
@@ -101,7 +101,7 @@ def test_every_simpler_way_is_compared_with():
     ],
 )
 def test_the_estimator_to_trust(p, end):
-    found = conclude(report_of({"mip-forest": 0.1, "mip-fanova": 0.2, "mip-xgboost": 0.3}, p))
+    found = _conclude(report_of({"mip-forest": 0.1, "mip-fanova": 0.2, "mip-xgboost": 0.3}, p))
     (said,) = [s for s in found if s.startswith("Of the importance estimators")]
     assert said.startswith(
         "Of the importance estimators forest does best (0.100) and xgboost worst (0.300); "
@@ -110,7 +110,7 @@ def test_the_estimator_to_trust(p, end):
 
 
 def test_leaders_at_allowances():
-    (said,) = [s for s in conclude(report_of(OTHER)) if s.startswith("Lowest")]
+    (said,) = [s for s in _conclude(report_of(OTHER)) if s.startswith("Lowest")]
     assert said == (
         "Lowest regret at single allowances: at 10 h random (0.200; best of pruning mip-forest, "
         "0.300), at 100 h mip-forest (0.100)."
@@ -119,12 +119,12 @@ def test_leaders_at_allowances():
 
 @pytest.mark.parametrize(("optimism", "text"), [(0.05, "+0.050"), (-0.01, "-0.010")])
 def test_optimism_has_its_sign(optimism, text):
-    assert text in conclude(report_of(ONE, optimism=optimism))[-1]
+    assert text in _conclude(report_of(ONE, optimism=optimism))[-1]
 
 
 @pytest.mark.parametrize(("p", "does"), [(0.01, "separates"), (0.5, "does not separate")])
 def test_without_pruning_the_first_two_are_compared(p, does):
-    found = conclude(report_of({"random": 0.2, "tpe": 0.1}, p))
+    found = _conclude(report_of({"random": 0.2, "tpe": 0.1}, p))
     assert found[0] == (
         f"tpe has the lowest mean regret, 0.100, followed by random, 0.200; the test {does} them."
     )

@@ -11,8 +11,8 @@ from scipy import stats
 from bpe_bench.errors import RankingError, SelectionError
 from bpe_bench.inference import holm
 from bpe_bench.pruning.judging import judge, make_methods
-from bpe_bench.pruning.judging.methods import CheapestFirst, RandomSampling
-from bpe_bench.pruning.judging.runs import run_all
+from bpe_bench.pruning.judging.methods import _CheapestFirst, _RandomSampling
+from bpe_bench.pruning.judging.runs import _run_all
 
 SIMPLE = ("random", "cheapest-first", "halving")
 
@@ -62,7 +62,7 @@ def test_before_anything_is_found_the_correlation_counts_as_0(signs):
 def test_summaries_and_tests_are_those_of_the_runs(layered):
     methods = make_methods(SIMPLE)[0]
     report = judge(layered, methods, repeats=8, seed=2)
-    runs = run_all(layered, methods, report.hours, repeats=8, seed=2)
+    runs = _run_all(layered, methods, report.hours, repeats=8, seed=2)
     assert np.ptp(runs.held_out[1]) > 0.5
     summaries = {}
     for method, held_out, seen in zip(methods, runs.held_out, runs.seen, strict=True):
@@ -223,7 +223,7 @@ def test_what_cannot_be_judged(signs, options, error, text):
     assert str(caught.value).startswith(text)
 
 
-@pytest.mark.parametrize("methods", [[], [RandomSampling()], [CheapestFirst(), CheapestFirst()]])
+@pytest.mark.parametrize("methods", [[], [_RandomSampling()], [_CheapestFirst(), _CheapestFirst()]])
 def test_methods_must_be_two_with_different_names(signs, methods):
     with pytest.raises(SelectionError, match="at least 2 methods with different names"):
         judge(signs([1, 1, 1, 1], [300] * 4), methods)
@@ -233,7 +233,7 @@ def test_a_killed_process_is_said(signs):
     from bpe_bench.errors import ExecutionError
 
     with pytest.raises(ExecutionError, match="a process was killed, perhaps for memory"):
-        judge(signs([1] * 4, [300] * 4), [RandomSampling(), _Deadly()], repeats=4, jobs=2)
+        judge(signs([1] * 4, [300] * 4), [_RandomSampling(), _Deadly()], repeats=4, jobs=2)
 
 
 class _Deadly:
@@ -251,6 +251,6 @@ class _Deadly:
 
 
 def test_of_methods_with_the_same_figures_none_is_ahead(signs):
-    twin = replace(CheapestFirst(), name="twin")
-    report = judge(signs([1, -1, 1, -1], [300] * 4), [CheapestFirst(), twin], repeats=3)
+    twin = replace(_CheapestFirst(), name="twin")
+    report = judge(signs([1, -1, 1, -1], [300] * 4), [_CheapestFirst(), twin], repeats=3)
     assert (report.comparisons[0].difference, report.comparisons[0].p_value) == (0.0, 1.0)

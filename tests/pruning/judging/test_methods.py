@@ -9,15 +9,16 @@ import pytest
 from bpe_bench.budget import BPE_1
 from bpe_bench.errors import OptionalDependencyError, SelectionError, UnknownNameError
 from bpe_bench.importance import ESTIMATORS
-from bpe_bench.pruning.judging import METHODS, MIP, Deal, OutOfHours, Pool, Trial, make_methods
+from bpe_bench.pruning.judging import METHODS, MIP, Deal, Pool, Trial, make_methods
 from bpe_bench.pruning.judging.methods import (
-    CheapestFirst,
-    CoveringDesign,
-    RandomSampling,
-    SuccessiveHalving,
+    _CheapestFirst,
+    _CoveringDesign,
+    _RandomSampling,
+    _SuccessiveHalving,
 )
-from bpe_bench.pruning.judging.mip import MinimumImportancePruning
-from bpe_bench.pruning.judging.tpe import Tpe
+from bpe_bench.pruning.judging.mip import _MinimumImportancePruning
+from bpe_bench.pruning.judging.tpe import _Tpe
+from bpe_bench.pruning.judging.trial import _OutOfHours
 
 pytest.importorskip("optuna")
 EVERY = {method.name: method for method in make_methods()[0]}
@@ -28,7 +29,7 @@ def run(method, pool, seed=0, seconds=1e12, deal=0):
     trial = Trial(Deal(pool, np.random.default_rng(deal)), seconds, np.random.default_rng(seed))
     try:
         method.run(trial)
-    except OutOfHours:
+    except _OutOfHours:
         return trial, False
     return trial, True
 
@@ -112,14 +113,14 @@ def test_degenerate_pools(name, kind, make_pool):
 
 def test_cheapest_first_by_hand(signs):
     pool = signs([1, -1, 1, -1], [4, 1, 3, 2])
-    assert order(CheapestFirst(), pool) == [1, 3, 2, 0]
-    trial, _ = run(CheapestFirst(), pool)
+    assert order(_CheapestFirst(), pool) == [1, 3, 2, 0]
+    trial, _ = run(_CheapestFirst(), pool)
     assert [s.seconds for s in trial.steps] == [12, 36, 72, 120]
     assert [s.incumbent for s in trial.steps] == [1, 1, 2, 2]
 
 
 def test_covering_is_what_pruning_starts_with(pool):
-    first = order(CoveringDesign(), pool)
+    first = order(_CoveringDesign(), pool)
     assert first[:12] == order(EVERY["mip-forest"], pool)[:12]
     costs = pool.seconds[first[-3:]].tolist()
     assert costs == sorted(costs)
@@ -127,14 +128,14 @@ def test_covering_is_what_pruning_starts_with(pool):
 
 def test_random_sampling_finds_the_best_after_k_of_s_with_chance_k_over_s(signs):
     pool = signs([-1, -1, -1, 1, -1], [1] * 5)
-    runs = [run(RandomSampling(), pool, seed)[0] for seed in range(300)]
+    runs = [run(_RandomSampling(), pool, seed)[0] for seed in range(300)]
     found = np.array([[s.incumbent == 3 for s in trial.steps] for trial in runs]).mean(axis=0)
     assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0], abs=0.08)
 
 
 def test_halving_by_hand(signs):
     """Four settings on 6 architectures; two go on to 12; then those that were dropped."""
-    trial, _ = run(SuccessiveHalving(), signs([-1, -1, -1, 1], [1, 1, 1, 1]))
+    trial, _ = run(_SuccessiveHalving(), signs([-1, -1, -1, 1], [1, 1, 1, 1]))
     assert [s.seconds for s in trial.steps] == [6, 12, 18, 24, 30, 36, 42, 48]
     assert [s.incumbent for s in trial.steps] == [0, 0, 0, 3, 3, 3, 3, 3]
 
@@ -149,7 +150,7 @@ def test_halving_goes_on_with_the_better_half(signs):
             return super().evaluate(place, architectures)
 
     deal = Deal(pool, np.random.default_rng(0))
-    SuccessiveHalving().run(Noting(deal, 1e9, np.random.default_rng(0)))
+    _SuccessiveHalving().run(Noting(deal, 1e9, np.random.default_rng(0)))
     assert asked[:4] == [(0, 6), (1, 6), (2, 6), (3, 6)]
     assert asked[4:6] == [(1, 12), (3, 12)]
     assert {0, 2} <= {place for place, _ in asked[6:]}
@@ -169,7 +170,7 @@ def test_what_halving_dropped_last_is_trained_first(make_pool):
             return super().evaluate(place, architectures)
 
     deal = Deal(pool, np.random.default_rng(0))
-    SuccessiveHalving().run(Noting(deal, 1e9, np.random.default_rng(0)))
+    _SuccessiveHalving().run(Noting(deal, 1e9, np.random.default_rng(0)))
     survivors = [{p for p, size in asked if size == step} for step in (6, 12, 24)]
     assert [len(one) for one in survivors] == [8, 4, 2]
     paid = [p for p, size in asked if size is None and p not in survivors[2]]
@@ -183,7 +184,7 @@ def test_what_halving_dropped_last_is_trained_first(make_pool):
     ("half", "rounds"), [(50, [7, 13, 25, 50]), (4, [4]), (11, [6, 11]), (12, [6, 12])]
 )
 def test_rounds_of_halving(half, rounds):
-    assert SuccessiveHalving().rounds(half) == rounds
+    assert _SuccessiveHalving().rounds(half) == rounds
 
 
 def test_tpe_learns(make_pool):
@@ -192,7 +193,7 @@ def test_tpe_learns(make_pool):
     truth = rng.normal(size=60)
     columns = [truth + rng.normal(size=60) * (3 - 0.07 * s) for s in range(40)]
     pool = make_pool(np.array(columns).T, [1] * 40, truth=truth)
-    after = [np.mean(order(Tpe(), pool, seed)[10:20]) for seed in range(5)]
+    after = [np.mean(order(_Tpe(), pool, seed)[10:20]) for seed in range(5)]
     assert np.mean(after) > 24
 
 
@@ -200,7 +201,7 @@ def test_tpe_is_silent_and_leaves_optunas_logging_alone(pool, capfd):
     import optuna
 
     before = optuna.logging.get_verbosity()
-    run(Tpe(), pool)
+    run(_Tpe(), pool)
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr() == ("", "")
 
@@ -213,7 +214,7 @@ def test_all_methods_by_name():
     assert [m.name for m in make_methods(["mip", "random"])[0]] == [*MIP, "random"]
     assert all(m.summary and m.draws >= 1 for m in methods)
     made = make_methods(["mip-fanova", "random"], keep=3, initial=5, per_round=1)[0][0]
-    assert made == MinimumImportancePruning("fanova", 3, 5, 1)
+    assert made == _MinimumImportancePruning("fanova", 3, 5, 1)
 
 
 @pytest.mark.parametrize(

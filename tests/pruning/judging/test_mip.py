@@ -5,7 +5,7 @@ import pytest
 
 from bpe_bench.pruning import Pruning, Rules
 from bpe_bench.pruning.judging import Deal, Trial
-from bpe_bench.pruning.judging.mip import MinimumImportancePruning, _Asked
+from bpe_bench.pruning.judging.mip import _Asked, _MinimumImportancePruning
 
 
 def trial_of(pool, seed=0):
@@ -43,7 +43,7 @@ def test_evidence_is_what_the_choosing_half_says(layered):
 
 def test_the_remaining_space_comes_first_and_prunings_are_undone_last_first(layered):
     trial = trial_of(layered)
-    MinimumImportancePruning(keep=1, per_round=1).run(trial)
+    _MinimumImportancePruning(keep=1, per_round=1).run(trial)
     asked = labels_in_order(trial)
     assert sorted(asked) == list(range(len(layered.rows)))
     rules = Rules(keep=1, per_round=1, resamples=4, force=True)
@@ -68,9 +68,9 @@ def test_the_remaining_space_comes_first_and_prunings_are_undone_last_first(laye
 @pytest.mark.parametrize("seed", range(3))
 def test_giving_up_when_the_remaining_space_is_used_up_changes_nothing(layered, seed, monkeypatch):
     one, other = trial_of(layered, seed), trial_of(layered, seed)
-    MinimumImportancePruning(keep=1).run(one)
+    _MinimumImportancePruning(keep=1).run(one)
     monkeypatch.setattr("bpe_bench.pruning.judging.mip._Asked", lambda trial: _Asked(trial, False))
-    MinimumImportancePruning(keep=1).run(other)
+    _MinimumImportancePruning(keep=1).run(other)
     assert one.steps == other.steps
 
 
@@ -87,6 +87,6 @@ def test_settings_that_rank_nothing_are_paid_for_and_no_evidence(make_pool):
 def test_its_name_and_what_it_refuses():
     from bpe_bench.errors import UnknownNameError
 
-    assert MinimumImportancePruning("fanova").name == "mip-fanova"
+    assert _MinimumImportancePruning("fanova").name == "mip-fanova"
     with pytest.raises(UnknownNameError, match="unknown importance estimator 'fnova'"):
-        MinimumImportancePruning("fnova")
+        _MinimumImportancePruning("fnova")

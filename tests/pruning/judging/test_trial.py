@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bpe_bench.pruning.judging import Deal, OutOfHours, Trial
+from bpe_bench.pruning.judging import Deal, Trial
+from bpe_bench.pruning.judging.trial import _OutOfHours
 
 HALF = 12
 
@@ -35,7 +36,7 @@ def test_the_allowance_pays_or_does_not(signs):
     trial = trial_of(pool, 11 * HALF)
     trial.evaluate(0)
     trial.evaluate(1)
-    with pytest.raises(OutOfHours):
+    with pytest.raises(_OutOfHours):
         trial.evaluate(2)
     assert trial.spent == 11 * HALF
     assert trial.evaluate(1).correlation == pytest.approx(-1)  # what is known stays free
