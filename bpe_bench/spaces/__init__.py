@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import SelectionError, unknown_name
 from .base import ENCODINGS, Architecture, SearchSpace
 from .darts import DartsSpace
+from .macro import MacroSpace
 from .nas_bench_201 import NasBench201Space
 
 __all__ = ["ENCODINGS", "SPACES", "Architecture", "SearchSpace", "get_space", "register_space"]
@@ -14,6 +15,7 @@ SPACES: dict[str, SearchSpace] = {
     for space in (
         DartsSpace(),
         NasBench201Space(),
+        MacroSpace(),
     )
 }
 """All search spaces by name: those that come with the package, and those registered since."""
