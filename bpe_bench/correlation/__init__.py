@@ -1,4 +1,4 @@
-"""How well every budget of a table ranks, and what to make of it."""
+"""How well the budgets of a table rank, and what follows from that."""
 
 from .report import CorrelationReport, correlate
 

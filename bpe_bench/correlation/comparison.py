@@ -49,7 +49,8 @@ class Comparison:
     def verdict(self) -> str:
         """The comparison in a sentence."""
         if math.isnan(self.difference):
-            return f"{self.first} and {self.second} cannot be compared: one has no correlation"
+            names = f"{self.first} and {self.second}"
+            return f"{names} cannot be compared: one of them has no correlation"
         higher, lower = (self.second, self.first)
         if self.difference < 0:
             higher, lower = lower, higher
@@ -65,7 +66,7 @@ class Comparison:
                 f"{FEWEST_TESTED} are needed"
             )
         if math.isnan(self.p_value):
-            return f"{found}; it cannot be tested, as one of them shows no error to estimate"
+            return f"{found}; this cannot be tested: one of them shows no variation"
         does = "separate" if self.separable else "do not separate"
         corrected = "" if self.p_adjusted == self.p_value else ", after Holm's correction"
         return f"{found}, p = {self.p_adjusted:.2g}{corrected}: {self.n} architectures {does} them"
@@ -90,7 +91,7 @@ def compare(
     Parameters
     ----------
     names, estimates
-        The budgets and what `estimate` said of them, architectures in one order.
+        The budgets, and their estimates over the same architectures in the same order.
     confidence
         Nominal coverage of each interval.
     pairs
@@ -159,13 +160,14 @@ def _difference(a: Estimate, b: Estimate, confidence: float) -> tuple[float, flo
 
 
 def _less_noise(a: Estimate, b: Estimate, variance: float) -> float:
-    """Return the factor that takes the noise of single pairs out of a jackknife's variance.
+    """Return the factor that removes the noise of single pairs from a jackknife's variance.
 
-    An influence is a mean over the other architectures, so its square holds the noise of
-    pairs twice where the statistic holds it once (Efron & Stein, 1981). For signs of pairs
-    that noise is 1 − r² each, divided by (1 − r²)² on Fisher's scale; ties take it away, here by
-    the share of different values. Exact for Kendall's tau without ties, and to first order
-    in 1/n; for Spearman's rho an approximation, measured in ``docs/intervals.md``.
+    An influence is a mean over the other architectures, so its square holds the noise of pairs
+    twice where the statistic holds it once (Efron & Stein, 1981). A pair's sign has the
+    variance 1 − r², which Fisher's scale divides by (1 − r²)². Ties reduce the noise; it is
+    multiplied by the share of different values. This is right to first order in 1/n for
+    Kendall's tau without ties; for Spearman's rho it is an approximation, measured in
+    ``docs/intervals.md``.
     """
     n, u, v = a.n, 1 - a.correlation**2, 1 - b.correlation**2
     squares = (float(np.mean(e.influence**2)) for e in (a, b))

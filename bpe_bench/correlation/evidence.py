@@ -1,4 +1,4 @@
-"""Settings with known correlations, as minimum importance pruning looks at them."""
+"""Evidence of minimum importance pruning: settings with known correlations."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..ranking import spearman
 from .report import BudgetRow
 
 _MOVES_TOGETHER = 0.95
-"""Absolute rank correlation from which two hyper-parameters count as not to be told apart."""
+"""From this absolute rank correlation on, two hyper-parameters cannot be told apart."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Settings that were evaluated; rows without an estimate were answered by a surrogate."""
+    """Settings with correlations; a surrogate predicted the rows that have no estimate."""
 
     rows: tuple[BudgetRow, ...]
     surrogate_error: float = 0.0
@@ -52,7 +52,7 @@ class Evidence:
         return sum(count >= 2 for count in counts.values()) >= 2
 
     def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the hyper-parameters, those that move together joined.
+        """Return groups of hyper-parameters; those that move together are in one group.
 
         Two join if the absolute Spearman correlation of their values over the
         settings is at least .95: their effects cannot be told apart.
@@ -101,10 +101,9 @@ class Evidence:
 def covering(pool: Sequence[BudgetRow], known: Sequence[BudgetRow], count: int) -> list[BudgetRow]:
     """Choose settings to evaluate next: a cheap design that makes hyper-parameters eligible.
 
-    Greedy weighted cover. A hyper-parameter is covered as far as its two most
-    frequent values were seen, each up to twice; the setting that covers most per
-    second comes next. Once nothing is left to cover, the cheapest comes next.
-    Costs alone decide, never correlations.
+    Greedy weighted cover: a hyper-parameter is covered when its two most frequent values were
+    both seen twice. The setting that adds most cover per second comes next; when everything is
+    covered, the cheapest does. Only costs decide, never correlations.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Choices judged on architectures that they were not made by.
+"""Choices judged on architectures that were not used for the choice.
 
-The best of many budgets looks better than it is, as luck helped to choose it. So the
-architectures are dealt at random into two halves, again and again; the choice is made
-by the correlations on one half, and the correlation on the other says what it brings.
+The best of many budgets looks better than it is, because luck helped to choose it. So the
+architectures are divided at random into two halves, many times: the correlations on one half
+choose the budget, and its correlation on the other half is what the choice is worth.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from ..ranking import STATISTICS, sparse
 
 DEFAULT_SPLITS = 100
 _FEW = 200
-"""Architectures of which all pairs fit into memory easily."""
+"""With at most so many architectures, all pairs fit into memory easily."""
 _FEWEST = 3
-"""Architectures below which a half has no correlation."""
+"""A half with fewer architectures has no correlation."""
 
 
 @dataclass(frozen=True)
 class HalfCorrelations:
-    """Correlations of S budgets on halves of the architectures; each half serves as both."""
+    """Correlations of S budgets on halves of the architectures; each half chooses and judges."""
 
     chosen_on: FloatArray
     scored_on: FloatArray
-    """Shape (R, S), two rows per deal; NaN where a half has too few architectures, or equal
-    accuracies only."""
+    """Shape (R, S), two rows per division; NaN where a half has too few architectures, or all
+    accuracies are equal."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What choosing the best budget within an allowance brings on other architectures."""
+    """How the best budget within an allowance ranks other architectures."""
 
     correlation: float
-    """Of the budget chosen on one half, on the other half; mean over the halves."""
+    """Correlation on one half of the budget chosen on the other; mean over the halves."""
     low: float
     high: float
-    """Between these lie 95 % of the halves. Halves are smaller than the whole and overlap from
-    deal to deal: this says how much a choice depends on which architectures there are, and is
-    no confidence interval."""
+    """The range of 95 % of the halves. Halves are smaller than the whole, and those of
+    different divisions overlap, so this is no confidence interval: it shows how much a choice
+    depends on the architectures."""
     optimism: float
-    """By how much the correlation that it was chosen by is higher, mean over the halves."""
+    """How much higher the correlation on the choosing half is; mean over the halves."""
     same_choice: float
-    """Share of the halves by which the budget was chosen that all architectures choose."""
+    """Share of the halves that choose the same budget as all architectures together."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON values; what is unknown is None."""
+        """Return the figures as JSON values, None where unknown."""
         values: dict[str, Any] = to_json_value(vars(self))
         return values
 
@@ -81,11 +81,11 @@ def half_correlations(
     statistic
         A key of `bpe_bench.ranking.STATISTICS`.
     splits
-        How often the architectures are dealt.
+        How often the architectures are divided.
     rng
-        Deals them.
+        Divides them.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def correlations(truth: FloatArray, accuracies: FloatArray, statistic: str) -> F
     Parameters
     ----------
     truth, accuracies
-        Shapes (A,) and (A, S); NaN where missing, which is left out by budget.
+        Shapes (A,) and (A, S); NaN where missing. Each budget leaves out what it lacks.
     statistic
         A key of `bpe_bench.ranking.STATISTICS`.
     """
@@ -157,7 +157,7 @@ def _spearman(truth: FloatArray, accuracies: FloatArray) -> FloatArray:
 
 
 def _kendall(truth: FloatArray, accuracies: FloatArray) -> FloatArray:
-    """Return tau-b by looking at all pairs of architectures, all budgets at once."""
+    """Return tau-b from all pairs of architectures, all budgets at once."""
     first, second = np.triu_indices(len(truth), 1)
     y, x = np.sign(truth[first] - truth[second]), np.sign(accuracies[first] - accuracies[second])
     untied = np.sqrt(np.count_nonzero(x, axis=0) * np.count_nonzero(y))
@@ -171,7 +171,7 @@ def held_out(
 ) -> HeldOut | None:
     """Judge the choice of the best budget within an allowance.
 
-    Of equals the cheaper is chosen, then the first.
+    Among equals the cheapest is chosen, then the first.
 
     Parameters
     ----------
@@ -180,14 +180,14 @@ def held_out(
     costs
         Shape (S,), in the allowance's unit.
     allowance
-        What a budget may cost at most.
+        The highest cost allowed.
     chosen
         The budget that all architectures choose, for `HeldOut.same_choice`; unknown by default.
 
     Returns
     -------
     HeldOut or None
-        None if no budget within the allowance is known on any half and its other.
+        None if no budget within the allowance has a correlation on both halves of a division.
     """
     within = np.flatnonzero(costs <= allowance)
     within = within[np.argsort(costs[within], kind="stable")]

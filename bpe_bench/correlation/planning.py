@@ -1,9 +1,8 @@
-"""Which trainings to make next: those that narrow the intervals of a ranking most per second.
+"""Which trainings to make next: those that narrow the intervals of correlations most per second.
 
-The half width of a rank correlation's interval falls with the square root of
-the number of architectures, so one more training of a budget that has n of them
-narrows it by about h / 2n, for the budget's cost. Trainings are chosen one by
-one, always the one that narrows most per device second.
+The half width of a rank correlation's interval falls with the square root of the number of
+architectures, so one more training under a budget that has n of them narrows it by about h /
+2n. Trainings are chosen one by one, always the one that narrows most per device second.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST = 10
-"""A budget's first trainings are planned together, so many of them: fewer say nothing."""
+"""So many first trainings of a budget are planned together, because fewer show nothing."""
 _ERROR_ON_Z = 1.06
 """Standard error of artanh ρ times √n for Spearman's ρ (Fieller, Hartley, Pearson, 1957)."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Trainings of one budget that are worth making, and what they should bring."""
+    """Trainings that are missing under one budget, and what they should bring."""
 
     label: str
     budget: Budget
     architectures: tuple[Architecture, ...]
     """What to train under it, in random order."""
     trained: int
-    """Architectures that the table has it for already."""
+    """Architectures that were already trained under it."""
     correlation: float
-    """Measured, or predicted where nothing was trained."""
+    """Measured, or predicted if nothing was trained."""
     half_width: float
     """Half width of its interval now; 1 if nothing is known."""
     expected_half_width: float
@@ -69,7 +68,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Plan:
-    """Trainings that an allowance pays for."""
+    """The trainings that fit into an allowance."""
 
     table: str
     hours: float
@@ -119,18 +118,18 @@ def plan_trainings(
     Parameters
     ----------
     table
-        Finished trainings, with a reference; only architectures that have full
-        training can tell how well a cheap budget ranks them.
+        Finished trainings, with a reference. Only architectures with full training show how
+        well a cheap budget ranks.
     hours
         Allowance in device hours.
     rng
-        Draws which architectures are trained: a random sample, as the interval needs.
+        Draws the architectures to train; the interval needs a random sample.
     budgets
         Budgets to consider beside the table's own, trained or not.
     name
         What to call the table.
     split
-        Where accuracy is taken; validation if the table has it, else test.
+        Images that accuracy is measured on; validation if the table has it, else test.
     confidence
         Nominal coverage of the intervals.
 
@@ -180,12 +179,12 @@ class _Option:
     """Standard error of artanh r, times √n."""
     trained: int
     missing: tuple[int, ...]
-    """Places of architectures with full training and without this one."""
+    """Places of architectures that have full training, but not this budget."""
     cost: float
     device: str
 
     def half_width(self, n: int, confidence: float) -> float:
-        """Return the interval's half width with n architectures; 1 where there is none."""
+        """Return half the interval's width with n architectures; 1 if there is no interval."""
         if n < 4:
             return 1.0
         quantile = stats.t.ppf((1 + confidence) / 2, n - 2)

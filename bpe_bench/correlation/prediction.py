@@ -1,4 +1,4 @@
-"""Settings that nobody trained: what their correlation and cost would probably be."""
+"""Predicted correlation and cost of settings that nobody trained."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .evidence import Evidence
 from .report import BudgetRow
 
 _SINGULAR = 1e-9
-"""Relative: directions of the design that are smaller than this count as absent."""
+"""Directions of the design below this share of the largest count as absent."""
 _MOST_PREDICTED = 4096
-"""Settings of a space that are looked at; of a larger space, a random sample."""
+"""So many settings of a space are predicted; of a larger space, a random sample."""
 
 
 @dataclass(frozen=True)
 class CostModel:
     """Log-linear regression of seconds on the hyper-parameters and the device.
 
-    log seconds = b₀ + Σ b_j log(value_j) + indicators: cost grows by a power of
-    epochs, layers, channels, ..., all else being equal, which a mean over
-    settings that differ in everything would not show.
+    log seconds = b₀ + Σ b_j log(value_j) + indicators: cost grows by a power of epochs, layers,
+    channels, ..., all else being equal. Plain means would not show that, because settings
+    differ in several hyper-parameters at once.
     """
 
     coefficients: FloatArray
     names: tuple[str, ...]
-    """Hyper-parameters in the regression: those that change how much there is to compute and
-    that all settings tell. Whatever the others seem to cost is noise."""
+    """Hyper-parameters in the regression: those that change the amount of arithmetic and are
+    known for all settings. Apparent costs of the others are noise."""
     device: str
-    """The device that predictions are for: the one most settings were measured on."""
+    """The device of the predictions: the one that most settings were measured on."""
     error: float
     """Root mean square of the leave-one-out residuals of log seconds."""
 

@@ -1,4 +1,4 @@
-"""Regression of tables: does a table still say what the registry promises of it.
+"""Regression of tables: does a table still have the figures that the registry promises.
 
 ``tables/registry.toml`` lists, for every registered table, figures with a
 tolerance and a source. `regress` recomputes them from the file.
@@ -44,7 +44,7 @@ class Check:
 
     @property
     def difference(self) -> float:
-        """Found minus expected; NaN where that makes no sense."""
+        """Found minus expected; NaN if there is no number to compare."""
         if isinstance(self.found, str) or isinstance(self.expected, str):
             return math.nan
         return self.found - self.expected
@@ -148,7 +148,7 @@ def _checks(name: str) -> list[Check]:
 
 
 def _content(name: str) -> Check:
-    """Return whether the content has the registered hash: one count more or less shows."""
+    """Return whether the content has the registered hash, which a single changed count changes."""
     entry = entries()[name]
     try:
         found, passed = verify_registered(name), True
@@ -218,7 +218,7 @@ def _maximum(figures: _Figures, arguments: Mapping[str, Any]) -> float:
 
 
 def _networks_with_seeds(figures: _Figures, arguments: Mapping[str, Any]) -> float:
-    """Return how many networks have so many seeds at the last epoch of a setting."""
+    """Return how many networks have a given number of seeds at the last epoch of a setting."""
     curves = figures.table.curves_of(arguments["budget"], Split(arguments["split"]))
     last = curves.epochs.size - 1
     recorded = sum(curves.column(seed, last) != MISSING for seed in curves.own_seeds)

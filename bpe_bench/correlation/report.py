@@ -1,4 +1,4 @@
-"""Every budget of a table against its reference, to see whether the cheap ranking holds."""
+"""How well each budget of a table ranks, by its correlation with the reference."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class BudgetRow:
     """The setting's label in the table; ``LABEL@EPOCH`` for an epoch before the last."""
     budget: Budget
     epoch: int
-    """The recorded epoch that was ranked by."""
+    """The recorded epoch whose accuracies are ranked."""
     correlation: float
     low: float
     high: float
     """Bounds of the interval at the report's confidence."""
     p_value: float
-    """Two-sided, of no relation to the reference."""
+    """Two-sided, of the hypothesis that budget and reference are unrelated."""
     precision_at_k: float
     regret_at_k: float
     """As a fraction (0.01 is one point of accuracy)."""
@@ -57,15 +57,15 @@ class BudgetRow:
     device: str
     """The device that the seconds were measured on."""
     pareto: bool
-    """Whether no budget is both at least as cheap and better correlated."""
+    """Whether it is on the Pareto front of cost and correlation."""
     share_of_ceiling: float = math.nan
     """The correlation divided by the noise ceiling; NaN if that is unknown."""
     not_separable_from: str | None = None
-    """On the front: the next cheaper budget of the front, if the data do not separate the two."""
+    """The next cheaper budget on the front, if the data do not separate the two; else None."""
     setting: str = ""
     """The setting's label without an epoch."""
     n_architectures: int = 0
-    """Architectures that the row rests on."""
+    """Number of architectures with both accuracies."""
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     """The estimate behind the row, with its influence."""
 
@@ -81,7 +81,7 @@ class BudgetRow:
         cost_seconds: float = math.nan,
         device: str = "",
     ) -> BudgetRow:
-        """Return the row of a budget that nobody trained: what is predicted of it, if anything."""
+        """Return the row of a budget that nobody trained, with what is predicted for it."""
         return cls(
             label=label,
             budget=budget,
@@ -99,7 +99,7 @@ class BudgetRow:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON values; what is unknown is None."""
+        """Return the row as JSON values, None where unknown."""
         row = {
             k: to_json_value(v) for k, v in vars(self).items() if k not in ("budget", "estimate")
         }
@@ -122,9 +122,9 @@ class CorrelationReport:
     """How the intervals were made."""
     top_k: int
     n_architectures: int
-    """Architectures in the table; a row may rest on fewer, where some are missing."""
+    """Architectures in the table; rows with missing accuracies have fewer."""
     noise_ceiling: float
-    """The reference against itself across seeds; NaN if it has one seed."""
+    """Correlation of the reference with itself across seeds; NaN if it has one seed."""
     rows: tuple[BudgetRow, ...]
     """In the table's order."""
     comparisons: tuple[Comparison, ...] = ()
@@ -198,11 +198,11 @@ def correlate(
     statistic
         A key of `bpe_bench.ranking.STATISTICS`.
     split
-        Where accuracy is taken; validation if the table has it, else test.
+        Images that accuracy is measured on; validation if the table has it, else test.
     dataset
-        Whose settings to use; the table's own by default.
+        Data set of the settings; the table's own by default.
     reference_dataset
-        Whose full training to correlate with, if not the same data set's.
+        Data set of the full training to correlate with; by default the same.
     epochs
         Which recorded epochs of each setting count as budgets: all of them, only the
         last, or those listed.
@@ -234,8 +234,8 @@ def correlate(
     SelectionError
         If nothing is left to correlate.
     RankingError
-        For k larger than the number of architectures, and if no budget at all can
-        be ranked, as its accuracies or those of the reference are all equal.
+        For k larger than the number of architectures; and if no budget can be ranked, because
+        all its accuracies or all of the reference are equal.
     """
     check_confidence(confidence)
     if statistic not in STATISTICS:
@@ -319,7 +319,7 @@ def correlate(
 
 
 def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[bool]:
-    """Return which budgets no other beats in both cost and correlation.
+    """Return which budgets are on the Pareto front of cost and correlation.
 
     A budget is beaten if another costs no more and correlates no less, and is
     strictly better in one. Unknown costs and correlations are never on the front.
@@ -339,7 +339,7 @@ def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[
 
 @dataclass(frozen=True)
 class _Proxy:
-    """What stands in for full training: a setting after a recorded epoch."""
+    """What is ranked in place of full training: a setting after a recorded epoch."""
 
     setting: Setting
     split: Split
@@ -352,10 +352,9 @@ class _Proxy:
 
 
 def _reference(table: Table, dataset: str, wanted: str | None, notes: list[str]) -> Setting:
-    """Return full training: of the data set wanted, else of the budgets' own.
+    """Return the full training of the data set wanted, by default that of the budgets.
 
-    A table with one reference in all, of another data set, is meant to be ranked
-    against that.
+    If the table has a single reference, of another data set, that one is taken.
     """
     if wanted is None and len(table.references) == 1:
         (label,) = table.references
@@ -448,7 +447,7 @@ def _own_split(table: Table, setting: Setting) -> Split:
 
 
 def _note_missing(rows: Sequence[BudgetRow], whole: int, notes: list[str]) -> None:
-    """Say which rows rest on fewer architectures than the table has, a line per setting."""
+    """Return a note for each setting whose rows have fewer architectures than the table."""
     for label in dict.fromkeys(row.setting for row in rows):
         fewer = [r for r in rows if r.setting == label and r.n_architectures < whole]
         if fewer:
@@ -516,7 +515,7 @@ def _with_front(
     *,
     normalised: bool,
 ) -> list[BudgetRow]:
-    """Mark the Pareto front, and each of its budgets that a cheaper one is not separable from."""
+    """Mark the Pareto front, and its budgets that are not separable from the next cheaper one."""
     on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
     front = sorted(
         (r for r, on in zip(rows, on_front, strict=True) if on), key=lambda r: r.cost_seconds

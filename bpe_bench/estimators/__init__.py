@@ -1,4 +1,4 @@
-"""Estimators: from a table, from a surrogate, from training, an architecture's accuracy."""
+"""Estimators of an architecture's accuracy: a table, a surrogate, or training."""
 
 from __future__ import annotations
 

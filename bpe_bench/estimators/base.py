@@ -1,4 +1,4 @@
-"""What an estimator is: it says how good an architecture is, and what it cost to know."""
+"""The protocol of estimators: accuracy of an architecture, and the cost of knowing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = Literal["done", "diverged", "failed"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An answer of an estimator: what a search may look at, and what it paid for it."""
+    """One answer of an estimator: what a search may look at, and its cost."""
 
     accuracy: float
     """Fraction in [0, 1] of images that may steer; NaN if the training did not end well."""
@@ -39,16 +39,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is known of an architecture beyond the signal; looked at when a search has ended."""
+    """Final figures of an architecture, which are looked at when a search has ended."""
 
     validation: float
-    """Accuracy of full training (or, where there is none, of the budget) on validation images."""
+    """Validation accuracy of full training, or of the budget if full training is not known."""
     test: float
     """The same on test images; NaN where unknown."""
 
 
 class Estimator(Protocol):
-    """Answers how good architectures of a space are."""
+    """Says how good the architectures of a space are."""
 
     @property
     def space(self) -> str:
@@ -60,22 +60,22 @@ class Estimator(Protocol):
 
     @property
     def dataset(self) -> str:
-        """What the signal is on; empty if it does not say."""
+        """Data set of the signal; empty if unknown."""
 
     @property
     def report_dataset(self) -> str:
-        """What the final figures are on."""
+        """Data set of the final figures."""
 
     @property
     def budget(self) -> Budget | None:
-        """How the networks are trained whose accuracy is the signal; None if it does not say."""
+        """Budget of the trainings whose accuracy is the signal; None if unknown."""
 
     @property
     def full_seconds(self) -> float:
         """Mean device seconds of full training on the signal's data set; NaN if unknown."""
 
     def expected_seconds(self, architecture: Architecture) -> float:
-        """Return what an evaluation will cost in device seconds; NaN if nothing tells."""
+        """Return what an evaluation will cost in device seconds; NaN if unknown."""
 
     def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
         """Return how good an architecture is.
@@ -87,11 +87,11 @@ class Estimator(Protocol):
         architecture
             Of the estimator's space.
         rng
-            Draws what is random in the answer: which of several trainings is looked at.
+            Draws which of several trainings is looked at.
         """
 
     def outcome(self, architecture: Architecture) -> Outcome:
         """Return the final figures of an architecture. Only for searches that have ended."""
 
     def optimum(self) -> Outcome | None:
-        """Return the best final figures of the space, each its own maximum; None if unknown."""
+        """Return the highest figures, each of its own architecture; None if unknown."""

@@ -1,4 +1,4 @@
-"""Answers from a surrogate: a model that predicts what nobody trained."""
+"""Evaluations by a surrogate, a model that predicts what nobody trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .base import Estimator, Evaluation, Outcome, Source
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a surrogate expects of A architectures under one budget."""
+    """What a surrogate predicts for A architectures under one budget."""
 
     accuracy: FloatArray
     """Fractions in [0, 1], shape (A,)."""
@@ -25,12 +25,12 @@ class Prediction:
     """Device seconds that training them would take, shape (A,); NaN if unknown."""
     low: FloatArray | None = None
     high: FloatArray | None = None
-    """Bounds of the accuracies' intervals, shape (A,), NaN where there is none; None if the
-    surrogate gives none."""
+    """Bounds of the accuracies' intervals, shape (A,), NaN where unknown; None if the surrogate
+    has no intervals."""
 
 
 class Surrogate(Protocol):
-    """A fitted model of one budget; whatever has these two can be searched with."""
+    """A fitted model of one budget; anything with these two members can drive a search."""
 
     @property
     def space(self) -> str:
@@ -41,7 +41,7 @@ class Surrogate(Protocol):
 
 
 class SurrogateEstimator:
-    """Asks a surrogate; the clock runs as if each architecture had been trained.
+    """Evaluates by a surrogate; the clock runs as if each architecture had been trained.
 
     Parameters
     ----------
@@ -50,13 +50,12 @@ class SurrogateEstimator:
     full
         Predicts full training, for the final report; by default the same.
     judge
-        Knows the final figures, for instance a table of the whole space: then they are
-        those of trainings, and how far the surrogate led astray shows. By default they
-        are predicted.
+        Has the final figures, for instance a table of the whole space: then they come from
+        trainings and show how far the surrogate was wrong. By default they are predicted.
     dataset, budget
-        What the signal is on, and how the networks would be trained; if it is known.
+        Data set of the signal, and how the networks would be trained, if known.
     notes
-        What the surrogate's user must know, a sentence each; reports repeat it.
+        What a user of the surrogate has to know, one sentence each; reports repeat them.
     """
 
     source: Source = "surrogate"
@@ -89,7 +88,7 @@ class SurrogateEstimator:
 
     @property
     def full_seconds(self) -> float:
-        """Mean device seconds of full training; NaN if there is no judge that knows."""
+        """Mean device seconds of full training; NaN unless a judge knows them."""
         return math.nan if self.judge is None else self.judge.full_seconds
 
     def expected_seconds(self, architecture: Architecture) -> float:
@@ -107,16 +106,16 @@ class SurrogateEstimator:
         return Evaluation(accuracy, seconds, "surrogate", low=low, high=high)
 
     def outcome(self, architecture: Architecture) -> Outcome:
-        """Return what the judge knows; without one the prediction, as no test image was seen."""
+        """Return the figures of the judge; without one the prediction, which saw no test image."""
         if self.judge is not None:
             return self.judge.outcome(architecture)
         return Outcome(float(self.full.predict([architecture]).accuracy[0]), math.nan)
 
     def optimum(self) -> Outcome | None:
-        """Return the judge's; without one None: the best is not known by predicting."""
+        """Return the optimum of the judge, None without one: predictions do not know the best."""
         return None if self.judge is None else self.judge.optimum()
 
 
 def _first(bounds: FloatArray | None) -> float | None:
-    """Return the bound of the only architecture; None if there is none."""
+    """Return the bound of the only architecture, None if the surrogate has no intervals."""
     return None if bounds is None or math.isnan(bounds[0]) else float(bounds[0])

@@ -1,4 +1,4 @@
-"""Answers from a table that holds every architecture of its space."""
+"""Evaluations by a table that holds every architecture of its space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEAREST = 3
 
 
 class TableEstimator:
-    """Looks up what a cheap setting of a table says, with that setting's cost.
+    """Looks up accuracy and cost under a cheap setting of a table.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class TableEstimator:
         which costs its share of the setting's seconds, the name of a published budget, or
         hyper-parameters (``epochs=12,...``). By default the cheapest of the data set.
     dataset
-        What the signal is on; by default the table's.
+        Data set of the signal; by default the table's.
     report_dataset
-        What the final figures are on; by default the same.
+        Data set of the final figures; by default the same.
     seeds
         ``"mean"``: the mean over the recorded seeds; ``"random"``: one of them,
         drawn for each evaluation.
@@ -103,7 +103,7 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
         return _remade, (self.__dict__,)
 
     def expected_seconds(self, architecture: Architecture) -> float:
-        """Return what the table says that the evaluation costs."""
+        """Return what the evaluation costs in the table."""
         return float(self._seconds[self._place(architecture)])
 
     def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
@@ -154,7 +154,7 @@ def _find_setting(table: Table, budget: str | None, dataset: str) -> tuple[Setti
     Raises
     ------
     SelectionError
-        If the table has none; the message names the nearest ones.
+        If the table has no such setting; the message names the nearest ones.
     """
     settings = [s for s in table.settings if s.dataset == dataset]
     if budget is None:
@@ -209,7 +209,7 @@ def _differences(budget: Budget, wanted: Budget) -> str:
 
 
 def _seconds(table: Table, setting: Setting, epoch: int | None) -> FloatArray:
-    """Return what training every architecture up to an epoch takes, shape (A,)."""
+    """Return the seconds of training each architecture up to an epoch, shape (A,)."""
     if (setting.label, "seconds") in table.measures:
         seconds = np.array(table.measure(setting.label, "seconds"))
         seconds = np.where(np.isnan(seconds), setting.seconds, seconds)

@@ -1,4 +1,4 @@
-"""Answers from real training, through the journal: what was asked before is not trained again."""
+"""Evaluations by real training, through the journal: nothing is trained twice."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ class ProxyEstimator:
     store: Path
     """The journal's file; made if it is not there."""
     dataset: str
-    """What the images are called (`bpe_bench.execution.campaign.dataset_name`)."""
+    """Name of the images (`bpe_bench.execution.campaign.dataset_name`)."""
     images: str | None = None
-    """Where they are; None for the bundled digits."""
+    """Folder of the images; None for the bundled digits."""
     device: str = "cpu"
     seed: int = 0
-    """Of the trainings: weights, batches, augmentation."""
+    """Seed of the trainings: weights, batches, augmentation."""
     task: str = TRAINING_TASK
     stale_after: float = 60.0
     """Seconds without a heartbeat after which a trial's worker counts as dead."""
 
     source: Source = "training"
     full_seconds: float = math.nan
-    """Mean device seconds of training an architecture in full, if that is known."""
+    """Mean device seconds of full training, if known."""
 
     @property
     def report_dataset(self) -> str:
-        """Name of the data set: what is reported is what was trained."""
+        """Name of the data set, the same for signal and report."""
         return self.dataset
 
     def expected_seconds(self, architecture: Architecture) -> float:
-        """Return what this training took, or trainings like it; NaN if there were none."""
+        """Return the seconds of this training, or of similar ones; NaN if there are none."""
         trial = self._trial(architecture)
         with Journal(self.store) as journal:
             entry = journal.find(trial)
@@ -61,7 +61,7 @@ class ProxyEstimator:
         return math.nan if expected is None else expected
 
     def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
-        """Train an architecture, or read what the journal has of it."""
+        """Train an architecture, or read its training from the journal."""
         entry = self._entry(architecture)
         if entry.state == "done":
             return Evaluation(_accuracy(entry, Split.VALIDATION), _seconds(entry), "training")

@@ -1,16 +1,15 @@
 """Functional ANOVA of a forest: how much of its variance each hyper-parameter explains alone.
 
-Hutter, Hoos & Leyton-Brown (ICML 2014). Groups of columns are independent, and a
-group is at one of a few points, each as likely as the others. A regression tree
-is constant on boxes, so its marginals are exact sums over its leaves. With v_l
-the value of leaf l less the tree's mean, and p_h(l) the share of the points of
-group h that lie in the leaf,
+Hutter, Hoos & Leyton-Brown (ICML 2014). Groups of columns are independent, and a group takes
+one of a few points, all equally likely. A regression tree is constant on boxes, so its
+marginals are exact sums over its leaves. With v_l the value of leaf l less the tree's mean, and
+p_h(l) the share of the points of group h that lie in the leaf,
 
     V      = Σ_l v_l² Π_h p_h(l)                         the variance of the tree
     f_g(i) = Σ_{l that holds i} v_l Π_{h ≠ g} p_h(l)     its marginal at point i of g
     V_g    = mean over i of f_g(i)²                      the main effect of g
 
-What the main effects leave of V are interactions (Sobol, 1993).
+The rest of V is due to interactions (Sobol, 1993).
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from .models import FloatArray, _Forest, fit_forest
 class _FanovaImportance:
     """Main effects of a functional ANOVA of a random forest.
 
-    The forest sees the place of each value among those that the settings have, so
-    only their order counts. A group is at any of the combinations of values that
-    the settings have, each as likely as the others.
+    The forest sees the rank of each value among those that the settings have, so only their
+    order counts. The points of a group are the combinations of values that the settings have,
+    all equally likely.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ def _main_effects(forest: _Forest, groups: Groups, points: Sequence[FloatArray])
     groups
         G disjoint lists of columns that together hold all columns.
     points
-        What each group can be, an array (number of points, columns of the group) per group.
+        The points of each group, an array (number of points, columns of the group).
 
     Returns
     -------
@@ -120,7 +119,7 @@ def _main_effects(forest: _Forest, groups: Groups, points: Sequence[FloatArray])
 def _leaves(
     trees: Sequence[Any], groups: Groups, points: Sequence[FloatArray]
 ) -> tuple[npt.NDArray[np.bool_], FloatArray, npt.NDArray[np.intp]]:
-    """Return which points each leaf holds, along their group alone, and the leaves' values.
+    """Return which points of each group lie in each leaf, and the leaves' values.
 
     Returns
     -------

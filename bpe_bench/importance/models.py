@@ -1,8 +1,7 @@
-"""Regressions from hyper-parameters to correlation that importances are read off.
+"""Regressions from hyper-parameters to correlation, which measure importance.
 
-The only importers of scikit-learn and xgboost. Data here are tens of settings
-with a handful of hyper-parameters, fitted hundreds of times: what counts is the
-cost of one small fit.
+The only importers of scikit-learn and xgboost. The data are tens of settings with a handful of
+hyper-parameters, fitted hundreds of times, so a single small fit has to be cheap.
 """
 
 from __future__ import annotations
@@ -57,8 +56,8 @@ class _Forest:
 def fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 30) -> _Forest:
     """Fit a forest.
 
-    The trees are grown one by one: for tens of settings, the checks around
-    scikit-learn's own forest take longer than the trees.
+    The trees are grown one by one, because for tens of settings the checks of scikit-learn's
+    own forest take longer than the trees.
     """
     from sklearn import config_context
     from sklearn.tree import DecisionTreeRegressor
@@ -96,7 +95,7 @@ class _Boosted:
     def contributions(self, x: FloatArray) -> FloatArray:
         """Return what each column adds to each prediction, shape (S, d), by exact TreeSHAP.
 
-        Lundberg, Erion & Lee (2018). A row's sum is its prediction less the mean
+        Lundberg, Erion & Lee (2018). The sum of a row is its prediction minus the mean
         prediction of the settings that the model was fitted to.
         """
         import xgboost

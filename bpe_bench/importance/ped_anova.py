@@ -1,4 +1,4 @@
-"""PED-ANOVA: what sets the best settings apart, without a model of the correlation."""
+"""PED-ANOVA: how the best settings differ from all, without a model of the correlation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .models import FloatArray
 class _PedAnovaImportance:
     """How far the values of the best settings differ from those of all settings.
 
-    Watanabe, Bansal & Hutter (IJCAI 2023), as Optuna implements it: per group,
-    the Pearson divergence between two Parzen estimates, one of the values of the
-    best settings and one of the values of all. A group is the ordered list of the
-    combinations of values that the settings have. It answers what it takes to be
-    among the best, not what explains the correlation. Nothing in it is random.
+    Watanabe, Bansal & Hutter (IJCAI 2023), as Optuna implements it: per group, the Pearson
+    divergence between two Parzen estimates, one of the values of the best settings and one of
+    the values of all. A group is the ordered list of the combinations of values that the
+    settings have. It measures what it takes to be among the best, not what explains the
+    correlation. It is not random.
 
     Parameters
     ----------

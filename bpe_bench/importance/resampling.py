@@ -1,4 +1,4 @@
-"""How sure an importance is: over resampled settings and architectures."""
+"""Importances over resampled settings and architectures, which show how sure they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resampled_importances(
     groups: Groups,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Return importances, each from other settings and other architectures.
+    """Return importances, each from a resample of settings and architectures.
 
     Parameters
     ----------
@@ -29,14 +29,14 @@ def resampled_importances(
         Their correlations as B other draws of architectures gave them, shape (B, S)
         (``Evidence.draw``).
     groups
-        G disjoint lists of columns that are judged as one.
+        G disjoint lists of columns, each judged as one.
     rng
         Draws S settings with replacement for each row of ``drawn``, and drives the models.
 
     Returns
     -------
     array of shape (B, G)
-        Every row has sum 1, or is all 0 where nothing was found to matter.
+        Every row has sum 1, or is all 0 if no group matters.
 
     Raises
     ------
@@ -53,23 +53,23 @@ def resampled_importances(
 def separated(shares: FloatArray, tail: float, most: int) -> int:
     """Return how many of the least important groups the data separate from all others.
 
-    The smallest m of at most ``most`` such that every difference in importance between
-    one of the others and one of the first m is above 0 but for a share ``tail`` of the
-    resamples. Groups that do nothing tie, and are separated together.
+    That is the smallest m, up to ``most``, for which each of the others is more important than
+    each of the first m in all but a share ``tail`` of the resamples. Groups without effect tie,
+    and are separated from the others together.
 
     Parameters
     ----------
     shares
         Importances (B, G), the least important group first.
     tail
-        Share of the resamples that may say otherwise.
+        Share of the resamples that may show the opposite.
     most
-        How many groups can be spared.
+        How many groups may be pruned.
 
     Returns
     -------
     int
-        m; 0 if there is none.
+        m; 0 if no number of groups can be separated.
 
     Examples
     --------

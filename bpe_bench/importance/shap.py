@@ -15,11 +15,10 @@ from .models import FloatArray, _Boosted, _fit_boosted
 class _ShapImportance:
     """Mean absolute contribution of each group to the predictions of the settings.
 
-    A contribution is the Shapley value of a column for one prediction, with
-    absent columns averaged over the trees' own training settings (Lundberg,
-    Erion & Lee, 2018); XGBoost computes it exactly. The columns of a group are
-    added up before the absolute value is taken, so that of columns that are
-    copies of each other it does not matter which one the trees split on.
+    A contribution is the Shapley value of a column for one prediction, with absent columns
+    averaged over the trees' own training settings (Lundberg, Erion & Lee, 2018); XGBoost
+    computes it exactly. The columns of a group are added up before the absolute value is taken,
+    so if columns are copies of each other, it does not matter which of them the trees split on.
     """
 
     fit: Callable[[FloatArray, FloatArray, np.random.Generator], _Boosted] = _fit_boosted

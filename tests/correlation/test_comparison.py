@@ -206,10 +206,10 @@ def test_a_perfect_order_and_a_constant_cannot_be_tested():
     assert found.difference == pytest.approx(1 - estimate(a, y).correlation)
     assert all(math.isnan(x) for x in (found.low, found.high, found.p_value))
     assert found.verdict == (
-        f"b correlates higher than a by {found.difference:.3f}; it cannot be tested, as one of "
-        "them shows no error to estimate"
+        f"b correlates higher than a by {found.difference:.3f}; this cannot be tested: one of "
+        "them shows no variation"
     )
     with pytest.warns(ConstantInputWarning):
         found = compared(a, np.ones(30), y)
-    assert found.verdict == "a and b cannot be compared: one has no correlation"
+    assert found.verdict == "a and b cannot be compared: one of them has no correlation"
     assert not found.separable
