@@ -1,4 +1,4 @@
-"""What an estimator of importance is asked and what it answers."""
+"""The protocol of importance estimators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..randomness import SOLVED_DIGITS, settled
 from .models import FloatArray
 
 Groups = Sequence[Sequence[int]]
-"""Columns that are judged together, as they move together."""
+"""Columns that move together and are judged as one."""
 
 
 class ImportanceEstimator(Protocol):
@@ -49,7 +49,7 @@ class ImportanceEstimator(Protocol):
 
 
 def _check_evidence(x: FloatArray, y: FloatArray, groups: Groups) -> None:
-    """Refuse what no importance can be read off.
+    """Refuse settings and groups that have no importance.
 
     Raises
     ------
@@ -92,21 +92,18 @@ def _check_finite(what: str, values: FloatArray) -> None:
 
 
 def _places(x: FloatArray, group: Sequence[int]) -> npt.NDArray[np.intp]:
-    """Return the place of each setting's values of a group among those seen, shape (S,).
-
-    In the order of the first column, then of the second, and so on.
-    """
+    """Return the rank of each setting's values of a group among those seen, shape (S,)."""
     _, found = np.unique(x[:, list(group)], axis=0, return_inverse=True)
     return found.reshape(-1)
 
 
 def _shares(values: FloatArray, floor: float) -> FloatArray:
-    """Return values (G,) divided by their sum; what is not above ``floor`` is rounding, so 0."""
+    """Return values (G,) divided by their sum; values up to ``floor`` are rounding and become 0."""
     values = settled(np.where(values > floor, values, 0.0), SOLVED_DIGITS)
     total = values.sum()
     return values / total if total > 0 else values
 
 
 def _square_floor(y: FloatArray) -> float:
-    """Return what counts as rounding among values in squares of correlations."""
+    """Return up to which size values in squared correlations count as rounding."""
     return 1e-12 * float(np.mean(y**2))

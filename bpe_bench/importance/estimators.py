@@ -1,4 +1,4 @@
-"""The estimators of importance by name, and two that any model allows: its account, permutation."""
+"""The importance estimators by name, and two that work with any model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .shap import _ShapImportance
 
 @dataclass(frozen=True)
 class _ModelImportance:
-    """The model's own account: decrease of impurity (forest) or total gain (XGBoost)."""
+    """The model's own measure: decrease of impurity (forest) or total gain (XGBoost)."""
 
     fit: Fit
     summary: str
@@ -26,7 +26,7 @@ class _ModelImportance:
     def importances(
         self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
     ) -> FloatArray:
-        """Return the share of each group in what the columns account for."""
+        """Return the share of each group in the sum of the columns' measures."""
         _check_evidence(x, y, groups)
         by_column = self.fit(x, y, rng).importances()
         joined = np.array([by_column[list(group)].sum() for group in groups])
@@ -37,7 +37,7 @@ class _ModelImportance:
 class _PermutationImportance:
     """How much worse the model predicts when a group's values are shuffled over the settings.
 
-    Breiman (2001), on the settings it was fitted to; the columns of a group are
+    Breiman (2001), on the settings that the model was fitted to; the columns of a group are
     shuffled together. Negative differences count as zero.
     """
 
@@ -81,7 +81,7 @@ def get_estimator(name: str) -> ImportanceEstimator:
     Raises
     ------
     UnknownNameError
-        If there is none of that name.
+        If no estimator has that name.
     """
     if name not in ESTIMATORS:
         raise unknown_name("importance estimator", name, ESTIMATORS)
