@@ -143,6 +143,12 @@ def export(table: str, out: Output) -> None:
 @click.option(
     "--reference", metavar="LABEL", help="The setting that is full training, to rank against."
 )
+@click.option(
+    "--space",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="long-csv, long-parquet: declares the search space (docs/importing.md).",
+)
 @click.option("--source", "said_source", metavar="TEXT", help="Where the figures come from.")
 @click.option("--licence", metavar="TEXT", help="The terms under which they were published.")
 @click.option("--citation", metavar="TEXT", help="What to cite when using them.")
@@ -151,6 +157,7 @@ def import_(
     kind: str,
     source: Path,
     reference: str | None,
+    space: Path | None,
     said_source: str | None,
     licence: str | None,
     citation: str | None,
@@ -175,16 +182,20 @@ def import_(
     Example:
       bpe-bench tables import long-csv results.csv -o results.h5
     """
+    from bpe_bench.spaces import DeclaredSpace
     from bpe_bench.tables.importers import get_importer
 
     importer = get_importer(kind)
     announcement = importer.announcement(source)
     if announcement is not None:
         out.note(announcement)
+    if space is not None and not kind.startswith("long-"):
+        raise click.UsageError(f"--space is for long-csv and long-parquet; {kind} has its own")
+    declared = None if space is None else DeclaredSpace.read(space)
     said = {"source": said_source, "licence": licence, "citation": citation}
     provenance: dict[str, Any] = {name: text for name, text in said.items() if text is not None}
     with out.progress(f"importing {source.name}") as progress, _warned() as warned:
-        table = importer.read(source, progress, **provenance)
+        table = importer.read(source, progress, space=declared, **provenance)
     out.warn(warned)
     if reference is not None:
         table = table.with_reference(reference)

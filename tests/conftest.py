@@ -133,3 +133,14 @@ def golden(make_curves):
         provenance=Provenance("made up", "CC0-1.0", "nobody", "tests", "1", "2020-01-01T00:00:00"),
         caveats=("made up for the tests",),
     )
+
+
+@pytest.fixture(autouse=True)
+def known_spaces():
+    """Forget the spaces that a test made known."""
+    from bpe_bench.spaces import SPACES
+
+    known = dict(SPACES)
+    yield
+    for name in SPACES.keys() - known.keys():
+        del SPACES[name]

@@ -48,7 +48,10 @@ class Outcome:
 
 
 class Estimator(Protocol):
-    """Says how good the architectures of a space are."""
+    """Says how good the architectures of a space are.
+
+    One that knows only some of them has a ``search_space``, too, where searches take place.
+    """
 
     @property
     def space(self) -> str:

@@ -1,4 +1,4 @@
-"""Evaluations by a table that holds every architecture of its space."""
+"""Evaluations by a table: of its whole space, or of those architectures that it holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..budget import NAMED_BUDGETS, Budget, encode, parse_budget
 from ..errors import SelectionError, UnknownNameError
 from ..randomness import settled
-from ..spaces import Architecture, get_space
+from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
 from ..tables.curves import FloatArray, Split
 from ..tables.table import Setting, Table
 from .base import Evaluation, Outcome, Source
@@ -25,7 +25,7 @@ class TableEstimator:
     Parameters
     ----------
     table
-        One that holds all architectures of its space.
+        If it holds some architectures of its space only, searches ask for no others.
     budget
         The setting that is the signal: its label, ``LABEL@EPOCH`` for a recorded epoch,
         which costs its share of the setting's seconds, the name of a published budget, or
@@ -41,18 +41,9 @@ class TableEstimator:
     Raises
     ------
     SelectionError
-        If the table lacks architectures, the budget, or a reference to report by.
+        If the table lacks the budget, or a reference to report by.
     LeakError
         If the setting has test accuracies only.
-
-    Examples
-    --------
-    >>> import bpe_bench
-    >>> TableEstimator(bpe_bench.open_table("darts-bpe"))
-    Traceback (most recent call last):
-    ...
-    bpe_bench.errors.SelectionError: a search over a table needs all architectures of its space; \
-this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of the whole space
     """
 
     source: Source = "table"
@@ -69,12 +60,15 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
         if seeds not in SEEDS:
             raise SelectionError(f"seeds must be one of {', '.join(SEEDS)}, found {seeds!r}")
         space = get_space(table.space)
-        if len(table.architectures) < space.size:
+        architectures = table.architectures
+        self.search_space: SearchSpace = space
+        self.notes: tuple[str, ...] = ()
+        if len(architectures) < space.size:
+            self.search_space = PartialSpace(space, architectures)
             size = f"{space.size:,}" if space.size < 10**9 else f"{space.size:.3g}"
-            raise SelectionError(
-                "a search over a table needs all architectures of its space; this one holds "
-                f"{len(table.architectures):,} of {size} of {space.name}; take "
-                "--estimator train, or a table of the whole space"
+            self.notes = (
+                f"the table holds {len(architectures):,} of the {size} architectures of "
+                f"{space.name}: the search asks for no others, and the optimum is theirs",
             )
         self.space = space.name
         full = table.reference(dataset)
@@ -91,9 +85,8 @@ this one holds 100 of 1.08e+18 of darts; take --estimator train, or a table of t
             self._signal = own if len(own) else mean[None]
         else:
             self._signal = mean[None]
-        self.notes: tuple[str, ...] = ()
         if epoch is not None:
-            self.notes = (f"evaluations stop after epoch {epoch} of {self.budget.epochs}",)
+            self.notes += (f"evaluations stop after epoch {epoch} of {self.budget.epochs}",)
         self._seconds = _seconds(table, self.setting, epoch)
         self._places = {a.genes: place for place, a in enumerate(table.architectures)}
         self._final = _final(table, reference)

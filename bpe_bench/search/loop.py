@@ -90,7 +90,8 @@ def run_search(
     """
     check_allowance(evaluations, seconds)
     searching, answering = rng.spawn(2)
-    searcher.start(get_space(estimator.space), searching, evaluations)
+    space = getattr(estimator, "search_space", None) or get_space(estimator.space)
+    searcher.start(space, searching, evaluations)
     searcher.on_progress = on_progress
     loop = _Loop(searcher, estimator, answering, charge_repeats)
     stopped_by = "evaluations"

@@ -126,7 +126,8 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
     UnknownNameError
         If it names something that is not there.
     """
-    get_space(plan.space)
+    if plan.table is None and plan.surrogate is None:
+        get_space(plan.space)  # otherwise what is opened may declare it
     training = plan.estimator == "train"
     by_default = plan.evaluations is None and plan.seconds is None
     if by_default:
@@ -137,8 +138,8 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
     check_allowance(plan.evaluations, plan.seconds)
     repeats = (2 if training else 100) if plan.repeats is None else plan.repeats
     processes = (os.cpu_count() or 1) if training or repeats >= _WORTH_PROCESSES else 1
-    searchers = _searchers(plan)
     name, estimator = _estimator(plan)
+    searchers = _searchers(plan)
     reports, traces = [], []
     for place, searcher in enumerate(searchers):
         found = repeat_search(

@@ -5,10 +5,21 @@ from __future__ import annotations
 from ..errors import SelectionError, unknown_name
 from .base import ENCODINGS, Architecture, SearchSpace
 from .darts import DartsSpace
+from .declared import DeclaredSpace
 from .macro import MacroSpace
 from .nas_bench_201 import NasBench201Space
+from .partial import PartialSpace
 
-__all__ = ["ENCODINGS", "SPACES", "Architecture", "SearchSpace", "get_space", "register_space"]
+__all__ = [
+    "ENCODINGS",
+    "SPACES",
+    "Architecture",
+    "DeclaredSpace",
+    "PartialSpace",
+    "SearchSpace",
+    "get_space",
+    "register_space",
+]
 
 SPACES: dict[str, SearchSpace] = {
     space.name: space

@@ -24,7 +24,7 @@ from ..budget import Budget
 from ..errors import BpeBenchError, SurrogateFileError
 from ..files import reason_of, replacing, to_json_value
 from ..hyper_parameters import check_hyper_parameter
-from ..spaces import get_space
+from ..spaces import DeclaredSpace, get_space
 from ..tables.table import Setting, Split
 from .columns import Columns
 from .crossfit import GROUPINGS, Member, _CrossFitted
@@ -134,10 +134,13 @@ def _part(name: str, array: Array) -> tuple[str, bytes]:
 
 
 def _header(fitted: FittedSurrogate) -> dict[str, Any]:
+    space = get_space(fitted.space)
+    declared = {"declaration": space.declaration} if isinstance(space, DeclaredSpace) else {}
     return {
         "format": MAGIC,
         "format_version": FORMAT_VERSION,
         **{name: getattr(fitted, name) for name in _TEXTS},
+        **declared,
         "n_architectures": fitted.n_architectures,
         "versions": dict(fitted.versions),
         "notes": list(fitted.notes),
@@ -216,6 +219,8 @@ def _read_header(archive: zipfile.ZipFile) -> Mapping[str, Any]:
 
 def _read(header: Mapping[str, Any], archive: zipfile.ZipFile) -> FittedSurrogate:
     texts = {name: _text(header[name], name) for name in _TEXTS}
+    if "declaration" in header:
+        DeclaredSpace.known(_text(header["declaration"], "declaration"))
     get_space(texts["space"])
     if texts["split"]:
         Split(texts["split"])

@@ -210,8 +210,8 @@ def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
     SelectionError
         If the table is of another space, or none is registered for this one.
     """
-    get_space(space)
     if name is None:
+        get_space(space)
         registered = [entry for entry in entries().values() if entry.space == space]
         if not registered:
             raise SelectionError(

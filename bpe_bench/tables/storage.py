@@ -23,7 +23,7 @@ from ..budget import Budget
 from ..errors import BpeBenchError, InvalidTableError, TableFileError
 from ..files import reason_of, replacing
 from ..hyper_parameters import HYPER_PARAMETERS
-from ..spaces import get_space
+from ..spaces import DeclaredSpace, get_space
 from .curves import CountArray, Curves, Split, check_counts
 from .table import ArchitectureTexts, Provenance, Setting, Table
 
@@ -162,6 +162,8 @@ def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
         "settings/device": _text_column([s.device for s in table.settings]),
         "settings/seconds": np.array([s.seconds for s in table.settings], dtype="<f8"),
     }
+    if isinstance(space, DeclaredSpace):
+        attributes["declaration"] = space.declaration
     for name, fact in HYPER_PARAMETERS.items():
         values = [getattr(s.budget, name) for s in table.settings]
         arrays[f"settings/{name}"] = _hyper_parameter_column(values, fact.type)
@@ -217,7 +219,8 @@ def _version(table: Table) -> int:
     values = [value for s in table.settings for value in s.budget.to_dict().values()]
     known = {"seconds", "parameters", "flops", "latency"}
     other = any(name not in known for _, name in table.measures)
-    return 2 if None in values or "step" in values or other else 1
+    declared = isinstance(get_space(table.space), DeclaredSpace)
+    return 2 if None in values or "step" in values or other or declared else 1
 
 
 def _write_array(file: h5py.File, name: str, array: Array) -> None:
@@ -349,6 +352,8 @@ def _read_content(file: h5py.File, path: Path) -> Table:
                 labels, budgets, datasets, seconds, devices, strict=True
             )
         ]
+        if "declaration" in file.attrs:
+            DeclaredSpace.known(_text(file, "declaration", path))
         space = get_space(_text(file, "space", path))
         texts = _texts(file, "architectures/text", path)
         many = len(texts) > _PARSED_AT_ONCE

@@ -17,7 +17,13 @@ from bpe_bench.errors import (
     UnknownNameError,
 )
 from bpe_bench.estimators import TableEstimator
-from bpe_bench.search import RandomSearch, RegularizedEvolution, repeat_search, run_search
+from bpe_bench.search import (
+    RandomSearch,
+    RegularizedEvolution,
+    Reinforce,
+    repeat_search,
+    run_search,
+)
 from bpe_bench.spaces import Architecture
 from bpe_bench.tables.storage import read_table, write_table
 from bpe_bench.tables.table import Setting, Split
@@ -240,13 +246,40 @@ def test_a_table_of_a_part_of_its_space(whole):
         },
         measures={},
     )
-    end = "; take --estimator train, or a table of the whole space"
-    with pytest.raises(SelectionError) as error:
-        TableEstimator(part)
-    assert str(error.value) == (
-        "a search over a table needs all architectures of its space; this one holds 15,624 of "
-        f"15,625 of nas-bench-201{end}"
+    estimator = TableEstimator(part)
+    assert estimator.notes == (
+        "the table holds 15,624 of the 15,625 architectures of nas-bench-201: the search asks for "
+        "no others, and the optimum is theirs",
     )
+    space = estimator.search_space
+    assert (space.size, space.name) == (15_624, "nas-bench-201")
+    left_out = whole.architectures[-1]
+    neighbour = space.neighbours(whole.architectures[-2])
+    assert left_out not in neighbour
+    assert len(neighbour) == 23  # of 24 in the whole space
+
+
+def test_searches_over_a_part_ask_for_nothing_else(whole):
+    kept = np.arange(0, 15_625, 40)
+    part = dataclasses.replace(
+        whole,
+        architectures=tuple(whole.architectures[place] for place in kept),
+        curves={
+            key: dataclasses.replace(curves, counts=curves.all_counts()[:, :, kept])
+            for key, curves in whole.curves.items()
+        },
+        measures={},
+    )
+    estimator = TableEstimator(part)
+    for searcher in (
+        RandomSearch(),
+        RandomSearch(replace=False),
+        RegularizedEvolution(),
+        Reinforce(),
+    ):
+        (trace,) = repeat_search(searcher, estimator, repeats=1, evaluations=60)
+        assert {step.architecture for step in trace.steps} <= set(part.architectures)
+        assert all(step.state == "done" for step in trace.steps)
 
 
 def test_what_else_is_refused(whole):

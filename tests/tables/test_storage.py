@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import math
 import re
 from importlib import resources
@@ -16,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from bpe_bench.budget import Budget
 from bpe_bench.errors import TableFileError
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
-from bpe_bench.spaces import get_space
+from bpe_bench.spaces import SPACES, DeclaredSpace, get_space, register_space
 from bpe_bench.tables import storage
 from bpe_bench.tables.curves import CountReader
 from bpe_bench.tables.storage import content_hash, read_table, verify_table, write_table
@@ -421,3 +422,36 @@ def test_the_hash_can_be_computed_without_the_library(shipped):
         add(f"{array.dtype.str} {array.shape}".encode())
         add(array.tobytes())
     assert digest.hexdigest() == shipped.attrs["content_sha256"]
+
+
+NETS = {
+    "name": "nets",
+    "parameters": {
+        "width": {"kind": "ordered", "values": [16, 32]},
+        "cell": {"kind": "categorical", "values": "observed"},
+    },
+}
+
+
+def test_a_table_of_a_declared_space_brings_it_along(golden, tmp_path):
+    space = DeclaredSpace.of(NETS)
+    register_space(space)
+    texts = [f"width={16 + 16 * (n % 2)},cell={n:032x}" for n in range(6)]
+    architectures = tuple(map(space.parse, texts))
+    table = dataclasses.replace(golden, space="nets", architectures=architectures)
+    digest = write_table(table, tmp_path / "nets.h5")
+    with h5py.File(tmp_path / "nets.h5") as file:
+        assert json.loads(file.attrs["declaration"]) == NETS
+        assert file.attrs["format_version"] == 2
+    del SPACES["nets"]
+    opened = read_table(tmp_path / "nets.h5")
+    assert [get_space("nets").format(a) for a in opened.architectures] == texts
+    assert content_hash(opened) == digest
+    del SPACES["nets"]
+    register_space(DeclaredSpace.of({**NETS, "parameters": {"cell": NETS["parameters"]["cell"]}}))
+    with pytest.raises(TableFileError) as caught:
+        read_table(tmp_path / "nets.h5")
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'nets.h5'} is not a valid table: the name nets is taken by another search "
+        "space; there are: "
+    )

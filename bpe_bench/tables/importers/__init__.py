@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ...errors import unknown_name
-from ...spaces import SearchSpace
+from ...spaces import SearchSpace, register_space
 from ..table import Table
 
 Progress = Callable[[float], None]
@@ -73,6 +73,8 @@ class Importer:
         """
         module = importlib.import_module(self.module)
         given = {} if space is None else {"space": space}
+        if space is not None:
+            register_space(space)
         table = module.read(Path(path), progress or (lambda share: None), **given)
         assert isinstance(table, Table)
         described = dataclasses.replace(table.provenance, **provenance)

@@ -1,0 +1,99 @@
+"""What a table holds of a space, as a space of its own: for searches over partial tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .base import Architecture, FloatArray, SearchSpace
+
+_NEAREST = 10
+
+
+class PartialSpace(SearchSpace):
+    """The architectures that are listed, and no others.
+
+    `sample` draws one of them. The neighbours of one are those that differ in one choice or,
+    where there are none, the ten nearest by `encode`. Choices that make an architecture which
+    is not listed make the one that shares most of them; the first listed, of several.
+
+    Parameters
+    ----------
+    whole
+        The space that they are of.
+    architectures
+        A architectures.
+    """
+
+    def __init__(self, whole: SearchSpace, architectures: Sequence[Architecture]) -> None:
+        self.name, self.title, self.whole = whole.name, whole.title, whole
+        self._architectures = tuple(architectures)
+        self._places = {a: place for place, a in enumerate(self._architectures)}
+        encoded = whole.encode(self._architectures)
+        spread = np.ptp(encoded, axis=0)
+        self._encoded: FloatArray = encoded / np.where(spread > 0, spread, 1.0)
+        longest = max(len(a.genes) for a in self._architectures)
+        genes = [(*a.genes, *[-1] * (longest - len(a.genes))) for a in self._architectures]
+        self._options = [sorted(set(column)) for column in zip(*genes, strict=True)]
+        lookup = [{gene: n for n, gene in enumerate(column)} for column in self._options]
+        rows = [[own[g] for own, g in zip(lookup, row, strict=True)] for row in genes]
+        self._chosen = np.array(rows, dtype=np.int32)
+
+    @property
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """By the number of each choice, what it is in any of the architectures."""
+        return {str(n): tuple(map(str, column)) for n, column in enumerate(self._options)}
+
+    @property
+    def size(self) -> int:
+        """Number of architectures, A."""
+        return len(self._architectures)
+
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture of the whole space."""
+        return self.whole.parse(text)
+
+    def format(self, architecture: Architecture) -> str:
+        """Write an architecture."""
+        return self.whole.format(architecture)
+
+    def build(self, choices: Sequence[int]) -> Architecture:
+        """Return the listed architecture that has most of the choices."""
+        shared = (self._chosen == np.asarray(choices)).sum(axis=1)
+        return self._architectures[int(np.argmax(shared))]
+
+    def choices_of(self, architecture: Architecture) -> Sequence[int]:
+        """Return the choices that make an architecture."""
+        chosen: list[int] = self._chosen[self._places[architecture]].tolist()
+        return chosen
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw one of the architectures uniformly."""
+        return self._architectures[int(rng.integers(self.size))]
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Draw one of the neighbours uniformly; the only architecture has itself."""
+        near = self._near(architecture)
+        return (
+            self._architectures[near[int(rng.integers(len(near)))]] if len(near) else architecture
+        )
+
+    def neighbours(self, architecture: Architecture) -> list[Architecture]:
+        """Return the architectures that differ in one choice, or else the nearest ones."""
+        return [self._architectures[place] for place in self._near(architecture)]
+
+    def _near(self, architecture: Architecture) -> list[int]:
+        own = self._places[architecture]
+        apart = (self._chosen != self._chosen[own]).sum(axis=1)
+        near = np.flatnonzero(apart == 1)
+        if not near.size:
+            distance = np.abs(self._encoded - self._encoded[own]).sum(axis=1)
+            distance[own] = np.inf
+            near = np.argsort(distance, kind="stable")[: min(_NEAREST, self.size - 1)]
+        places: list[int] = near.tolist()
+        return places
+
+    def encode(self, architectures: Sequence[Architecture]) -> FloatArray:
+        """Return A architectures as the whole space does."""
+        return self.whole.encode(architectures)
