@@ -144,13 +144,13 @@ def test_normalised_costs_are_said_to_be(as_json, bpe_bench, darts_bpe):
 
 
 @pytest.mark.parametrize("format_", ["table", "json", "csv"])
-def test_output_goes_to_a_file_whole(bpe_bench, format_, tmp_path):
+def test_output_goes_to_a_file_whole(bpe_bench, format_, tmp_path, mode_of_new_files):
     path = tmp_path / "found.txt"
     path.write_text("old")
     expected = bpe_bench("correlate", "--format", format_)[1]
     assert bpe_bench("correlate", "--format", format_, "-o", path, "--quiet") == (0, "", "")
     assert path.read_text(encoding="utf-8") == expected
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == mode_of_new_files
     assert [p.name for p in tmp_path.iterdir()] == ["found.txt"]
 
 

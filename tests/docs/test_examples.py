@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bpe_bench_cli.main import run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -16,41 +17,45 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def command_output(command):
-    words = shlex.split(command)
-    assert words[0] == "bpe-bench"
-    done = subprocess.run(
-        [sys.executable, "-m", "bpe_bench_cli", *words[1:]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def having(language):
+    """Return the pages that have blocks of a language."""
+    return [pytest.param(page, id=page.name) for page in PAGES if blocks(page, language)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run_in_order(page, monkeypatch):
-    monkeypatch.chdir(ROOT)
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """Run examples in a folder that has nothing but the tables of the checkout."""
+    (tmp_path / "tables").symlink_to(ROOT / "tables")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", having("python"))
+def test_python_blocks_run_in_order(page):
     scope = {}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), scope)
 
 
-CONSOLE = [(page, block) for page in PAGES for block in blocks(page, "console")]
-
-
-@pytest.mark.parametrize(("page", "block"), CONSOLE, ids=[b.splitlines()[0] for _, b in CONSOLE])
-def test_console_blocks_print_what_they_show(page, block):
+@pytest.mark.parametrize("page", having("console"))
+def test_console_blocks_print_what_they_show(page, capsys):
     """A line of ``...`` stands for any lines."""
-    first, _, shown = block.partition("\n")
-    pattern = re.escape(shown).replace(re.escape("...\n"), "(?:.*\n)*")
-    assert re.fullmatch(pattern, command_output(first.removeprefix("$ ")))
+    for block in blocks(page, "console"):
+        first, _, shown = block.partition("\n")
+        prompt, program, *words = shlex.split(first)
+        assert (prompt, program) == ("$", "bpe-bench")
+        assert run(words) == 0
+        pattern = re.escape(shown).replace(re.escape("...\n"), "(?:.*\n)*")
+        printed = capsys.readouterr().out
+        assert re.fullmatch(pattern, printed), f"{first}\nprints\n{printed}"
 
 
 def test_the_readme_shows_what_the_main_job_prints():
     text = (ROOT / "README.md").read_text()
     job = re.search(r"<!-- main job -->\n```bash\n(.*?)\n```", text, re.DOTALL)[1]
     shown = re.search(r"<!-- mip output -->\n```text\n(.*?)```", text, re.DOTALL)[1]
-    assert command_output(job[job.index("bpe-bench mip") :]) == shown
+    program, *words = shlex.split(job[job.index("bpe-bench mip") :])
+    assert program == "bpe-bench"
+    done = subprocess.run(
+        [sys.executable, "-m", "bpe_bench_cli", *words], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == shown

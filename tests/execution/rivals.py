@@ -11,13 +11,18 @@ from bpe_bench.training.trial import EpochRecord, SplitResult, Trial
 
 
 def work(path, worker, number, start):
-    """Take trials until none is left; give back some, and return what was done."""
+    """Take trials until none is left; give back some, and return what was done.
+
+    Nobody goes on before each has taken a trial, so that all work side by side.
+    """
     done, turn, rng = [], 0, random.Random(number)
-    start.wait(60)
+    start.wait(300)
     with Journal(path) as opened:
         while claim := opened.claim(worker, stale_after=1e9):
             turn += 1
-            time.sleep(rng.uniform(0, 0.004))  # or the first would be through before the others
+            if turn == 1:
+                start.wait(300)
+            time.sleep(rng.uniform(0, 0.004))
             if turn % 7 == number:
                 opened.release(claim.trial.id, worker)
                 continue
@@ -31,7 +36,7 @@ def work(path, worker, number, start):
 
 def make_one(path, seed, start):
     """Open a journal that may not be there yet, at the same time as others."""
-    start.wait(60)
+    start.wait(300)
     trial = Trial(get_space("nas-bench-201").from_index(seed), BPE_1, "digits", seed=seed)
     with Journal(path) as opened:
         return opened.add([trial])

@@ -34,12 +34,14 @@ def figures(correlation_report, pruning_report):
 
 
 @pytest.mark.parametrize("suffix", BEGINNINGS)
-def test_figures_are_written_in_the_format_of_their_suffix(figures, suffix, tmp_path):
+def test_figures_are_written_in_the_format_of_their_suffix(
+    figures, suffix, tmp_path, mode_of_new_files
+):
     for number, figure in enumerate(figures):
         path = tmp_path / f"figure{number}{suffix}"
         save_figure(figure, path)
         assert path.read_bytes().startswith(BEGINNINGS[suffix])
-        assert path.stat().st_mode & 0o777 == 0o644
+        assert path.stat().st_mode & 0o777 == mode_of_new_files
     assert len(list(tmp_path.iterdir())) == 2
 
 

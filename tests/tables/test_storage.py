@@ -175,8 +175,8 @@ def test_writing_where_there_is_no_folder(tmp_path, golden):
         write_table(golden, path)
 
 
-def test_a_written_file_is_readable_by_others(written):
-    assert written.stat().st_mode & 0o777 == 0o644
+def test_a_written_file_has_the_mode_of_any_new_one(written, mode_of_new_files):
+    assert written.stat().st_mode & 0o777 == mode_of_new_files
 
 
 def test_a_missing_file(tmp_path):
