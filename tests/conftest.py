@@ -4,6 +4,11 @@ import os
 import signal
 from pathlib import Path
 
+# Under xdist a test runs on every core; threads of numerical libraries would only fight for them.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
