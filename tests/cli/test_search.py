@@ -248,9 +248,15 @@ def test_a_population_larger_than_the_evaluations(search):
 
 
 def test_a_table_of_a_part_of_its_space(bpe_bench):
-    status, _, err = bpe_bench("search", "--searcher", "random", "--space", "darts")
-    assert status == 2
-    assert "this one holds 100 of 1.08e+18 of darts; take --estimator train" in err
+    arguments = ("--table", "nas-bench-201-curves", "--repeats", 3, "--evaluations", 20)
+    status, out, err = bpe_bench(
+        "search", "--searcher", "evolution", "--space", "nas-bench-201", *arguments
+    )
+    assert (status, "best found by evolution" in out) == (0, True)
+    assert err == (
+        "warning: the table holds 200 of the 15,625 architectures of nas-bench-201: the search "
+        "asks for no others, and the optimum is theirs\n"
+    )
 
 
 def test_a_search_that_trains(bpe_bench, tmp_path):
