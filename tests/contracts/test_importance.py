@@ -196,6 +196,14 @@ def test_resampled_importances_are_the_same_for_the_same_seed_only(estimator, x,
     assert one != other
 
 
+def test_last_bits_of_the_correlations_do_not_matter(estimator, x, y):
+    """Linear algebra of another processor gives other ones."""
+    up, down = np.nextafter(y, 1), np.nextafter(y, -1)
+    assert not np.array_equal(up, y)
+    found = {shares(estimator, x, values, SINGLES).tobytes() for values in (y, up, down)}
+    assert len(found) == 1
+
+
 def test_is_found_by_its_name_and_says_what_it_is(estimator):
     name = next(name for name, known in ESTIMATORS.items() if known is estimator)
     assert get_estimator(name) is estimator

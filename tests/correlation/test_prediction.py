@@ -61,6 +61,26 @@ def test_costs_of_an_exact_power_law_are_recovered():
     assert model.error == pytest.approx(0, abs=1e-9)
 
 
+def test_equal_settings_cost_the_same_wherever_they_stand():
+    """A matrix product computes the last rows of a matrix in another way than the first."""
+    model = CostModel.fit([row(f"s{i}", b, seconds=law(b)) for i, b in enumerate(sampled(40))])
+    budgets = sampled(67, seed=2)
+    together = model.seconds(budgets)
+    np.testing.assert_array_equal(together[::-1], model.seconds(budgets[::-1]))
+    np.testing.assert_array_equal(together, [model.seconds([b])[0] for b in budgets])
+
+
+def test_hyper_parameters_that_always_move_together_cost_something_together():
+    """Of a singular design the smallest solution: epochs and layers share what they cost."""
+    budgets = [BPE_1.replace(epochs=n, layers=n) for n in (4, 8, 16, 32, 64)]
+    model = CostModel.fit(
+        [row(str(b.epochs), b, seconds=s) for b, s in zip(budgets, seconds, strict=True)]
+    )
+    shares = dict(zip(model.names, model.coefficients[1:], strict=True))
+    assert shares["epochs"] == pytest.approx(shares["layers"]) == pytest.approx(1)
+    assert model.seconds([BPE_1.replace(epochs=20, layers=20)])[0] == pytest.approx(400)
+
+
 def test_what_changes_no_arithmetic_costs_nothing():
     model = CostModel.fit([row(f"s{i}", b, seconds=law(b)) for i, b in enumerate(sampled(40))])
     other = BPE_1.replace(learning_rate=0.5, lr_schedule="linear", cutout=8)

@@ -1,5 +1,6 @@
 """Every example of the documentation is run, and what it says it prints is what it prints."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -49,13 +50,20 @@ def test_console_blocks_print_what_they_show(page, capsys):
         assert re.fullmatch(pattern, printed), f"{first}\nprints\n{printed}"
 
 
-def test_the_readme_shows_what_the_main_job_prints():
+@pytest.mark.parametrize("kernel", ["", "Prescott"], ids=["own", "Prescott"])
+def test_the_readme_shows_what_the_main_job_prints(kernel):
+    """Under the kernels of linear algebra that suit this processor, and under the oldest ones."""
+    environment = {"OPENBLAS_CORETYPE": kernel} if kernel else {}
     text = (ROOT / "README.md").read_text()
     job = re.search(r"<!-- main job -->\n```bash\n(.*?)\n```", text, re.DOTALL)[1]
     shown = re.search(r"<!-- mip output -->\n```text\n(.*?)```", text, re.DOTALL)[1]
     program, *words = shlex.split(job[job.index("bpe-bench mip") :])
     assert program == "bpe-bench"
     done = subprocess.run(
-        [sys.executable, "-m", "bpe_bench_cli", *words], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "bpe_bench_cli", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
     )
     assert done.stdout == shown
