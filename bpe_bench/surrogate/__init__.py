@@ -1,4 +1,4 @@
-"""Surrogates: tables learn to answer for what they do not hold, and say how sure they are."""
+"""Surrogates: models fitted to tables that predict what nobody trained, with intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a surrogate answers about budgets and architectures that are named by texts."""
+"""Predictions of a surrogate for budgets and architectures given as text."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 QUANTITIES: dict[str, TargetName] = {
     "accuracy": "accuracy", "correlation": "correlation", "cost_seconds": "cost",
 }  # fmt: skip
-"""What a row of answers can have, in the order in which it is shown, and what it is."""
+"""The quantities that a row can have, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Predictions of a surrogate, a row per budget and, where it knows them, architecture."""
+    """Predictions of a surrogate, a row per budget and architecture."""
 
     fitted: FittedSurrogate
     confidence: float
     rows: tuple[dict[str, Any], ...]
     """``label``, ``budget``, ``architecture``, and each of `QUANTITIES` with ``_low`` and
-    ``_high``; what is unknown is None."""
+    ``_high``; None where unknown."""
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -71,23 +71,23 @@ def ask(
     Parameters
     ----------
     fitted
-        Whom to ask.
+        The surrogate.
     budgets
         Labels of its settings or budgets as text; by default all that it was fitted to.
     rng
         Draws a sample of architectures.
     architectures
         As text (`bpe_bench.execution.campaign.choose_architectures`); by default a sample
-        of ten. None where the answers are of budgets.
+        of ten. None if it predicts only budgets.
     table
-        Has the accuracies that must be known.
+        Has the accuracies that must be given.
     confidence, extrapolate
         As for `FittedSurrogate.accuracy`.
 
     Raises
     ------
     SelectionError
-        If it does not answer this, or names architectures and answers for budgets only.
+        If it cannot predict this, or architectures are named and it predicts only budgets.
     SurrogateFileError
         If it was fitted to another table.
     """
@@ -155,7 +155,7 @@ def _of_architectures(
 
 
 def _values(found: dict[str, Forecast], place: int) -> dict[str, float | None]:
-    """Return the values and bounds of one row by name; what is unknown is None."""
+    """Return the values and bounds of one row by name, None where unknown."""
     values = {}
     for name, forecast in found.items():
         parts = {"": forecast.value, "_low": forecast.low, "_high": forecast.high}
@@ -171,7 +171,7 @@ def _without_intervals(
     rows: Sequence[dict[str, Any]],
     confidence: float,
 ) -> list[str]:
-    """Return what has no value or no interval, and why, a sentence for each reason."""
+    """Return why rows have no value or no interval, one sentence per reason."""
     labels: dict[str, list[str]] = {}
     for name, target in QUANTITIES.items():
         for label, budget in named:

@@ -15,12 +15,12 @@ from ..spaces import Architecture, get_space
 from .question import FloatArray
 
 Ranges = Mapping[str, tuple[Value, ...]]
-"""By hyper-parameter the least and the largest number, or the categories, that were seen."""
+"""The smallest and largest number, or the categories, seen of each hyper-parameter."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which numbers describe what is asked for.
+    """The columns that describe an architecture under a budget.
 
     In this order: the architecture, its known accuracies under other settings,
     the budget (each hyper-parameter in its scale, logarithms to base 2), and the device.
@@ -29,17 +29,17 @@ class Columns:
     space: str
     """Search space of the architectures."""
     encoding: str
-    """How architectures become numbers; empty if they play no part."""
+    """Encoding of the architectures; empty if they are not used."""
     given: tuple[str, ...]
     """Settings whose accuracies are known."""
     hyper_parameters: tuple[str, ...]
-    """Those that varied in what was learned from."""
+    """Hyper-parameters that varied in the data."""
     devices: tuple[str, ...] = ()
-    """Devices other than the usual one, for which predictions are."""
+    """Devices other than the one that predictions are for."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What each column is called."""
+        """Names of the columns."""
         features = get_space(self.space).feature_names(self.encoding) if self.encoding else ()
         given = (f"accuracy under {label}" for label in self.given)
         devices = (f"on {device}" for device in self.devices)
@@ -65,7 +65,7 @@ class Columns:
 
 
 def _ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
-    """Return what values of each hyper-parameter were seen: least and largest, or categories."""
+    """Return the values seen of each hyper-parameter: smallest and largest, or categories."""
     seen = BudgetSpace.of(budgets).values
     return {
         name: values if HYPER_PARAMETERS[name].categories else (values[0], values[-1])
@@ -74,7 +74,7 @@ def _ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
 
 
 def _outside(budget: Budget, ranges: Ranges) -> list[str]:
-    """Return in which hyper-parameters a budget lies outside of ranges, as text."""
+    """Return the hyper-parameters of a budget that lie outside of ranges, as text."""
     faults = []
     for name, seen in ranges.items():
         value, fact = getattr(budget, name), HYPER_PARAMETERS[name]

@@ -1,9 +1,9 @@
-"""Cross-fitted ensembles: predictions with intervals that hold for groups never seen.
+"""Cross-fitted ensembles: predictions with intervals that are right for new groups.
 
-Groups (architectures, settings, or both) are dealt into K folds, and K members are fitted,
-each without one fold. The ensemble predicts their mean. What each member missed on the
-fold that it never saw says how far predictions of new groups are off: that is the interval
-(CV+, Barber, Candès, Ramdas & Tibshirani, Annals of Statistics 2021).
+Groups (architectures, settings, or both) are divided into K folds, and K members are fitted,
+each without one fold. The ensemble predicts their mean. The errors of each member on the fold
+that it never saw show how large the errors on new groups are, which gives the interval (CV+,
+Barber, Candès, Ramdas & Tibshirani, Annals of Statistics 2021).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ IntArray = npt.NDArray[np.int64]
 Grouping = Literal["architecture", "budget", "both"]
 
 GROUPINGS: tuple[Grouping, ...] = ("architecture", "budget", "both")
-"""What a prediction is for: a new architecture, a new budget, or a new one of each."""
+"""What is new in a prediction: the architecture, the budget, or both."""
 
 _ORDERED_AT_ONCE = 2**22
-"""Bounds that are ordered at once: residuals times rows."""
+"""So many bounds are sorted at once: residuals times rows."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Rows dealt into K folds along one or two axes (architectures, budgets)."""
+    """Rows divided into K folds along one or two axes (architectures, budgets)."""
 
     of_row: IntArray
     """Shape (axes, n): the fold of each row along each axis."""
@@ -43,12 +43,12 @@ class Folds:
     def deal(
         cls, axes: Sequence[tuple[str, IntArray]], count: int, rng: np.random.Generator
     ) -> Folds:
-        """Deal groups into folds of nearly equal numbers of groups, at random.
+        """Divide groups at random into folds with nearly equal numbers of groups.
 
         Parameters
         ----------
         axes
-            For each axis what its groups are called and the group of each row, (n,).
+            For each axis the name of its groups and the group of each row, (n,).
         count
             Number of folds.
 
@@ -73,19 +73,19 @@ class Folds:
         return cls(np.array(dealt), count)
 
     def judged(self, fold: int) -> npt.NDArray[np.bool_]:
-        """Return which rows are of a fold along all axes, shape (n,)."""
+        """Return which rows belong to a fold along all axes, shape (n,)."""
         judged: npt.NDArray[np.bool_] = (self.of_row == fold).all(axis=0)
         return judged
 
     def learned(self, *left_out: int) -> npt.NDArray[np.bool_]:
-        """Return which rows are of none of some folds along any axis, shape (n,)."""
+        """Return which rows lie outside of some folds along every axis, shape (n,)."""
         learned: npt.NDArray[np.bool_] = np.all(np.isin(self.of_row, left_out, invert=True), axis=0)
         return learned
 
 
 @dataclass(frozen=True)
 class Member:
-    """One fitted regression, on top of a trend if it has one."""
+    """One fitted regression, with a trend if it has one."""
 
     regression: _Regression
     trend: _Trend | None = None
@@ -107,13 +107,13 @@ class Member:
 
 @dataclass(frozen=True)
 class _CrossFitted:
-    """K members, and what each missed on the fold that it never saw."""
+    """K members, and the error of each on the fold that it never saw."""
 
     members: tuple[Member, ...]
     fold: IntArray
-    """Shape (n,): for each row that was judged the member that judged it."""
+    """Shape (n,): the member that judged each row."""
     residuals: FloatArray
-    """Shape (n,): by how much it was missed, absolute."""
+    """Shape (n,): the absolute error of each row."""
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return the mean over members, shape (N,)."""
@@ -134,16 +134,16 @@ def _cv_plus(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of the CV+ interval.
 
-    They are the ⌊α(n+1)⌋-th smallest of μ_i(x) − R_i and the ⌈(1−α)(n+1)⌉-th smallest of
-    μ_i(x) + R_i, where μ_i is the member that judged row i, R_i by how much it was missed,
-    and α = 1 − confidence. Infinite where there are too few rows for that.
+    They are the ⌊α(n+1)⌋-th smallest of μ_i(x) − R_i and the ⌈(1−α)(n+1)⌉-th smallest of μ_i(x)
+    + R_i, where μ_i is the member that judged row i, R_i its absolute error, and α = 1 −
+    confidence. Infinite if there are too few rows.
 
     Parameters
     ----------
     each
-        What each of K members predicts of N rows, (K, N).
+        Predictions of K members for N rows, (K, N).
     fold, residuals
-        The member that judged each of n rows, and by how much it was missed, (n,).
+        The member that judged each of n rows, and its absolute error, (n,).
     confidence
         Nominal coverage, in (0, 1).
 
@@ -166,7 +166,7 @@ def _cv_plus(
 
 
 def _fewest_residuals(confidence: float) -> int:
-    """Return how many residuals an interval of this nominal coverage takes.
+    """Return how many residuals an interval of this nominal coverage needs.
 
     Examples
     --------
@@ -177,9 +177,9 @@ def _fewest_residuals(confidence: float) -> int:
 
 
 FitMember = Callable[[npt.NDArray[np.bool_]], Member]
-"""Fits a member to the rows that it may learn from, given as a mask of shape (n,)."""
+"""Fits a member to the rows in a mask of shape (n,)."""
 Progress = Callable[[float], None]
-"""Is told the share that is done."""
+"""Called with the share of the work that is done."""
 
 
 def _crossfit(
@@ -189,7 +189,7 @@ def _crossfit(
     fit: FitMember,
     progress: Progress | None = None,
 ) -> _CrossFitted:
-    """Fit an ensemble to rows (n, d) and their targets (n,), as they are dealt into folds."""
+    """Fit an ensemble to rows (n, d) and targets (n,), a member per fold."""
     members, fold, residuals = [], [], []
     for held in range(folds.count):
         member = fit(folds.learned(held))
@@ -204,16 +204,16 @@ def _crossfit(
 
 @dataclass(frozen=True)
 class _Judged:
-    """Rows of groups that were held out, and what was predicted of them."""
+    """Rows of held-out groups, and their predictions."""
 
     place: IntArray
-    """Shape (m,): which rows they are."""
+    """Shape (m,): the numbers of the rows."""
     value: FloatArray
     low: FloatArray
     high: FloatArray
-    """Shape (m,); bounds are infinite where too few residuals say how wide they are."""
+    """Shape (m,); bounds are infinite where there are too few residuals."""
     residuals: int
-    """What the interval rests on that rests on the fewest."""
+    """Fewest residuals behind any of the intervals."""
 
 
 def judge(
@@ -234,7 +234,7 @@ def judge(
     Raises
     ------
     SelectionError
-        If there are fewer than three folds: without a pair of two, nothing is left.
+        If there are fewer than three folds: without two of them, nothing is left to fit.
     """
     if folds.count < 3:
         raise SelectionError(

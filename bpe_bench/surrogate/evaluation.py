@@ -1,4 +1,4 @@
-"""How far surrogates can be trusted: judged on architectures and budgets that were held out."""
+"""Surrogates judged on held-out architectures and budgets."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class SurrogateRow:
     grouping: Grouping
     """What was held out: architectures, budgets, or both at once."""
     n_rows: int
-    """Held-out rows that the figures rest on."""
+    """Number of held-out rows."""
     n_groups: tuple[int, ...]
-    """Groups that they are of; architectures and settings where both are held out."""
+    """Number of held-out groups; architectures and settings if both are held out."""
     r2: Figure
-    """Of accuracies, of correlations, or of the logarithm of seconds."""
+    """R² of accuracies, of correlations, or of the logarithm of seconds."""
     kendall: Figure
-    """Over all held-out rows: mostly of budgets, where there are several."""
+    """Over all held-out rows; with several budgets it mostly ranks budgets."""
     sparse_kendall: Figure
-    """The same, both rounded to 0.1 %; not defined for costs."""
+    """The same after rounding to 0.1 %; not defined for costs."""
     kendall_within_budget: Figure
     """Mean over settings of the correlation over held-out architectures."""
     share_of_ceiling: Figure
@@ -56,14 +56,14 @@ class SurrogateRow:
     precision_at_k: Figure
     regret_at_k: Figure
     best_rank_at_k: Figure
-    """Means over settings; for correlations and costs by setting, over the settings."""
+    """Means over settings; correlations and mean costs are ranked over the settings."""
     coverage_90: Figure
     """Share of held-out rows inside their nominal 90 % interval; unknown without intervals."""
     width: float
     """Mean width of those intervals; of costs, relative to the prediction; NaN without any."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON values; what is unknown is None."""
+        """Return the row as JSON values, None where unknown."""
         values: dict[str, Any] = to_json_value(vars(self))
         return values
 
@@ -78,22 +78,22 @@ class SurrogateReport:
     split: str
     target: str
     statistic: str
-    """Which correlation is predicted; empty otherwise."""
+    """The predicted correlation; empty for other targets."""
     encoding: str
-    """How architectures became numbers; empty if they played no part."""
+    """Encoding of the architectures; empty if they are not used."""
     given: tuple[str, ...]
     n_architectures: int
     n_budgets: int
     folds: int
     confidence: float
-    """Of the intervals of the figures; those of predictions are 90 % ones."""
+    """Confidence of the figures' intervals; those of predictions have 90 %."""
     top_k: int
     noise_ceiling: float
-    """Kendall's of a setting's trainings with themselves across seeds, mean over settings."""
+    """Kendall's correlation of a setting with itself across seeds, mean over settings."""
     rows: tuple[SurrogateRow, ...]
     warnings: tuple[str, ...] = ()
     settings: tuple[str, ...] = field(default=())
-    """Labels of what was learned from."""
+    """Labels of the settings that were learned from."""
 
     def row(self, model: str, grouping: Grouping) -> SurrogateRow:
         """Return the row of a model and a grouping."""
@@ -136,12 +136,11 @@ def evaluate_surrogates(
     resamples: int = 200,
     progress: Callable[[float], None] | None = None,
 ) -> SurrogateReport:
-    """Judge surrogates of a table by cross-validation grouped by what is new in a question.
+    """Judge surrogates of a table by cross-validation over architectures, budgets, and both.
 
-    By architecture: held-out ones, under settings that others were trained in. By
-    budget: held-out settings, of architectures that were trained in others. By both:
-    neither was seen. Each fold is predicted by the ensemble that `fit_surrogate` would
-    fit to the other folds, so intervals are judged as predictions are.
+    By architecture: new architectures under known settings. By budget: known architectures
+    under new settings. By both: neither was seen. Each fold is predicted by the ensemble that
+    `fit_surrogate` would fit to the other folds, so intervals are judged as predictions are.
 
     Parameters
     ----------
@@ -150,7 +149,7 @@ def evaluate_surrogates(
     question
         What to predict, and from what; by default accuracies under all settings.
     rng
-        Draws the architectures, deals the folds, seeds the models, and resamples.
+        Draws architectures, folds, seeds of the models, and resamples.
     name
         What to call the table in the report.
     models
@@ -158,15 +157,15 @@ def evaluate_surrogates(
     groupings
         Some of `GROUPINGS`; by default all that the table has enough groups for.
     folds
-        Parts that the groups are dealt into; by default as for `fit_surrogate`.
+        Number of folds; by default as for `fit_surrogate`.
     top_k
         How many of the best count for precision, regret and best rank.
     confidence
         Nominal coverage of the intervals of the figures.
     resamples
-        Of the groups, for the intervals of the top-k figures.
+        Resamples of the groups, for the intervals of the top-k figures.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
 
     Raises
     ------
@@ -250,7 +249,7 @@ def _groupings(
 
 
 def _without_intervals(judged: _Judged, grouping: Grouping) -> list[str]:
-    """Say that coverage is unknown, where too few were held out for intervals."""
+    """Warn that coverage is unknown if too few rows were held out for intervals."""
     wanted = _fewest_residuals(CONFIDENCE)
     if judged.residuals >= wanted:
         return []

@@ -1,4 +1,4 @@
-"""What a table has to learn from: rows of numbers, and for each what came out."""
+"""What surrogates learn from: rows of numbers with their results in a table."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .crossfit import Folds, Grouping, IntArray
 from .question import TARGETS, FloatArray, Question, TargetName
 
 DEFAULT_FOLDS = 10
-"""Folds that architectures are dealt into to fit or to judge a surrogate."""
+"""Number of folds of architectures, to fit or to judge a surrogate."""
 _FEWEST_COSTS = 9
-"""Costs below which none are fitted beside: no 90 % interval follows from fewer."""
+"""With fewer known costs, costs are not fitted: a 90 % interval needs so many."""
 _LEFT_OUT_SINGLY = 40
-"""Settings up to which each is a fold of its own."""
+"""Up to so many settings, each is a fold of its own."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Examples:
     """Where accuracy was measured; empty for costs."""
     notes: tuple[str, ...] = ()
     trained: int | None = None
-    """Of how many architectures a setting's value is, where a row is a setting; None if all."""
+    """If rows are settings: number of architectures behind each value; None if all."""
 
     @property
     def by_setting(self) -> bool:
@@ -54,7 +54,7 @@ class Examples:
         return not self.columns.encoding
 
     def folds(self, grouping: Grouping, count: int, rng: np.random.Generator) -> Folds:
-        """Deal the rows into folds by architecture, by budget or by both.
+        """Divide the rows into folds by architecture, by budget or by both.
 
         Raises
         ------
@@ -69,26 +69,26 @@ class Examples:
         return Folds.deal(chosen, count, rng)
 
     def n_architectures(self, table: Table) -> int:
-        """Return of how many architectures the rows are."""
+        """Return how many architectures the rows have."""
         if self.by_setting:
             return len(table.architectures) if self.trained is None else self.trained
         return len(set(self.architecture.tolist()))
 
     def usual_model(self) -> str:
-        """Return which model is taken unless one says: of few rows, the one that is smoothest."""
+        """Return the default model: for few rows, the smoothest one."""
         return "forest" if self.by_setting else "xgboost"
 
     def usual_folds(self) -> int:
-        """Return into how many folds the rows are dealt unless one says.
+        """Return the default number of folds.
 
-        Where a row is a setting there are tens of them, and each counts: one fold for each.
+        If rows are settings, there are only tens of them, so each is a fold of its own.
         """
         if self.by_setting and len(self.settings) <= _LEFT_OUT_SINGLY:
             return len(self.settings)
         return DEFAULT_FOLDS
 
     def groupings(self, folds: int) -> tuple[Grouping, ...]:
-        """Return by what the rows can be grouped, with settings enough for so many folds."""
+        """Return the groupings that have enough settings for so many folds."""
         if self.by_setting:
             return ("budget",)
         if np.unique(self.budget).size < folds:
@@ -97,14 +97,14 @@ class Examples:
 
 
 def gather(table: Table, question: Question, rng: np.random.Generator) -> Examples:
-    """Return what a table has to answer a question.
+    """Return the rows of a table that a question is learned from.
 
     Raises
     ------
     UnknownNameError
         For a name that does not exist.
     SelectionError
-        If nothing is known, or all that is known is equal.
+        If no value is known, or all known values are equal.
     """
     if question.target == "correlation":
         examples = _of_correlation(table, question)
@@ -120,7 +120,7 @@ def gather(table: Table, question: Question, rng: np.random.Generator) -> Exampl
 def _gather_costs(table: Table, found: Examples, question: Question) -> Examples | None:
     """Return costs of the same settings and architectures; None if too few are known.
 
-    Of what is known by setting only, the settings' mean costs.
+    If values are known by setting only, these are the settings' mean costs.
     """
     if found.by_setting:
         costs = _of_mean_cost(table, found.settings)
@@ -145,7 +145,7 @@ def _given_accuracies(
 
 
 def _given_name(table: Table, name: str) -> str:
-    """Return ``LABEL`` or ``LABEL@EPOCH``, the first where the epoch is the last."""
+    """Return ``LABEL`` for the last epoch, ``LABEL@EPOCH`` for others."""
     setting, epoch = table.setting_at(name)
     last = epoch is None or epoch >= setting.budget.epochs
     return setting.label if last else f"{setting.label}@{epoch}"
@@ -188,7 +188,7 @@ def _places(
 
 
 def _settings(table: Table, question: Question) -> list[Setting]:
-    """Return the settings that are learned from."""
+    """Return the settings to learn from."""
     given = {_given_name(table, name) for name in question.given}
     if question.budgets is not None:
         chosen = [table.setting(label) for label in dict.fromkeys(question.budgets)]
@@ -252,7 +252,7 @@ def _of_cost(
 
 
 def _of_mean_cost(table: Table, settings: Sequence[Setting]) -> Examples:
-    """Return the settings' mean costs, where a table has no others."""
+    """Return the settings' mean costs, for a table without costs of each network."""
     known = [s for s in settings if math.isfinite(s.seconds)]
     columns = Columns(table.space, "", (), _varied(known), _other_devices(known))
     x = columns.of_budgets([s.budget for s in known], [s.device for s in known])
@@ -306,7 +306,7 @@ def _crossed(
     split: str,
     notes: list[str],
 ) -> Examples:
-    """Return a row per architecture and setting of which a value, (B, A), is known."""
+    """Return a row per architecture and setting with a known value, (B, A)."""
     labels = tuple(_given_name(table, n) for n in question.given) if given.shape[1] else ()
     # What a network costs depends on the device, how good it gets does not.
     devices = _other_devices(settings) if question.target == "cost" else ()
@@ -333,6 +333,6 @@ def _varied(settings: Sequence[Setting]) -> tuple[str, ...]:
 
 
 def _other_devices(settings: Sequence[Setting]) -> tuple[str, ...]:
-    """Return the devices that are not the one on which most settings were measured."""
+    """Return the devices other than the one on which most settings were measured."""
     known = {s.device for s in settings if math.isfinite(s.seconds)}
     return tuple(sorted(known - {_usual_device(settings)}))

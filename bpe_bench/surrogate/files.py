@@ -1,8 +1,8 @@
-"""Surrogates in files: a ZIP of a JSON header and plain arrays, nothing that could run.
+"""Surrogate files: a ZIP of a JSON header and plain arrays, without any code.
 
 The layout is specified in ``docs/surrogates.md``. A file is written beside its target and
-renamed into place. Reading checks everything, so that a damaged file is an error of one line
-and never a wrong prediction.
+renamed into place. Reading checks everything, so a damaged file gives a one-line error and
+never a wrong prediction.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ FORMAT_VERSION = 1
 
 _HEADER = "header.json"
 _MOST_BYTES = 2**30
-"""A file that unpacks to more bytes than this is taken for a damaged or hostile one."""
+"""A file that unpacks to more bytes counts as damaged or hostile."""
 _MOST_MEMBERS = 1000
 _DATE = (1980, 1, 1, 0, 0, 0)
-"""Of every part, so that the same surrogate gives the same bytes."""
+"""The date of every part, so that the same surrogate gives the same bytes."""
 _TEXTS = ("space", "dataset", "split", "statistic", "table", "table_sha256")
 _UNREADABLE = (
     OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
     MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What zipfile, json and numpy raise on damaged input."""
+"""Errors of zipfile, json and numpy on damaged input."""
 
 
 def save_surrogate(path: str | os.PathLike[str], fitted: FittedSurrogate) -> None:
-    """Write a surrogate, or leave the target as it was.
+    """Write a surrogate completely, or leave the target as it was.
 
     Raises
     ------
@@ -71,13 +71,13 @@ def save_surrogate(path: str | os.PathLike[str], fitted: FittedSurrogate) -> Non
 
 
 def load_surrogate(path: str | os.PathLike[str]) -> FittedSurrogate:
-    """Read a surrogate; it predicts what it predicted before it was written, to the bit.
+    """Read a surrogate; it predicts the same numbers as before it was written, to the bit.
 
     Raises
     ------
     SurrogateFileError
-        If the file is missing, truncated, no surrogate, of a newer format version,
-        or inconsistent.
+        If the file is missing, truncated, not a surrogate, of a newer format version, or
+        inconsistent.
     """
     source = Path(path)
     try:
@@ -101,7 +101,7 @@ class _Unusable(Exception):
 
 @contextmanager
 def _explaining(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged file raises into one line."""
+    """Turn the errors that a damaged file causes into one line."""
     try:
         yield
     except (_Unusable, BpeBenchError) as error:
@@ -125,7 +125,7 @@ def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _part(name: str, array: Array) -> tuple[str, bytes]:
-    """Return what an array is called in the file, and its bytes there; bytes stay what they are."""
+    """Return the name of an array in the file, and its bytes; bytes are not changed."""
     if array.dtype == np.uint8:
         return name, array.tobytes()
     buffer = io.BytesIO()
@@ -201,7 +201,7 @@ def _check_parts(parts: Sequence[zipfile.ZipInfo]) -> None:
 
 def _read_header(archive: zipfile.ZipFile) -> Mapping[str, Any]:
     if _HEADER not in archive.namelist():
-        raise _Unusable(f"it is a ZIP file without {_HEADER}, so it is something else")
+        raise _Unusable(f"it is a ZIP file without {_HEADER}, so it is not a surrogate")
     header = json.loads(archive.read(_HEADER))
     magic = header.get("format") if isinstance(header, dict) else None
     if magic != MAGIC:
@@ -259,7 +259,7 @@ def _model(
 ) -> _TargetModel:
     name = next((known for known in TARGETS if known == target), None)
     if name is None:
-        raise _Unusable(f"it predicts {target!r}, which nothing knows")
+        raise _Unusable(f"it predicts {target!r}, which is not a known quantity")
     columns = Columns(
         space,
         _text(value["encoding"], "encoding"),
@@ -289,7 +289,7 @@ def _model(
 def _settings_of(
     target: str, value: Mapping[str, Any], settings: Sequence[Setting]
 ) -> tuple[Setting, ...]:
-    """Return the settings that a quantity is known of; early files do not name them."""
+    """Return the settings for which a quantity is known; early files do not name them."""
     if "settings" not in value:
         costly = tuple(s for s in settings if math.isfinite(s.seconds))
         return costly if target == "cost" and costly else tuple(settings)
@@ -325,7 +325,7 @@ def _ensemble(
         and fold.shape == residuals.shape
         and bool(np.all((fold >= 0) & (fold < len(members))))
         and bool(np.all(np.isfinite(residuals) & (residuals >= 0))),
-        f"{folder} has residuals that are none",
+        f"{folder} has invalid residuals",
     )
     return _CrossFitted(tuple(members), fold, residuals)
 
@@ -341,7 +341,7 @@ def _trend(line: Array, columns: Columns) -> _Trend:
 
 
 def _read_arrays(archive: zipfile.ZipFile, folder: str) -> dict[str, Array]:
-    """Return the arrays right in a folder of the file, by name."""
+    """Return the arrays directly in a folder of the file, by name."""
     arrays: dict[str, Array] = {}
     for name in archive.namelist():
         rest = name.removeprefix(folder)

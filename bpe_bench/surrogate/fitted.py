@@ -1,4 +1,4 @@
-"""Fitted surrogates: what they answer, how sure they are, and where they refuse."""
+"""Fitted surrogates: predictions with intervals, and the questions that they refuse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .question import FloatArray, TargetName
 
 @dataclass(frozen=True)
 class FittedSurrogate:
-    """A surrogate of a table: answers for architectures and budgets that nobody trained.
+    """A surrogate of a table: predicts architectures and budgets that nobody trained.
 
     Raises
     ------
@@ -36,24 +36,24 @@ class FittedSurrogate:
     """
 
     models: Mapping[TargetName, _TargetModel]
-    """By quantity: first what it was fitted for, then cost if the table has costs."""
+    """By quantity: first the target, then cost if the table has costs."""
     space: str
     dataset: str
     split: str
-    """Where accuracy was measured."""
+    """Split that accuracy was measured on."""
     statistic: str
-    """Which correlation; empty if it predicts none."""
+    """The predicted correlation; empty for other targets."""
     settings: tuple[Setting, ...]
-    """What it learned from."""
+    """The settings that it learned from."""
     n_architectures: int
     table: str
-    """What the table was called."""
+    """Name of the table."""
     table_sha256: str
     """Hash of the table's content."""
     versions: Mapping[str, str]
-    """Of the libraries that it was fitted with."""
+    """Versions of the libraries that it was fitted with."""
     notes: tuple[str, ...] = ()
-    """What its user must know, a sentence each."""
+    """What its user has to know, one sentence each."""
 
     def accuracy(
         self,
@@ -71,16 +71,16 @@ class FittedSurrogate:
         architectures
             A architectures of its space.
         budget
-            How they would be trained.
+            The budget of their training.
         given
-            Accuracies under the settings that it was fitted with as known, shape (A, G)
-            (`given_from` looks them up); NaN gives NaN.
+            Accuracies under the given settings, shape (A, G) (`given_from` looks them up); NaN
+            gives NaN.
         confidence
             Nominal coverage of the intervals, each for a new architecture, and for a
             new budget if it was not fitted to this one.
         extrapolate
-            Allow hyper-parameters outside of what it was fitted on. There are no
-            intervals then: what was held out says nothing of them.
+            Allow hyper-parameters outside of the ranges that it was fitted to. There are no
+            intervals then, because no such budget was held out.
         """
         return self._forecast("accuracy", architectures, budget, given, confidence, extrapolate)
 
@@ -94,9 +94,9 @@ class FittedSurrogate:
     ) -> Forecast:
         """Predict device seconds of trainings; parameters as for `accuracy`.
 
-        Where too few settings have costs to learn from, the recorded mean of the setting.
-        NaN where accuracy or correlation can be predicted, but no setting of known cost
-        is as long, as wide or otherwise as far out as the budget.
+        If too few settings have costs to learn from, this is the recorded mean of the setting.
+        NaN if the budget lies outside of the ranges of the settings with known cost, even if
+        accuracy or correlation can be predicted.
         """
         recorded = self._recorded_cost(budget)
         if "cost" not in self.models and math.isfinite(recorded):
@@ -105,9 +105,9 @@ class FittedSurrogate:
         return self._forecast("cost", architectures, budget, None, confidence, extrapolate)
 
     def knows_cost(self, budget: Budget, *, extrapolate: bool = False) -> bool:
-        """Return whether `cost` knows that of a budget; to extrapolate, it must have learned any.
+        """Return whether `cost` can predict a budget; to extrapolate, it must have learned costs.
 
-        Without that, a budget must lie within the settings of known cost.
+        Without extrapolation a budget must lie within the settings of known cost.
         """
         if "cost" not in self.models:
             return math.isfinite(self._recorded_cost(budget))
@@ -154,8 +154,8 @@ class FittedSurrogate:
     ) -> _BudgetSurrogate:
         """Return the surrogate of one budget, which searches can use.
 
-        The table has the accuracies that must be known; `SurrogateFileError` if it is not
-        the one that the surrogate was fitted to.
+        The table has the accuracies that must be given; `SurrogateFileError` if it is not the
+        one that the surrogate was fitted to.
         """
         return _BudgetSurrogate(
             self, budget, table=table, confidence=confidence, extrapolate=extrapolate
@@ -170,9 +170,9 @@ class FittedSurrogate:
     ) -> Forecast:
         """Predict mean device seconds per network under B budgets; parameters as for `accuracy`.
 
-        For surrogates that learned the settings' mean costs: those of correlations, and
-        those of tables that record no others. On the device of most settings, `device`.
-        NaN outside of the settings of known cost, as for `cost`.
+        For surrogates that learned the settings' mean costs: those of correlations, and those
+        of tables without costs of each network. Seconds are on `device`. NaN outside of the
+        settings of known cost, as for `cost`.
         """
         if self._model("cost").columns.encoding:
             raise SelectionError(
@@ -182,7 +182,7 @@ class FittedSurrogate:
         return self._by_budget("cost", budgets, confidence, extrapolate)
 
     def describe(self) -> dict[str, Any]:
-        """Return what it is as JSON values."""
+        """Return its description as JSON values."""
         model = self.models[self.target]
         return {
             "target": self.target,
@@ -227,43 +227,43 @@ class FittedSurrogate:
 
     @property
     def target(self) -> TargetName:
-        """What it was fitted for."""
+        """The target that it was fitted for."""
         return next(iter(self.models))
 
     @property
     def by_setting(self) -> bool:
-        """Whether it answers for settings, and not for single architectures."""
+        """Whether it predicts settings, not single architectures."""
         return not self.models[self.target].columns.encoding
 
     @property
     def model(self) -> str:
-        """The kind of what it was fitted for, a key of `bpe_bench.surrogate.models.MODELS`."""
+        """The model of the target, a key of `bpe_bench.surrogate.models.MODELS`."""
         return self.models[self.target].model
 
     @property
     def ranges(self) -> Ranges:
-        """By hyper-parameter what was seen of what it was fitted for; costs have their own."""
+        """Ranges of the hyper-parameters for the target; costs have their own."""
         return self.models[self.target].ranges
 
     @property
     def device(self) -> str:
-        """The device that costs are for: that of most settings; empty if unknown."""
+        """The device of the costs, that of most settings; empty if unknown."""
         return _usual_device(self.settings)
 
     @property
     def error(self) -> float:
-        """Root mean square of what correlations of left-out settings were missed by."""
+        """Root mean square error of the correlations of left-out settings."""
         residuals = self._model("correlation").ensembles["budget"].residuals
         return float(np.sqrt(np.mean(residuals**2)))
 
     @property
     def given(self) -> tuple[str, ...]:
-        """Settings whose accuracies must be known."""
+        """Settings whose accuracies must be given."""
         model = self.models.get("accuracy")
         return model.columns.given if model is not None else ()
 
     def given_from(self, table: Table, architectures: Sequence[Architecture]) -> FloatArray:
-        """Look up the accuracies that must be known, (A, G); NaN where missing.
+        """Look up the accuracies that must be given, (A, G); NaN where missing.
 
         Raises
         ------
@@ -353,8 +353,8 @@ class FittedSurrogate:
     def _new_in(self, model: _TargetModel, budget: Budget) -> Grouping | None:
         """Return what is new in a question about any architecture under a budget.
 
-        None if the budget is new, and there were too few settings to say how far off
-        predictions of new ones are.
+        None if the budget is new and there were too few settings to estimate the error on new
+        ones.
         """
         if "budget" in model.ensembles:
             return "budget"
@@ -366,8 +366,8 @@ class FittedSurrogate:
 class _BudgetSurrogate:
     """A fitted surrogate at one budget; fulfils `bpe_bench.estimators.Surrogate`.
 
-    What was asked is remembered; of a space that can be listed all is asked at once.
-    Where accuracies must be known, it answers for the architectures of the table only.
+    Predictions are kept; those of a space that can be listed are made all at once. If
+    accuracies must be given, it predicts only the architectures of the table.
     """
 
     def __init__(
@@ -431,6 +431,6 @@ class _BudgetSurrogate:
             self._known[architecture.genes] = tuple(row)
 
     def _all(self) -> Iterable[Architecture]:
-        """Return all architectures of the space if it lists them, else none of them."""
+        """Return all architectures of the space if it can be listed, else an empty list."""
         space = get_space(self.space)
         return space if space.listed else ()

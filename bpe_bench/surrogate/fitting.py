@@ -39,25 +39,25 @@ def fit_surrogate(
         The finished trainings.
     question
         What to predict, and from what; by default accuracies under all settings of the
-        table's data set. Costs of the same settings are fitted beside, if there are any.
+        table's data set. Costs of the same settings are fitted as well, if there are any.
     rng
-        Draws the architectures, deals the folds and seeds the models.
+        Draws architectures, folds and seeds of the models.
     name
         What to call the table.
     model
-        A key of `bpe_bench.surrogate.models.MODELS`; by default what suits the quantity.
+        A key of `bpe_bench.surrogate.models.MODELS`; by default the one that suits the quantity.
     folds
-        Members of the ensemble, each fitted without one fold; by default 10, or of
-        quantities that settings have, at most 40 of them, one for each setting.
+        Members of the ensemble, each fitted without one fold; by default 10, or one per setting
+        if rows are settings and there are at most 40.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
 
     Raises
     ------
     UnknownNameError
         For a name that does not exist.
     SelectionError
-        If there is too little to learn from, or nothing varies.
+        If there are too few rows to learn from, or nothing varies.
     """
     question = question or Question()
     examples = gather(table, question, rng)
@@ -85,7 +85,7 @@ def fit_surrogate(
 def _member_fitter(
     examples: Examples, model: str, rng: np.random.Generator
 ) -> Callable[[npt.NDArray[np.bool_]], Member]:
-    """Return what fits a member to those of the examples that a mask (n,) names."""
+    """Return a function that fits a member to the examples in a mask (n,)."""
     _get_model(model)
     trend = TARGETS[examples.target].trend
 
@@ -98,7 +98,7 @@ def _member_fitter(
 def _share_of(
     progress: Callable[[float], None] | None, place: int, count: int
 ) -> Callable[[float], None]:
-    """Return what tells the progress of one of several steps as that of the whole."""
+    """Return a function that reports the progress of one of several steps."""
 
     def tell(share: float) -> None:
         if progress is not None:
@@ -114,7 +114,7 @@ def _fit_target(
     rng: np.random.Generator,
     progress: Callable[[float], None],
 ) -> _TargetModel:
-    """Fit the ensembles that a fitted surrogate answers by: all but known cells, new budgets."""
+    """Fit the ensembles of a surrogate, for each kind of new question."""
     count = folds or examples.usual_folds()
     chosen = model or examples.usual_model()
     groupings = [g for g in examples.groupings(count) if g != "budget" or examples.by_setting]

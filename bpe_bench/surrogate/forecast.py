@@ -1,4 +1,4 @@
-"""Forecasts, and the ensembles that make them for one quantity."""
+"""Predictions with intervals, and the ensembles that make them for one quantity."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a surrogate expects, and the interval that it will probably lie in."""
+    """Predictions of a surrogate with their intervals."""
 
     value: FloatArray
     low: FloatArray
     high: FloatArray
-    """Shape (N,); NaN where nothing is known, and for the bounds where no interval can be given."""
+    """Shape (N,); NaN where unknown, bounds also where no interval can be given."""
 
     def without_intervals(self, where: npt.NDArray[np.bool_]) -> Forecast:
-        """Return it without bounds at some of its places, given as a mask (N,)."""
+        """Return the same without bounds at the places in a mask (N,)."""
         low, high = (np.where(where, np.nan, bound) for bound in (self.low, self.high))
         return Forecast(self.value, low, high)
 
     def unknown_at(self, where: npt.NDArray[np.bool_]) -> Forecast:
-        """Return it without values at some of its places, given as a mask (N,)."""
+        """Return the same without values at the places in a mask (N,)."""
         return Forecast(*(np.where(where, np.nan, p) for p in (self.value, self.low, self.high)))
 
     @classmethod
     def unknown(cls, count: int) -> Forecast:
-        """Return a forecast of N places that knows nothing."""
+        """Return a forecast of N places in which all is unknown."""
         return cls(*np.full((3, count), np.nan))
 
 
 @dataclass(frozen=True)
 class _TargetModel:
-    """The ensembles that answer for one quantity."""
+    """The ensembles that predict one quantity."""
 
     target: TargetName
     model: str
-    """Its kind, a key of `bpe_bench.surrogate.models.MODELS`."""
+    """A key of `bpe_bench.surrogate.models.MODELS`."""
     columns: Columns
     ensembles: Mapping[Grouping, _CrossFitted]
-    """By what is new in a question: an architecture, a budget, or both."""
+    """Ensembles by what is new in a question: an architecture, a budget, or both."""
     settings: tuple[Setting, ...]
-    """Those of the surrogate's settings that the quantity is known of."""
+    """The surrogate's settings for which the quantity is known."""
 
     @cached_property
     def ranges(self) -> Ranges:
-        """By hyper-parameter the least and largest number, or the categories, of `settings`."""
+        """Smallest and largest number, or categories, of each hyper-parameter of `settings`."""
         return _ranges_of([setting.budget for setting in self.settings])
 
     def forecast(
@@ -70,7 +70,7 @@ class _TargetModel:
         architecture, budget
             Their columns, (N, d₁) and (N, d₂); one of them may have a single row for all.
         grouping
-            What is new in them.
+            What is new: a key of `ensembles`.
         confidence
             Nominal coverage of the intervals.
         """

@@ -1,9 +1,9 @@
 """How good predictions of held-out groups are, and how sure that is.
 
-Groups are what was drawn, so they are the sample: an interval comes from the influence of each
-row on a figure (infinitesimal jackknife, as in `bpe_bench.inference`), summed over each group;
-with two kinds of groups the variances add up, less that of single rows (Cameron, Gelbach &
-Miller, 2011). Top-of-ranking figures have no influence: they are resampled.
+Groups were drawn, so they are the sample: an interval comes from the influence of each row on a
+figure (infinitesimal jackknife, as in `bpe_bench.inference`), summed over each group; with two
+kinds of groups the variances are added, minus that of single rows (Cameron, Gelbach & Miller,
+2011). Top-k figures have no influence, so they are resampled.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .crossfit import IntArray
 from .question import FloatArray
 
 _FEWEST_RANKED = 2
-"""Times k: fewer held-out rows of a setting than this say nothing about its top k."""
+"""Settings with fewer held-out rows than this times k have no top-k figures."""
 _FEWEST_GROUPS = 5
-"""Of fewer groups no interval of R² is given."""
+"""With fewer groups R² has no interval."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its interval, settled; NaN where it is not defined or cannot be estimated."""
+    """A figure with its interval, rounded; NaN where it is not defined or cannot be estimated."""
 
     value: float
     low: float
@@ -57,7 +57,7 @@ class _Clusters:
 
     @property
     def fewest(self) -> int:
-        """Groups along the axis that has the fewest."""
+        """Number of groups along the axis with the fewest."""
         return min(np.unique(axis).size for axis in self.axes)
 
     def variance(self, influence: FloatArray) -> float:
@@ -76,7 +76,7 @@ class _Clusters:
 def _r2(y: FloatArray, predicted: FloatArray, clusters: _Clusters, confidence: float) -> Figure:
     """Return the coefficient of determination, 1 − Σ(y − p)² / Σ(y − ȳ)².
 
-    NaN for constant y; no interval of fewer than five groups, whose spread says too little.
+    NaN for constant y. With fewer than five groups there is no interval.
     """
     missed, spread = (y - predicted) ** 2, (y - y.mean()) ** 2
     if spread.max() == 0:
@@ -141,9 +141,9 @@ def _rank_correlation(
 
 
 def _share(inside: FloatArray, clusters: _Clusters, confidence: float) -> Figure:
-    """Return a share of rows, with Wilson's interval (1927) for as many rows as groups are worth.
+    """Return a share of rows with Wilson's interval (1927) for an effective number of rows.
 
-    So many independent rows would have the variance that the groups show.
+    That many independent rows would have the variance that the groups show.
     """
     value = float(inside.mean())
     variance = clusters.variance(inside - value)
@@ -177,9 +177,10 @@ def _top_metrics(
     """Return how good the top k of the predictions are: means over settings.
 
     Intervals are percentiles of a bootstrap over the held-out groups, of settings and of
-    architectures where both are. An architecture is drawn once, for all settings: what it does
-    to one ranking it does to the others. Settings of fewer than 2k rows do not count: their
-    top k would be most of them; nor in a resample those that got fewer than k.
+    architectures if both are held out. An architecture is drawn once for all settings, because
+    all rank the same architectures. Settings with fewer than 2k rows are left out, because
+    their top k would be most of them; in a resample, settings with fewer than k rows are left
+    out.
 
     Parameters
     ----------
@@ -231,5 +232,5 @@ def _top(y: FloatArray, predicted: FloatArray, parts: Sequence[IntArray], k: int
 
 
 def _quantile(clusters: _Clusters, confidence: float) -> float:
-    """Return Student's quantile for as many degrees of freedom as groups leave."""
+    """Return the quantile of Student's t; the groups give the degrees of freedom."""
     return float(stats.t.ppf((1 + confidence) / 2, max(1, clusters.fewest - 2)))

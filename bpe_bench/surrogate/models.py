@@ -1,7 +1,7 @@
-"""The regressions behind surrogates; in this package the only importer of scikit-learn and xgboost.
+"""The regressions behind surrogates; only this module imports scikit-learn and xgboost here.
 
-A fitted regression is a handful of arrays (`Regression.to_arrays`), so that it can be
-kept in a file without pickle, and read back into one that predicts the same numbers.
+A fitted regression is a handful of arrays (`Regression.to_arrays`), so it can be written
+without pickle and read back to predict the same numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 _LEAF = -1
 _PREDICTED_AT_ONCE = 2**22
-"""Steps down trees that are taken at once: rows times trees."""
+"""So many rows times trees are followed at once."""
 
 
 class _Regression(Protocol):
@@ -34,7 +34,7 @@ class _Regression(Protocol):
         """Return predictions of shape (N,) for rows of shape (N, d)."""
 
     def to_arrays(self) -> dict[str, Array]:
-        """Return all that it consists of, as arrays by name."""
+        """Return all of its parts as arrays by name."""
 
 
 # --- Forest ----------------------------------------------------------------------------------
@@ -44,13 +44,13 @@ class _Regression(Protocol):
 class _Forest:
     """Regression trees as arrays over all M nodes; a prediction is the mean over T trees.
 
-    A row goes left where its number in column ``feature`` is at most ``threshold``.
+    A row goes left if its number in column ``feature`` is at most ``threshold``.
     """
 
     roots: npt.NDArray[np.int32]
     """Shape (T,): the first node of each tree."""
     feature: npt.NDArray[np.int32]
-    """Shape (M,): the column that a node asks for; -1 in a leaf."""
+    """Shape (M,): the column that a node compares; -1 in a leaf."""
     threshold: npt.NDArray[np.float32]
     """Shape (M,)."""
     left: npt.NDArray[np.int32]
@@ -85,12 +85,12 @@ class _Forest:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> _Forest:
-        """Check arrays and return the forest that they are.
+        """Check arrays and return them as a forest.
 
         Raises
         ------
         SurrogateFileError
-            If they are not the trees of a forest over so many columns.
+            If they are not a forest over so many columns.
         """
         found = {name: array.dtype.str for name, array in arrays.items()}
         if found != _FOREST_KINDS or any(array.ndim != 1 for array in arrays.values()):
@@ -127,10 +127,10 @@ _FOREST_KINDS: Mapping[str, str] = {
 def _fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 50) -> _Forest:
     """Grow extremely randomised trees (Geurts, Ernst & Wehenkel, 2006) by scikit-learn.
 
-    Every tree sees all rows and tries all columns, each with one threshold drawn
-    uniformly between the column's least and largest value. So the mean over many
-    trees is nearly smooth, which suits few rows, and the scale of a column matters:
-    hyper-parameters that act by factors come as logarithms.
+    Every tree sees all rows and tries all columns, each with one threshold drawn uniformly
+    between the column's least and largest value. The mean over many trees is nearly smooth,
+    which suits few rows. The scale of a column matters, so hyper-parameters that act by factors
+    enter as logarithms.
     """
     from sklearn.tree import ExtraTreeRegressor
 
@@ -241,11 +241,11 @@ _PER_NODE = (
     "left_children", "right_children", "split_indices", "split_conditions", "default_left",
     "base_weights", "parents", "loss_changes", "sum_hessian", "split_type",
 )  # fmt: skip
-"""What XGBoost's JSON holds of each node of a tree."""
+"""What XGBoost's JSON holds for each node of a tree."""
 
 
 def _is_tree(tree: Mapping[str, Any], columns: int) -> bool:
-    """Return whether a walk down a tree of XGBoost stays inside it, and ends."""
+    """Return whether each path down a tree of XGBoost stays inside the tree and ends."""
     sizes = {len(tree[name]) for name in _PER_NODE}
     left, right, asked = (np.array(tree[name], dtype=np.int64) for name in _PER_NODE[:3])
     inside = left != _LEAF
@@ -292,12 +292,12 @@ def _fit_boosted(
 
 @dataclass(frozen=True)
 class _ModelKind:
-    """A kind of regression: how it is fitted, and how it is read back."""
+    """A kind of regression: how it is fitted and read back."""
 
     fit: Callable[[FloatArray, FloatArray, np.random.Generator], _Regression]
-    """From rows (n, d) and their targets (n,)."""
+    """Fits it to rows (n, d) and targets (n,)."""
     from_arrays: Callable[[Mapping[str, Array], int], _Regression]
-    """From what `Regression.to_arrays` gave, and the number of columns."""
+    """Reads it from the arrays of `Regression.to_arrays` and the number of columns."""
     summary: str
 
 
@@ -318,7 +318,7 @@ def _get_model(name: str) -> _ModelKind:
     Raises
     ------
     UnknownNameError
-        If there is none of that name.
+        If no regression has that name.
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
@@ -327,9 +327,9 @@ def _get_model(name: str) -> _ModelKind:
 
 @dataclass(frozen=True)
 class _Trend:
-    """A ridge regression on standardised columns, whose rest a regression learns.
+    """A ridge regression on standardised columns; another regression learns its residuals.
 
-    For what grows by powers: trees can neither continue a trend nor see it in few rows.
+    For quantities that grow by powers: trees cannot continue a trend, nor find it in few rows.
     """
 
     intercept: float

@@ -1,4 +1,4 @@
-"""What a surrogate is asked: the quantity, on what scale it is learned, and from what."""
+"""What a surrogate predicts: the quantity, its scale, and the data to learn from."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FloatArray = npt.NDArray[np.float64]
 TargetName = Literal["accuracy", "cost", "correlation"]
 
 DEFAULT_ARCHITECTURES = 1000
-"""Architectures of a larger table that a surrogate is fitted to, drawn at random."""
+"""So many architectures of a larger table are drawn at random to fit a surrogate."""
 _LEAST_ERROR = 1e-4
-"""Errors below this count as this: their logarithm must not run away."""
+"""Lower limit of an error, so that its logarithm stays finite."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class _Target:
     """A quantity that surrogates predict."""
 
     learned: Callable[[FloatArray], FloatArray]
-    """From its own scale to the one on which it is learned, rising."""
+    """An increasing function from its own scale to the one on which it is learned."""
     back: Callable[[FloatArray], FloatArray]
     """The inverse."""
     least: float
     most: float
-    """What it can be."""
+    """The range of its values."""
     trend: bool
     """Whether a straight line is fitted first."""
     units: str
-    """What the values are called in messages."""
+    """Name of the values in messages."""
 
     def bounded(self, learned: FloatArray) -> FloatArray:
-        """Return values on their own scale, none outside of what can be."""
+        """Return values on their own scale, clipped to the range."""
         return np.clip(self.back(learned), self.least, self.most)
 
 
@@ -73,33 +73,33 @@ TARGETS: Mapping[TargetName, _Target] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Question:
-    """What a surrogate is to predict, and what it is fitted to.
+    """What a surrogate predicts, and what it is fitted to.
 
     Raises
     ------
     UnknownNameError
         For a target that does not exist.
     SelectionError
-        If accuracies are given for what is not predicted from any.
+        If accuracies are given for a target that does not use them.
     """
 
     target: TargetName = "accuracy"
     """``accuracy`` and ``cost`` of an architecture under a budget; or of a budget the rank
     ``correlation`` of its accuracies with those of full training."""
     dataset: str | None = None
-    """Whose settings; by default the table's own data set."""
+    """Data set of the settings; by default the table's own."""
     split: Split | None = None
-    """Where accuracy was measured; validation if there is any, else test."""
+    """Split that accuracy was measured on; by default validation if there is any, else test."""
     statistic: str = "spearman"
     """The correlation, a key of `bpe_bench.ranking.STATISTICS`."""
     budgets: Sequence[str] | None = None
     """Settings to learn from; by default all."""
     given: Sequence[str] = ()
-    """Settings whose accuracies are not predicted, but known and predicted from."""
+    """Settings whose accuracies are given, as columns to predict from."""
     architectures: int | Sequence[int] | None = DEFAULT_ARCHITECTURES
     """How many to draw at most, or which places of the table; None for all."""
     encoding: str = "structure"
-    """How architectures become numbers, a key of `bpe_bench.spaces.ENCODINGS`."""
+    """Encoding of the architectures, a key of `bpe_bench.spaces.ENCODINGS`."""
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:

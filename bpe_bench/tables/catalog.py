@@ -36,7 +36,7 @@ class SourceFile:
     sha256: str
     """Its checksum."""
     path: str = ""
-    """Where it lies under a mirror, if not directly."""
+    """Its path below a mirror, if it is in a folder there."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Promise:
     source: str
     """Where the expected figure was published."""
     arguments: Mapping[str, Any]
-    """Of what: statistic, budget, data set, ..."""
+    """What it is a figure of: statistic, budget, data set, ..."""
 
     @property
     def title(self) -> str:
-        """The figure and what it is of, in one line."""
+        """The figure and its arguments, in one line."""
         said = (f"{name} {value}" for name, value in self.arguments.items())
         return ", ".join([self.figure, *said])
 
@@ -74,18 +74,18 @@ class Entry:
     content_sha256: str
     """SHA-256 of its content (`bpe_bench.tables.storage.content_hash`)."""
     licence: str
-    """Terms of the figures."""
+    """Licence of the figures."""
     sources: tuple[SourceFile, ...]
     """What it is built from."""
     build: str = ""
     """The module of ``bpe_bench_tables.build`` that builds it."""
     packages: tuple[str, ...] = ()
-    """What has to be installed to build it, as pip names it."""
+    """Packages that building needs, as pip names them."""
     promises: tuple[Promise, ...] = ()
-    """Figures that it is known to have."""
+    """Figures that it promises."""
 
     def require_path(self) -> Path:
-        """Return where the table lies.
+        """Return the path of the table.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Entry:
 
     @property
     def path(self) -> Path | None:
-        """Where the table lies on this machine, or None if it is not here."""
+        """Path of the table on this machine, None if it is not here."""
         for path in (self._shipped, cache_directory() / self.file):
             if path.is_file():
                 return path
@@ -158,12 +158,12 @@ def _promise(fields: Mapping[str, Any]) -> Promise:
 def table_path(name: str | os.PathLike[str]) -> Path:
     """Return the file of a table given by name or path.
 
-    What looks like a path (has a separator or ends in ``.h5``) is taken as one.
+    A name with a separator or the ending ``.h5`` is taken as a path.
 
     Raises
     ------
     UnknownNameError
-        If there is no table of that name.
+        If no table has that name.
     TableFileError
         If the file is not there.
     """
@@ -188,7 +188,7 @@ def open_table(name: str | os.PathLike[str]) -> Table:
     Raises
     ------
     UnknownNameError
-        If there is no table of that name.
+        If no table has that name.
     TableFileError
         If the file is not a readable table.
     """
@@ -196,7 +196,7 @@ def open_table(name: str | os.PathLike[str]) -> Table:
 
 
 def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
-    """Open a table of a search space: the one named, or the first registered one that is here.
+    """Open a table of a search space: the one named, or the first registered one on this machine.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
     UnknownNameError
         If there is no such space or table.
     SelectionError
-        If the table is of another space, or none is registered for this one.
+        If the table is of another space, or no table is registered for this one.
     """
     if name is None:
         get_space(space)
@@ -239,7 +239,7 @@ def verify_registered(name: str | os.PathLike[str]) -> str:
     Raises
     ------
     TableFileError
-        If the file is damaged, or is not the table that the registry means.
+        If the file is damaged, or has another content than the registered table.
     """
     found = verify_table(table_path(name))
     entry = entries().get(os.fspath(name))

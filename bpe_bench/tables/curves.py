@@ -1,8 +1,7 @@
 """Learning curves: how many images each network got right, by seed and epoch.
 
-Counts are whole numbers, so nothing is lost to rounding, and missing stays
-missing. They are in memory or, for large tables, read column by column from
-whatever fulfils `CountReader`.
+Counts are whole numbers, so nothing is lost to rounding, and missing stays missing. They
+are in memory or, for large tables, read column by column by a `CountReader`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Seed = int | Literal["mean"]
 """A recorded seed, or the mean over the recorded seeds."""
 
 MISSING = -1
-"""The count that stands for a training that was not made or not recorded."""
+"""The count of a training that was not made or not recorded."""
 MEAN_OF_SEEDS = -1
 """The seed of figures that their source gives only as a mean over seeds."""
 
@@ -39,7 +38,7 @@ class Split(StrEnum):
 
     @property
     def may_steer(self) -> bool:
-        """Whether a search may look at it; test images are for the final report only."""
+        """Whether a search may look at it: test images are for the final report only."""
         return self in (Split.TRAIN, Split.VALIDATION)
 
 
@@ -69,17 +68,17 @@ class Curves:
     """
 
     counts: CountArray | CountReader
-    """Shape (R, E, A); `MISSING` where there is none."""
+    """Shape (R, E, A); `MISSING` where there is no result."""
     split_size: int
     """Images in the split."""
     epochs: npt.NDArray[np.int32]
     """The E epochs recorded, counted from 1, ascending."""
     seeds: npt.NDArray[np.int32]
-    """The R seeds; `MEAN_OF_SEEDS` for figures given only as a mean."""
+    """The R seeds; `MEAN_OF_SEEDS` for figures that are known only as a mean."""
     scale: int = 1
-    """Counts are in units of 1/scale image: 1, unless means over seeds are stored exactly."""
+    """Counts are in units of 1/scale image; above 1 if means over seeds are stored exactly."""
     sources: tuple[str, ...] = ()
-    """Where the counts come from, if not from the table's own source."""
+    """Sources of the counts, if they differ from the table's."""
 
     def __post_init__(self) -> None:
         epochs = np.ascontiguousarray(self.epochs, dtype=np.int32)
@@ -176,8 +175,8 @@ class Curves:
     def seed_accuracy(self, seed: Seed, *, epoch: int | None = None) -> FloatArray:
         """Return the accuracy of every architecture for a seed, shape (A,).
 
-        ``"mean"`` is the mean over the single trainings that an architecture has;
-        where it has none, the mean that the source gives, if it gives one.
+        ``"mean"`` is the mean over the single trainings of an architecture; without any, it is
+        the mean that the source gives, if it gives one.
         """
         place = self.epoch_place(epoch)
         if seed != "mean":

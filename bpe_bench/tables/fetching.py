@@ -25,7 +25,7 @@ from .storage import content_hash, verify_table, write_table
 from .table import Table
 
 Progress = Callable[[float], None]
-"""Called with the share that is done."""
+"""Called with the share of the work that is done."""
 Downloader = Callable[[str, str, Any], None]
 """What pooch calls: the URL, the file to write, and an object that is not needed here."""
 
@@ -36,7 +36,7 @@ _AT_ONCE = 2**18
 _GONE = (404, 410)
 _MIRROR_HINT = "take the files from a folder or another host: --mirror DIR_OR_URL"
 _DOWNLOADS = 0.8
-"""Share of the work that downloading is taken for; building is the rest."""
+"""Share of the work that counts as downloading; the rest is building."""
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:==\s*([^,;\s]+))?")
 
 
@@ -54,11 +54,11 @@ def fetch(
     name
         A registered table.
     mirror
-        A folder or a URL to take the sources from instead of where they are
-        published. A source is looked for by its path in the registry and by its name,
-        in a folder also anywhere below it.
+        A folder or a URL with the sources, instead of where they are published. It is searched
+        for a source's path in the registry and for its name; a folder is searched with all
+        folders below it.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
     cache
         The folder to keep everything in, by default `catalog.cache_directory`.
 
@@ -69,9 +69,9 @@ def fetch(
     OptionalDependencyError
         If a package that building needs is not installed.
     SourceFileError
-        If a source cannot be had or is not the published one.
+        If a source is not available or is not the published one.
     TableFileError
-        If what was built is not the registered table, or cannot be written.
+        If the built table is not the registered one, or cannot be written.
     """
     if name not in entries():
         raise unknown_name("table", name, entries())
@@ -100,7 +100,7 @@ def _part_of(progress: Progress, start: float, width: float) -> Progress:
 
 
 def _intact(target: Path, entry: Entry) -> bool:
-    """Return whether the table is there; a damaged one is to be built again."""
+    """Return whether the table is in the cache and intact."""
     with suppress(TableFileError):
         return target.is_file() and verify_table(target) == entry.content_sha256
     return False
@@ -279,8 +279,8 @@ def _write(table: Table, entry: Entry, target: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time work in the cache; the others wait.
 
-    Renames alone keep files whole where there are no locks (Windows, some network
-    file systems); then two processes may download the same file twice.
+    Without locks (Windows, some network file systems) two processes may download the same file;
+    renaming keeps it complete.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,10 +24,10 @@ from .curves import MEAN_OF_SEEDS, MISSING, CountArray, Curves, FloatArray, Spli
 from .table import Provenance, Setting, Table
 
 LISTED = 10_000
-"""Contradictions that are listed one by one; the rest is only counted."""
+"""So many contradictions are listed; the rest are only counted."""
 _SHOWN = 5
 _SAME = 1e-6
-"""Relative difference up to which two measured figures are the same figure."""
+"""Measured figures that differ relatively by at most this count as the same."""
 _LARGEST_COUNT = 2**31 - 1
 _NOBODY = -1
 
@@ -52,7 +52,7 @@ class Contradiction:
     sources: tuple[str, str]
     """Names of the two tables, in the order in which they were given."""
     values: tuple[float, float]
-    """What they hold: accuracies as fractions in [0, 1], measures in their unit."""
+    """Their figures: accuracies as fractions in [0, 1], measures in their unit."""
 
     def __str__(self) -> str:
         seed = {None: "", MEAN_OF_SEEDS: ", mean over seeds"}.get(self.seed, f", seed {self.seed}")
@@ -65,14 +65,14 @@ class Contradiction:
 
 @dataclass(frozen=True)
 class Merged:
-    """What `merge` returns."""
+    """The result of `merge`."""
 
     table: Table
-    """The tables as one."""
+    """The merged table."""
     contradictions: tuple[Contradiction, ...]
     """Cells on which the tables differ, the first `LISTED` of them."""
     contradiction_count: int
-    """How many there are in all."""
+    """How many contradictions there are."""
 
 
 def merge(
@@ -94,15 +94,15 @@ def merge(
     tables
         At least two.
     names
-        What messages and `Curves.sources` call them, all different.
+        Their names in messages and in `Curves.sources`, all different.
     prefer
-        ``"first"`` keeps the figure of the table that comes first where tables
-        contradict each other; None refuses.
+        Where tables contradict each other, ``"first"`` keeps the figure of the table that comes
+        first; None raises.
 
     Raises
     ------
     ContradictionError
-        If tables contradict each other and none is preferred.
+        If tables contradict each other and ``prefer`` is None.
     SelectionError
         If the tables cannot be merged: other spaces, a label that means two budgets or
         data sets, or splits of different sizes.
@@ -155,7 +155,7 @@ def _check(tables: Sequence[Table], names: Sequence[str], prefer: str | None) ->
 def _unite(
     tables: Sequence[Table], names: Sequence[str], space: SearchSpace
 ) -> tuple[tuple[Architecture, ...], list[Places]]:
-    """Return all architectures, and by table where its own are among them."""
+    """Return all architectures, and by table the places of its architectures among them."""
     found: dict[object, Architecture] = {}
     keys: list[list[object]] = []
     for table, name in zip(tables, names, strict=True):
@@ -172,9 +172,9 @@ def _unite(
 
 
 def _keys(architectures: Sequence[Architecture], space: SearchSpace) -> list[object]:
-    """Return what tells architectures apart: their choices, whatever the order of a spelling.
+    """Return what distinguishes architectures: their choices, not the order of the text.
 
-    Isomorphic ones of other choices were trained on their own and stay apart.
+    Isomorphic architectures with other choices were trained separately and stay different.
     """
     choices = space.encode(architectures)
     return [
@@ -184,14 +184,14 @@ def _keys(architectures: Sequence[Architecture], space: SearchSpace) -> list[obj
 
 
 class _Part(NamedTuple):
-    """What one table has of some curves."""
+    """The part of some curves that one table has."""
 
     number: int
     """The table's place among the tables."""
     name: str
     curves: Curves
     places: Places
-    """Where its architectures are among all."""
+    """Places of its architectures among all."""
 
 
 def _parts(
@@ -320,7 +320,7 @@ class _Sheet:
         self._rows = {seed: row for row, seed in enumerate(seeds)}
 
     def add(self, part: _Part) -> None:
-        """Fill what is missing from a table, and note where it differs from what is there."""
+        """Fill in what is missing from a table, and note where it contradicts what is there."""
         curves = part.curves
         if self._epoch not in curves.epochs:
             return
@@ -344,7 +344,7 @@ class _Sheet:
     def check_means(self, parts: Sequence[_Part]) -> None:
         """Compare means over seeds with the single seeds that other tables give.
 
-        Where they differ, what came later is taken out again.
+        Where they differ, the later figure is removed again.
         """
         singles = [row for seed, row in self._rows.items() if seed != MEAN_OF_SEEDS]
         if not parts or not singles:
@@ -403,7 +403,7 @@ def _merge_settings(tables: Sequence[Table], names: Sequence[str]) -> list[Setti
 def _timed(
     tables: Sequence[Table], names: Sequence[str], caveats: list[str]
 ) -> dict[str, tuple[int, str]]:
-    """Return, by label, the first table that knows the seconds, and the device they were on.
+    """Return by label the first table that knows the seconds, and their device.
 
     A caveat says where another device's seconds are left out.
     """
@@ -459,7 +459,7 @@ def _with_seconds(
     timed: Mapping[str, tuple[int, str]],
     measures: Mapping[tuple[str, str], FloatArray],
 ) -> tuple[Setting, ...]:
-    """Return the settings with the mean over the networks' seconds, or what a table says it is."""
+    """Return the settings with mean seconds, of the networks or as a table gives them."""
     found = []
     for setting in settings:
         if setting.label in timed:

@@ -1,8 +1,8 @@
 """Tables in HDF5 files; the only module that imports h5py.
 
-The layout is specified in ``docs/table-format.md``. A file is written beside
-its target and renamed into place, so a reader never sees half a table. Opening
-checks everything that would otherwise fail later with a stranger's message.
+The layout is specified in ``docs/table-format.md``. A file is written beside its target and
+renamed into place, so a reader never sees half a table. Opening checks everything that would
+otherwise fail later with a message of another library.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from .curves import CountArray, Curves, Split, check_counts
 from .table import ArchitectureTexts, Provenance, Setting, Table
 
 Attributes = dict[str, str | list[str] | int]
-"""By name; ``group@name`` is an attribute of a group, a bare name one of the file."""
+"""By name; ``group@name`` is an attribute of a group, other names are attributes of the file."""
 
 if TYPE_CHECKING:
     import h5py
 
 MAGIC = "bpe-bench-table"
 FORMAT_VERSION = 2
-"""The newest that is read. A table is written in the oldest version that can hold it."""
+"""The newest version that is read. A table is written in the oldest version that can hold it."""
 
 _MOST_BYTES = 2**34
-"""An array that claims more bytes than this is taken for a damaged or hostile file."""
+"""An array that claims more bytes counts as damaged or hostile."""
 _NUMBERS: dict[type, str] = {int: "<i4", float: "<f8"}
 _UNKNOWN: dict[type, Any] = {int: -1, float: math.nan, str: ""}
-"""What stands for an unknown hyper-parameter, by its type."""
+"""The value of an unknown hyper-parameter, by its type."""
 _WIDTHS = {"i": 4, "f": 8}
 _KINDS = {"i": "int32", "f": "float64", "S": "bytes"}
 _READ_AT_ONCE = 2**17
-"""Counts of more bytes than this stay in the file until they are asked for."""
+"""Larger counts stay in the file until they are needed."""
 _CACHED_BYTES = 2**26
 _PARSED_AT_ONCE = 1000
-"""More architectures than this are parsed one by one, when asked for."""
+"""If there are more architectures, each is parsed when it is needed."""
 _WORTH_COMPRESSING = 4096
-"""Bytes below which the bookkeeping of a compressed array is larger than what it saves."""
+"""Arrays of fewer bytes are not compressed, because the overhead would exceed the saving."""
 _TEXT_ATTRIBUTES = ("source", "licence", "citation")
 _UNHASHED_ATTRIBUTES = ("builder", "builder_version", "created")
 
@@ -58,7 +58,7 @@ Array = npt.NDArray[Any]
 
 
 def write_table(table: Table, path: str | os.PathLike[str]) -> str:
-    """Write a table, or leave the target as it was.
+    """Write a table completely, or leave the target as it was.
 
     Returns
     -------
@@ -101,8 +101,8 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     Raises
     ------
     TableFileError
-        If the file is missing, truncated, no table, of a newer format version,
-        or inconsistent.
+        If the file is missing, truncated, not a table, of a newer format version, or
+        inconsistent.
     """
     table, _ = _read(Path(path))
     return table
@@ -139,9 +139,8 @@ def verify_table(path: str | os.PathLike[str]) -> str:
 def content_hash(table: Table) -> str:
     """Return the SHA-256 of a table's figures and description.
 
-    It covers arrays and attributes in a fixed order and leaves out when and by
-    which version of which program the file was made, so that the same content
-    always has the same hash.
+    It covers arrays and attributes in a fixed order. The date and the program that made the
+    file are left out, so the same content always has the same hash.
     """
     return _digest(*_flatten(table))
 
@@ -181,7 +180,7 @@ def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
 
 
 def _digest(attributes: Attributes, arrays: dict[str, Array]) -> str:
-    """Hash names, types, shapes and bytes, each item led by its length."""
+    """Hash names, types, shapes and bytes, each item preceded by its length."""
     digest = hashlib.sha256()
 
     def add(data: bytes) -> None:
@@ -215,7 +214,7 @@ def _hyper_parameter_column(values: list[Any], kind: type) -> Array:
 
 
 def _version(table: Table) -> int:
-    """Return the oldest format version that can say what the table says."""
+    """Return the oldest format version that can hold the table."""
     values = [value for s in table.settings for value in s.budget.to_dict().values()]
     known = {"seconds", "parameters", "flops", "latency"}
     other = any(name not in known for _, name in table.measures)
@@ -256,7 +255,7 @@ def _read(path: Path) -> tuple[Table, str]:
 
 @contextmanager
 def _explaining(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into one line."""
+    """Turn the errors of h5py on a damaged file into one line."""
     try:
         yield
     except (OSError, KeyError, RuntimeError) as error:
@@ -269,9 +268,9 @@ def _explaining(path: Path) -> Iterator[None]:
 class _StoredCounts:
     """Counts read from the file column by column; fulfils `CountReader`.
 
-    The file stays open as long as the table lives, so that it goes on reading
-    the same content even if another is renamed into its place. Columns read last
-    are kept, up to `_CACHED_BYTES` over all curves of the file.
+    The file stays open as long as the table exists, so it reads the same content even if
+    another file is renamed into its place. The columns read last are kept, up to
+    `_CACHED_BYTES` over all curves of the file.
     """
 
     def __init__(self, dataset: h5py.Dataset, path: Path, most: int, cache: _Cache) -> None:
@@ -303,7 +302,7 @@ class _StoredCounts:
 
 
 class _Cache:
-    """The arrays used last, up to a number of bytes."""
+    """A cache of the arrays used last, up to a number of bytes."""
 
     def __init__(self, most: int) -> None:
         self._most, self._bytes = most, 0

@@ -1,4 +1,4 @@
-"""A table of finished trainings: immutable, knowing nothing of files.
+"""A table of finished trainings: immutable, and independent of files.
 
 A `Table` holds A architectures, a number of `Setting`s (a budget on a data set)
 and, per setting and split, `Curves`: how many images each network got right,
@@ -75,7 +75,7 @@ class Setting:
     budget: Budget
     """How the networks were trained."""
     dataset: str
-    """What they were trained on."""
+    """The data set that they were trained on."""
     seconds: float = math.nan
     """Mean device seconds per network for the whole budget; NaN if unknown."""
     device: str = ""
@@ -100,7 +100,7 @@ class Provenance:
     source: str
     """The publication and files."""
     licence: str
-    """Under what terms the figures were published."""
+    """The terms under which the figures were published."""
     citation: str
     """What to cite when using them."""
     builder: str = ""
@@ -114,7 +114,7 @@ class Provenance:
 
 
 class ArchitectureTexts(Sequence[Architecture]):
-    """Architectures kept as text and parsed when asked for, for tables of many."""
+    """Architectures of a large table, kept as text and parsed when needed."""
 
     def __init__(self, space: str, texts: Sequence[str]) -> None:
         self.space, self.texts = space, texts
@@ -147,7 +147,7 @@ class Table:
     space: str
     """Name of the search space."""
     dataset: str
-    """The data set that is meant when none is named."""
+    """The default data set."""
     architectures: Sequence[Architecture]
     """The A architectures, in the order of every array's last axis."""
     settings: tuple[Setting, ...]
@@ -159,7 +159,7 @@ class Table:
     provenance: Provenance
     """Source, licence and citation."""
     caveats: tuple[str, ...] = ()
-    """What a user of the figures must know, a sentence each."""
+    """What a user of the figures has to know, one sentence each."""
     measures: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
     """By setting label and name: shape (A,), means over seeds, NaN where unknown.
 
@@ -241,7 +241,7 @@ class Table:
     def setting_at(self, name: str) -> tuple[Setting, int | None]:
         """Return the setting and the recorded epoch of ``LABEL`` or ``LABEL@EPOCH``.
 
-        The epoch is None where the name has none: the last is meant.
+        The epoch is None, for the last one, if the name has none.
 
         Raises
         ------
@@ -260,7 +260,7 @@ class Table:
 
     @cached_property
     def _settings(self) -> dict[str, Setting]:
-        """Settings by label, and by published name where no label is the same."""
+        """Settings by label, and by published name unless a label is the same."""
         named = {name: label for label, name in self.published_names().items()}
         by_label = {s.label: s for s in self.settings}
         return by_label | {n: by_label[label] for n, label in named.items() if n not in by_label}
@@ -280,7 +280,7 @@ class Table:
         Raises
         ------
         MissingReferenceError
-            If the table names none.
+            If the table names no full training.
         """
         wanted = dataset or self.dataset
         known = sorted({s.dataset for s in self.settings})
@@ -320,7 +320,7 @@ class Table:
         Raises
         ------
         UnknownNameError
-            If it was not measured there.
+            If it was not measured on that split.
         """
         if (label, split) not in self.curves:
             raise unknown_name(f"split of setting {label!r}", str(split), self.splits(label))
@@ -332,7 +332,7 @@ class Table:
         Raises
         ------
         SelectionError
-            If the settings share neither.
+            If neither split is shared by all settings.
         """
         for split in (Split.VALIDATION, Split.TEST):
             if all((label, split) in self.curves for label in labels):
@@ -354,11 +354,11 @@ class Table:
         Parameters
         ----------
         label, split
-            Which curves.
+            Setting and split of the curves.
         epoch
             A recorded epoch, or None for the last.
         seed
-            A recorded seed, or ``"mean"`` over those that each architecture has.
+            A recorded seed, or ``"mean"`` over the seeds of each architecture.
 
         Returns
         -------
@@ -381,14 +381,14 @@ class Table:
         Parameters
         ----------
         architecture
-            One that the table holds: itself, its text, or its place in `architectures`.
+            An architecture of the table: the object, its text, or its place in `architectures`.
         budget
             A setting's label, or the name of a published budget.
         split
             Where accuracy was measured.
         seed
-            A recorded seed, or ``"mean"`` over those that this architecture has. It has
-            no default: a question without a seed has several answers.
+            A recorded seed, or ``"mean"`` over the seeds of this architecture. There is no
+            default, because a question without a seed has several answers.
         epoch
             A recorded epoch, or None for the last.
 
@@ -402,9 +402,9 @@ class Table:
         UnknownNameError
             For a budget, split, seed or epoch that the table does not have.
         SelectionError
-            For an architecture that it does not hold.
+            For an architecture that the table does not hold.
         GenotypeError
-            For a text that is malformed.
+            For a malformed text.
         """
         if not isinstance(split, Split):
             if split not in list(Split):
@@ -414,12 +414,12 @@ class Table:
         return curves.value(self.index(architecture), seed, epoch)
 
     def measure(self, label: str, name: str) -> FloatArray:
-        """Return what a setting's networks measure beside accuracy, shape (A,).
+        """Return a measure of a setting's networks other than accuracy, shape (A,).
 
         Raises
         ------
         UnknownNameError
-            If the table does not hold it for this setting.
+            If the table does not have it for this setting.
         """
         label = self.setting(label).label
         if (label, name) not in self.measures:
@@ -443,14 +443,12 @@ class Table:
         return self.accuracy(label, split, **options)
 
     def index(self, architecture: Architecture | str | int) -> int:
-        """Return the place of an architecture, however its text orders what has no order.
+        """Return the place of an architecture, whatever the order of inputs in its text.
 
         Raises
         ------
         SelectionError
-            If the table does not hold it.
-        GenotypeError
-            If it is a text and malformed.
+            If the table does not hold it. GenotypeError If it is a malformed text.
         """
         space = get_space(self.space)
         if isinstance(architecture, int | np.integer):
@@ -491,7 +489,7 @@ class Table:
 
     @cached_property
     def _text_places(self) -> dict[str, int]:
-        """Places by text, where parsing all architectures would take longer than one answer."""
+        """Places by text, so that a single query need not parse all architectures."""
         assert isinstance(self.architectures, ArchitectureTexts)
         return {text: place for place, text in enumerate(self.architectures.texts)}
 
@@ -508,7 +506,7 @@ class Table:
         return places
 
     def results_of(self, architecture: Architecture) -> list[dict[str, Any]]:
-        """Return what the table says of one architecture, a row per setting and split.
+        """Return the results of one architecture, a row per setting and split.
 
         Each row has ``setting``, ``split``, ``accuracy`` (mean over seeds, a fraction;
         None if missing) and ``rank`` (1 plus the number of better ones).
@@ -558,7 +556,7 @@ class Table:
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one line per training and recorded epoch, without what is missing."""
+        """Return one line per training and recorded epoch; missing results have no line."""
         import pandas as pd
 
         space = get_space(self.space)

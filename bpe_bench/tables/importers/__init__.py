@@ -1,10 +1,10 @@
-"""From other people's files to a `Table`: one module per format.
+"""Importers: from other people's files to a `Table`, one module per format.
 
-Formats that users have are read here, and the published files that only registered tables
-are built from in ``bpe_bench_tables.build``; `IMPORTERS` knows both.
+The formats that users have are read here. Published files that only registered tables are built
+from are read in ``bpe_bench_tables.build``; `IMPORTERS` has both.
 
-An importer streams its source, never executes what is in it, and returns a
-table or raises `SourceFileError` with one line that names the fault.
+An importer streams its source and never executes its content. It returns a table or raises
+`SourceFileError` with one line that names the fault.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Importer:
     """A foreign format that can be turned into a table."""
 
     module: str
-    """Module whose ``read(source, progress)`` reads it; loaded by name when it is needed."""
+    """Module with the function ``read(source, progress)``; loaded when it is needed."""
     source: str
     """What the source is, for help texts."""
     summary: str
     """What it holds."""
 
     def announcement(self, source: str | os.PathLike[str]) -> str | None:
-        """Return what reading will need, if that is worth saying before it starts."""
+        """Return a warning of what reading will need, if there is one."""
         module = importlib.import_module(self.module)
         announce = getattr(module, "announcement", None)
         return str(announce(Path(source))) if announce is not None else None
@@ -59,10 +59,11 @@ class Importer:
         progress
             Called with the share that is done.
         space
-            The long form: the space of its architectures, if not the one that fits them.
+            For the long form: the space of its architectures; by default the one that can read
+            them.
         **provenance
-            ``source``, ``licence`` and ``citation`` (`Provenance`), if they are to be others
-            than the format says.
+            ``source``, ``licence`` and ``citation`` (`Provenance`) that replace those of the
+            format.
 
         Raises
         ------
@@ -139,7 +140,7 @@ def get_importer(kind: str) -> Importer:
     Raises
     ------
     UnknownNameError
-        If there is none of that name.
+        If no format has that name.
     """
     if kind not in IMPORTERS:
         raise unknown_name("kind of source", kind, IMPORTERS)

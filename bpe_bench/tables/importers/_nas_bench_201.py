@@ -1,6 +1,6 @@
 """Facts of NAS-Bench-201 that all of its importers share (Dong & Yang, ICLR 2020).
 
-Official names say on what a network was trained: ``cifar10-valid`` on half of
+Official names say what a network was trained on: ``cifar10-valid`` on half of
 CIFAR-10's training images, validated on the other half; ``cifar10`` on all of
 them. Here both belong to the data set ``cifar10`` and differ in their budget's
 data fraction; their settings keep the official names as labels.
@@ -34,7 +34,7 @@ DATASETS: Mapping[str, str] = MappingProxyType(
         "ImageNet16-120": "ImageNet16-120",
     }
 )
-"""From the official name of what a network was trained on to its data set."""
+"""Data sets by the official name of what a network was trained on."""
 
 SPLIT_SIZES: Mapping[tuple[str, Split], int] = MappingProxyType(
     {
@@ -71,7 +71,7 @@ SPLITS: Mapping[tuple[str, str], Split] = MappingProxyType(
         },
     }
 )
-"""From the official names of what was trained on and evaluated on to the split."""
+"""Splits by the official names of what was trained on and evaluated on."""
 
 
 def label_of(official: str, epochs: int) -> str:
@@ -108,8 +108,8 @@ def table_of(
 ) -> Table:
     """Return the table of what was read; settings and references follow from the labels.
 
-    Full training is the 200-epoch schedule: ``cifar10-valid-200`` for CIFAR-10 if
-    it is there, as it has a validation split, else ``cifar10-200``.
+    Full training is the 200-epoch schedule: for CIFAR-10 ``cifar10-valid-200`` if it is there,
+    because it has a validation split, else ``cifar10-200``.
     """
     import numpy as np
 

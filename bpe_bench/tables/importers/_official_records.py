@@ -1,9 +1,9 @@
-"""The records that the official NAS-Bench-201 and NATS-Bench files are made of.
+"""The records in the official NAS-Bench-201 and NATS-Bench files.
 
-A record is what one network's trainings left: by schedule ("12" and "200", or
-"less" and "full") the state of an ``ArchResults`` object, which has by data set
-and seed the state of a ``ResultsCount`` object. Here records become arrays, one
-record at a time, so that only one need be in memory beside the arrays.
+A record holds the trainings of one network: by schedule ("12" and "200", or "less" and "full")
+the state of an ``ArchResults`` object, which has by data set and seed the state of a
+``ResultsCount`` object. Records are read one at a time into arrays, so only one is in memory
+beside the arrays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WHOLE = 0.01
 _MOST_SEEDS = 16
 """More seeds than this (there are four) are taken for a damaged or hostile file."""
 _SURE_SEED = 888
-"""The seed whose size the official package trusts where seeds disagree."""
+"""Where seeds disagree about a size, the official package takes that of this seed."""
 
 CAVEATS = (
     "The 12-epoch schedule was trained with other seeds (111, 777) than the 200-epoch schedule "
@@ -38,11 +38,11 @@ CAVEATS = (
     "Training times are as published: estimates, one constant per network and data set for all "
     "epochs and seeds, on hardware that is not documented; evaluation is not in them.",
 )
-"""What a user of either file must know."""
+"""What a user of either file has to know."""
 
 
 class _Place(NamedTuple):
-    """What a figure belongs to."""
+    """What a figure is of."""
 
     name: str
     """The record, as messages call it."""
@@ -61,9 +61,8 @@ class _Place(NamedTuple):
 class OfficialRecords:
     """Collects the records of A networks; `table` then empties it.
 
-    Counts are kept as one column of 32-bit integers per seed and epoch, made when
-    the first network that has it turns up, so nothing is set aside for what was
-    not recorded.
+    Counts are kept as one column of 32-bit integers per seed and epoch. A column is made for
+    the first network that has it, so no memory is used for what was not recorded.
     """
 
     def __init__(self, networks: int) -> None:
@@ -72,7 +71,7 @@ class OfficialRecords:
         self._measures: dict[tuple[str, str], FloatArray] = {}
 
     def add(self, column: int, record: Mapping[str, Any], text: str, name: str) -> None:
-        """Take one record in.
+        """Add one record.
 
         Parameters
         ----------
@@ -88,8 +87,8 @@ class OfficialRecords:
         Raises
         ------
         SourceFileError
-            If it is no official record, of another architecture, or has an accuracy
-            that is no whole number of images.
+            If it is not an official record, is of another architecture, or has an accuracy that
+            is not a whole number of images.
         """
         with _explaining(name):
             for key, results in record.items():
@@ -202,7 +201,7 @@ def parse_architectures(texts: Any, indices: Iterable[int], name: str) -> tuple[
     Raises
     ------
     SourceFileError
-        If the list lacks an index, or has a text there that is no architecture.
+        If the list lacks an index, or has something else than an architecture there.
     """
     space = get_space(SPACE)
     found = []
@@ -237,7 +236,7 @@ def _curves(columns: dict[tuple[int, int], CountArray], size: int) -> Curves:
 
 @lru_cache(maxsize=4096)
 def _evaluation(key: str) -> tuple[str, int]:
-    """Return the two parts of ``x-valid@11``: what was evaluated on, and the epoch."""
+    """Return the two parts of ``x-valid@11``: the evaluated images and the epoch."""
     evaluated, _, epoch = key.rpartition("@")
     return evaluated, int(epoch)
 
@@ -273,7 +272,7 @@ def _mean(values: Sequence[float]) -> float:
 
 @contextmanager
 def _explaining(name: str) -> Iterator[None]:
-    """Turn what a record of another shape leads to into one line."""
+    """Turn the errors that a malformed record causes into one line."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:

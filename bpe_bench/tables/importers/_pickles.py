@@ -1,8 +1,8 @@
-"""Pickles of other people: what stands for the names that records of trainings need.
+"""Pickles of other people, read with stand-ins for the names in records of trainings.
 
-Stand-ins of this module stand there, never the named functions: an ordered dictionary comes
-as a dictionary, a set as a list, a numpy number as a plain one. They have no attributes, so
-a pickle cannot alter them.
+The stand-ins are of this module, never the named functions: an ordered dictionary becomes a
+dictionary, a set a list, a numpy number a plain one. They have no attributes, so a pickle
+cannot alter them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load_records(stream: Reader, name: str) -> Any:
 
 
 def unpack_bz2(packed: bytes, name: str, most: int) -> bytes:
-    """Return what a bz2 file holds.
+    """Return the content of a bz2 file.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def unpack_bz2(packed: bytes, name: str, most: int) -> bytes:
     name
         What messages call it.
     most
-        Bytes above which the content is taken for a hostile file.
+        Content of more bytes counts as hostile.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def unpack_bz2(packed: bytes, name: str, most: int) -> bytes:
 
 
 class _StandIn:
-    """Something to call in a function's place; without attributes, so nothing can be set on it."""
+    """Called in place of a function; without attributes, so a pickle cannot set any."""
 
     __slots__ = ()
 
@@ -99,7 +99,7 @@ class _Encode(_StandIn):
 
 
 class _Number:
-    """A numpy type; what its constructor returns in a pickle."""
+    """Stands for a numpy type in a pickle."""
 
     __slots__ = ("code", "order")
 
@@ -143,4 +143,4 @@ _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = MappingProxyType(
         ("numpy._core.multiarray", "scalar"): _Scalar(),
     }
 )
-"""All that a pickle may ask for, by module and name."""
+"""All names that a pickle may use, by module."""

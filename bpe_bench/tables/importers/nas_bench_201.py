@@ -1,10 +1,9 @@
 """The official NAS-Bench-201 file, ``NAS-Bench-201-v1_1-096897.pth`` or v1_0.
 
-It is one pickle of all records, written by ``torch.save``: in torch's old format
-(pickles one after the other) or its newer one (a zip archive). Both are read
-here without torch. One pickle cannot be read in parts, so all of it has to be in
-memory at once, as with the official package; NATS-Bench's directory has the same
-records one by one.
+It is one pickle of all records, written by ``torch.save``: in torch's old format (pickles one
+after the other) or its newer one (a zip archive). Both are read without torch. A single pickle
+cannot be read in parts, so all of it is in memory at once, as with the official package;
+NATS-Bench's directory has the same records in single files.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def available_memory() -> int | None:
 
 
 def announcement(source: Path, available: Callable[[], int | None] = available_memory) -> str:
-    """Return what reading a file will need, to be said before it starts."""
+    """Return a warning of the memory that reading a file will need."""
     free = available()
     have = "" if free is None else f" ({_gigabytes(free)} available)"
     return f"reading {source.name} needs about {_gigabytes(memory_needed(source))} of memory{have}"
@@ -177,7 +176,7 @@ def _watched(stream: IO[bytes], size: int, progress: Progress) -> io.BufferedRea
 
 @contextmanager
 def _explaining(source: Path) -> Iterator[None]:
-    """Turn what a damaged archive leads to into one line."""
+    """Turn the errors that a damaged archive causes into one line."""
     try:
         yield
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
@@ -192,7 +191,7 @@ def _available_of_machine(file: Path) -> int:
 
 
 def _available_of_group(file: Path) -> int:
-    """Return what a container or a cluster's job may still take (cgroup, version 2)."""
+    """Return the memory that a container or a cluster's job may still use (cgroup, version 2)."""
     used = int((file.parent / "memory.current").read_text())
     lines = (file.parent / "memory.stat").read_text().splitlines()
     # Cached files count as used, but make room when it is needed.

@@ -32,7 +32,7 @@ META = "meta.pickle.pbz2"
 
 _RECORD = re.compile(r"(\d{1,6})\.pickle\.pbz2")
 _MOST_PACKED = 2**24
-"""Bytes of a packed file above which it is refused; the official ones have about 100,000."""
+"""Packed files of more bytes are refused; the official ones have about 100,000."""
 _MOST_UNPACKED = 2**26
 """Likewise after unpacking; the largest official one has 1.4 million."""
 _THREADS = 2
@@ -91,7 +91,7 @@ class _Directory:
 
 
 class _Archive:
-    """The files of a .tar, read where they lie; their folder's name does not matter."""
+    """The files of a .tar, read in place; the name of their folder does not matter."""
 
     def __init__(self, archive: tarfile.TarFile, path: Path) -> None:
         self._archive, self._path = archive, path
@@ -131,7 +131,7 @@ class _Archive:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[_Files]:
-    """Give the files of a source; nothing is ever extracted."""
+    """Give the files of a source, without extracting any."""
     try:
         if source.is_dir():
             yield _Directory(source)
@@ -169,7 +169,7 @@ def _records(files: _Files) -> dict[int, str]:
 
 
 def _contents(files: _Files, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Give what is in the files, in order.
+    """Give the content of the files, in order.
 
     Unpacking takes four fifths of the time and does not hold the interpreter's
     lock, so threads do it for the files that come next.

@@ -1,8 +1,8 @@
-"""Anyone's own results as a table: one row per training, recorded epoch and split.
+"""Your own results as a table: one row per training, recorded epoch and split.
 
-Reads CSV (plain or compressed with gzip) and Parquet; ``docs/importing.md`` lists
-the columns. Rows are read in chunks and kept as a few numbers each, so memory
-grows by some fifty bytes per row, whatever the file's text takes.
+Reads CSV (plain or compressed with gzip) and Parquet; ``docs/importing.md`` lists the columns.
+Rows are read in chunks and kept as a few numbers each, so memory grows by about fifty bytes per
+row, however long the text is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_CELLS = 2**28
-"""Cells of all arrays together, a gigabyte: more is a file of few rows in a vast grid."""
+"""Most cells of all arrays together, a gigabyte; more would be few rows in a vast grid."""
 
 
 def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> Table:
@@ -44,8 +44,8 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     progress
         Called with the share that is done.
     space
-        The space of its architectures; by default the one that the file names, or whose
-        grammar reads the first of them.
+        The space of its architectures; by default the one that the file names, or the one whose
+        grammar reads the first architecture.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
 
 
 def _settings(rows: Rows, measures: dict[tuple[int, str], Array]) -> list[Setting]:
-    """Return the settings with their costs; those without a label get what sets them apart."""
+    """Return the settings with their costs; a missing label is made from what differs."""
     bare = [f.setting.budget.to_dict() for f in rows.settings if not f.labelled]
     changed = [name for name in HYPER_PARAMETERS if len({b[name] for b in bare}) > 1]
     taken = {f.setting.label for f in rows.settings if f.labelled}
@@ -166,7 +166,7 @@ def _curves(
 
 
 def _scale(images: Array, size: int) -> int:
-    """Return the least scale in which all numbers of images are whole, or else the finest."""
+    """Return the smallest scale in which all numbers of images are whole, else the finest."""
     decimals = (int(f"1{'0' * places}") for places in range(1, 10))
     fitting = {1, *range(1, 21), *(ten // math.gcd(ten, size) for ten in decimals)}
     scales: list[int] = sorted(scale for scale in fitting if scale * size <= LARGEST)
@@ -177,7 +177,7 @@ def _scale(images: Array, size: int) -> int:
 
 
 def _measures(found: pd.DataFrame, rows: Rows) -> dict[tuple[int, str], Array]:
-    """Return by setting what was measured beside accuracy: means over seeds, each (A,)."""
+    """Return the measures other than accuracy by setting: means over seeds, each (A,)."""
     measures: dict[tuple[int, str], Array] = {}
     if "epoch_seconds" in found:
         for epoch, part in found.groupby("epoch"):
@@ -203,7 +203,7 @@ def _means(
 ) -> dict[tuple[int, str], Array]:
     """Return by setting the means over seeds of a column that has one value per training.
 
-    Another value is a fault if it is required, or else leaves nothing to return.
+    Different values are a fault if the column is required; else the setting is left out.
     """
     training = ["setting", "architecture", "seed"]
     known = found[found[name].notna()].reset_index(drop=True)

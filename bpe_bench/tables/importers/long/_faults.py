@@ -1,4 +1,4 @@
-"""The wrong rows of a file, and a chunk of rows of which the wrong ones drop out."""
+"""The wrong rows of a file, and a chunk of rows that loses its wrong rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 LARGEST = 2**31 - 1
 _NAMED = 5
-"""Lines that an error names; the rest are counted."""
+"""So many lines are named in an error; the rest are counted."""
 
 
 class Faults:
@@ -29,7 +29,7 @@ class Faults:
         self._named: list[tuple[int, str]] = []
 
     def add(self, lines: Array, said: str, *values: Array) -> None:
-        """Add wrong rows; ``said`` is filled in with what each row has in ``values``."""
+        """Add wrong rows; ``said`` is formatted with the ``values`` of each row."""
         self._count += len(lines)
         for line, *own in zip(*(column[:_NAMED] for column in (lines, *values)), strict=True):
             self._named.append((int(line), said.format(*own)))
@@ -38,7 +38,7 @@ class Faults:
     def add_unequal(
         self, lines: Array, values: Array, owner: Array, said: str, most: float = 0.0
     ) -> None:
-        """Add the rows whose value is more than ``most`` off that of the row that owns it."""
+        """Add the rows whose value is more than ``most`` off that of their owner."""
         bad = np.abs(values - values[owner]) > most
         other = owner[bad]
         places = np.array([self.where(line) for line in lines[other]], dtype=object)
@@ -49,7 +49,7 @@ class Faults:
         return f"{self._unit} {line}"
 
     def stop(self, line: int | None = None, said: str = "") -> None:
-        """Raise `SourceFileError` if there are any, or for one more that ends it all."""
+        """Raise `SourceFileError` if there are wrong rows, or for one last fault."""
         if line is not None:
             self.add(np.array([line]), "{}", np.array([said], dtype=object))
         if self._count:

@@ -1,4 +1,4 @@
-"""Rows of a long-format file, CSV or Parquet, a bounded number at a time."""
+"""Rows of a long-format file, CSV or Parquet, in chunks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 2**17
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows, where each stands as a person would count, and the share that is read."""
+    """Consecutive rows, their line numbers, and the share of the file that was read."""
 
     frame: pd.DataFrame
     lines: npt.NDArray[np.int64]
@@ -34,11 +34,11 @@ class Chunk:
 
 
 class BadRowError(Exception):
-    """A row from which on the file cannot be read: its line, and why."""
+    """A row at which the file becomes unreadable: its line, and why."""
 
 
 class LongFile:
-    """A file of rows; ``columns`` are its names, ``unit`` is what its rows are counted in.
+    """A file of rows with the names of its ``columns``; ``unit`` says what rows are counted in.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class LongFile:
         self.columns = tuple(name.strip() for name in names)
 
     def chunks(self, texts: Collection[str]) -> Iterator[Chunk]:
-        """Yield the rows; those columns that are in ``texts`` come as categories.
+        """Yield the rows; the columns in ``texts`` become categories.
 
         Raises
         ------
@@ -151,7 +151,7 @@ def _line_breaks(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
 
 @contextmanager
 def explaining(path: Path) -> Iterator[None]:
-    """Turn what readers raise on a damaged file into one line."""
+    """Turn the errors that a damaged file causes into one line."""
     try:
         yield
     except SourceFileError:

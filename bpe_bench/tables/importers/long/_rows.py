@@ -1,7 +1,7 @@
-"""What the rows of a long-format file mean, and which of them are wrong.
+"""The meaning of the rows of a long-format file, and which of them are wrong.
 
-Rows are checked a chunk at a time and column by column; Python looks at each
-different text or setting once, not at each row.
+Rows are checked chunk by chunk and column by column; Python code handles each different text or
+setting once, not each row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-3
-"""How far, in images, an accuracy may be from a whole number of them."""
+"""How far an accuracy may be from a whole number of images."""
 UNKNOWN_DATASET = "unknown"
 _NETWORK = ("architecture", "space")
 _SETTING = (*HYPER_PARAMETERS, "dataset", "label", "device", "reference")
@@ -54,13 +54,13 @@ _MOST_SETTINGS = 10_000
 
 @dataclasses.dataclass
 class Found:
-    """A setting, what all its rows must agree in, and the line in which it appears first."""
+    """A setting, the values that all its rows must share, and the line where it first appears."""
 
     setting: Setting
     facts: dict[str, Any]
     line: int
     labelled: bool
-    """Whether its label is the file's; one is made otherwise."""
+    """Whether the file gives its label; else one is made."""
 
 
 class Rows:
@@ -68,15 +68,15 @@ class Rows:
 
     def __init__(self, source: Path, file: LongFile, space: SearchSpace | None) -> None:
         self.extras = _extra_columns(source, file.columns)
-        """Columns that the long form does not know, all of whose cells are numbers so far."""
+        """Unknown columns in which all cells were numbers so far."""
         self.ignored: list[str] = []
-        """Those that hold something else."""
+        """Unknown columns with other cells."""
         self.faults = Faults(source, file.unit)
         self.space, self._said = space, "--space"
         self.settings: list[Found] = []
         self.architectures: list[Architecture] = []
         self.texts = {*_NETWORK, "split", *_SETTING} & set(file.columns)
-        """Columns of few different values."""
+        """Columns with few different values."""
         self._by_key: dict[Any, int] = {}
         self._answers: dict[Hashable, int | str] = {}
         self._chunks: list[pd.DataFrame] = []
@@ -119,7 +119,7 @@ class Rows:
     def _places(
         self, view: View, names: Collection[str], place: Callable[[dict[str, str], int], int]
     ) -> Array:
-        """Return what ``place`` says of each row's cells in some columns, asked once for each."""
+        """Return ``place`` of each row's cells in some columns, called once per value."""
         import pandas as pd
 
         columns = view.frame[[name for name in names if name in view.frame]]
@@ -213,7 +213,7 @@ class Rows:
 
 
 def _extra_columns(source: Path, columns: tuple[str, ...]) -> list[str]:
-    """Return the columns that the long form does not know; refuse what looks like a slip."""
+    """Return the columns that the long form does not know; refuse likely misspellings."""
     extras = [name for name in columns if name not in _COLUMNS]
     absent = [name for name in _COLUMNS if name not in columns]
     guesses = {name: difflib.get_close_matches(name, absent, n=1) for name in extras}
@@ -240,7 +240,7 @@ def _split(cells: dict[str, str], line: int) -> int:
 
 
 def _images(view: View, size: Array) -> Array:
-    """Return the correct images, from their number or their share; both must agree."""
+    """Return the number of correct images, from their number or share; both must agree."""
     correct = view.numbers("correct", required="accuracy" not in view.frame)
     accuracy = view.numbers("accuracy", required="correct" not in view.frame)
     bad = (correct < 0) | (correct > size)
@@ -259,7 +259,7 @@ def _images(view: View, size: Array) -> Array:
 
 
 def _value(name: str, cell: str | None) -> Any:
-    """Return a cell as the value of a hyper-parameter; what `Budget` refuses is left to it."""
+    """Return a cell as the value of a hyper-parameter; `Budget` checks the value."""
     if cell is None and name not in _DEFAULTS:
         raise InvalidBudgetError(f"no value in column {name!r}")
     if cell is None or cell == UNKNOWN:
