@@ -9,7 +9,7 @@ from bpe_bench.training.task import train_trial
 
 WORDS = [
     "train", "--space", "nas-bench-201", "--architectures", "sample:2", "--seed", "3",
-    "--jobs", "2", "--quiet", "--budget",
+    "--quiet", "--budget",
     "epochs=8,batch_size=64,learning_rate=0.05,layers=5,channels=4,image_size=8",
 ]  # fmt: skip
 
@@ -34,10 +34,18 @@ def uninterrupted(trial):
     return train_trial(trial, None, {}, report), records
 
 
-@pytest.mark.parametrize("how", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGKILL"])
-def test_it_goes_on_where_it_stopped(how, tmp_path, start, wait_for_epochs, kill):
+@pytest.mark.parametrize(
+    ("how", "jobs"),
+    [
+        ("SIGKILL", 1),
+        pytest.param("SIGKILL", 2, marks=pytest.mark.slow),
+        pytest.param("SIGINT", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_it_goes_on_where_it_stopped(how, jobs, tmp_path, start, wait_for_epochs, kill):
     store = tmp_path / "trainings.sqlite"
-    process = start(*WORDS, "--store", store)
+    command = (*WORDS, "--jobs", jobs, "--store", store)
+    process = start(*command)
     wait_for_epochs(store, 2, process)
     if how == "SIGINT":
         process.send_signal(signal.SIGINT)
@@ -49,7 +57,7 @@ def test_it_goes_on_where_it_stopped(how, tmp_path, start, wait_for_epochs, kill
     before = results(store)
     recorded = sum(len(records) for _, records in before.values())
     assert recorded >= 2
-    again = start(*WORDS, "--store", store)
+    again = start(*command)
     assert again.wait(timeout=180) == 0, again.communicate()
     after = results(store)
     with Journal(store, read_only=True) as journal:

@@ -105,7 +105,7 @@ def test_a_table_survives_its_file_to_the_count(tmp_path_factory, table):
 
 def test_a_large_array_survives_compression(tmp_path, golden):
     """Many architectures are parsed, and large counts read, only when asked for."""
-    cells = golden.architectures * 10_000
+    cells = golden.architectures * 2_000
     counts = np.random.default_rng(0).integers(-1, 6001, (2, 3, len(cells)), dtype=np.int32)
     curves = Curves(
         counts, 1000, np.array([1, 5, 10]), np.array([-1, 1]), scale=6, sources=("somewhere",)
