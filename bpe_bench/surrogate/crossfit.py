@@ -170,7 +170,7 @@ def _fewest_residuals(confidence: float) -> int:
 
     Examples
     --------
-    >>> fewest_residuals(0.9), fewest_residuals(0.95)
+    >>> _fewest_residuals(0.9), _fewest_residuals(0.95)
     (9, 19)
     """
     return math.ceil(round(1 / (1 - confidence), 9)) - 1
