@@ -47,7 +47,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 
-def connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Connection:
     """Open a journal, and make it if it is not there and may be.
 
     Raises
@@ -61,8 +61,8 @@ def connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Conn
         raise JournalError(f"{path} is a folder; a journal is a file")
     if read_only and not path.exists():
         raise JournalError(f"no journal at {path}; `bpe-bench train --store {path}` makes one")
-    with explaining(path, busy_timeout):
-        connection = _connect(path, "ro" if read_only else "rwc", busy_timeout)
+    with _explaining(path, busy_timeout):
+        connection = _connect_once(path, "ro" if read_only else "rwc", busy_timeout)
         try:
             empty = _is_empty(connection, path)
             if not read_only:
@@ -73,7 +73,7 @@ def connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Conn
                 raise
             # Where nothing can be written, SQLite cannot keep the log's index beside the
             # file; without a log there is nothing that the index would be for.
-            connection = _connect(path, "ro&immutable=1", busy_timeout)
+            connection = _connect_once(path, "ro&immutable=1", busy_timeout)
             empty = _is_empty(connection, path)
     if read_only and empty:
         connection.close()
@@ -81,7 +81,7 @@ def connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Conn
     return connection
 
 
-def _connect(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
+def _connect_once(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
     address = f"file:{quote(str(path.absolute()))}?mode={mode}"
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_timeout)
 
@@ -153,7 +153,7 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
 
 
 @contextmanager
-def explaining(path: Path, busy_timeout: float) -> Iterator[None]:
+def _explaining(path: Path, busy_timeout: float) -> Iterator[None]:
     """Turn what SQLite says into one line that says what to do.
 
     Raises

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import BpeBenchError, JournalError, LostTrialError
 from ..training.trial import EpochRecord
-from .base import Task, load_task
+from .base import Task, _load_task
 from .journal import FINAL_STATES, Claim, Journal
 
 REFUSED = 2
@@ -28,7 +28,7 @@ STOPPED = 143
 
 
 @dataclass(frozen=True)
-class Instructions:
+class _Instructions:
     """What a worker is told at its start."""
 
     journal: Path
@@ -44,12 +44,12 @@ class _StopNow(BaseException):
     """Raised by a signal, wherever the worker is."""
 
 
-def new_name() -> str:
+def _new_name() -> str:
     """Return a name that no other worker has."""
     return f"{socket.gethostname()}-{secrets.token_hex(6)}"
 
 
-def work(told: Instructions, name: str, log: Path, parent: Connection) -> None:
+def work(told: _Instructions, name: str, log: Path, parent: Connection) -> None:
     """Take trials until none is left, in a process of its own.
 
     Parameters
@@ -72,7 +72,7 @@ def work(told: Instructions, name: str, log: Path, parent: Connection) -> None:
     stop = threading.Event()
     threading.Thread(target=_listen, args=(parent, stop), daemon=True).start()
     try:
-        _take_trials(told, name, load_task(told.task), stop)
+        _take_trials(told, name, _load_task(told.task), stop)
     except _StopNow:
         with Journal(told.journal) as journal:
             journal.abandon(name, "it was stopped", most_crashes=0)
@@ -90,9 +90,9 @@ def _listen(parent: Connection, stop: threading.Event) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _take_trials(told: Instructions, name: str, task: Task, stop: threading.Event) -> None:
+def _take_trials(told: _Instructions, name: str, task: Task, stop: threading.Event) -> None:
     with Journal(told.journal) as journal:
-        start_beating(told.journal, name, told.stale_after)
+        _start_beating(told.journal, name, told.stale_after)
         while not stop.is_set():
             claim = journal.claim(
                 name, stale_after=told.stale_after, most_crashes=told.most_crashes
@@ -100,7 +100,7 @@ def _take_trials(told: Instructions, name: str, task: Task, stop: threading.Even
             if claim is not None:
                 # Taken for dead, it loses its trial to somebody who goes on with it.
                 with suppress(LostTrialError):
-                    work_on(journal, claim, task, told.options, stop)
+                    _work_on(journal, claim, task, told.options, stop)
             elif _is_finished(journal):
                 return
             else:
@@ -108,7 +108,7 @@ def _take_trials(told: Instructions, name: str, task: Task, stop: threading.Even
                 stop.wait(told.poll)
 
 
-def work_on(
+def _work_on(
     journal: Journal,
     claim: Claim,
     task: Task,
@@ -144,7 +144,7 @@ def work_on(
         journal.finish(trial, worker, "failed", f"the task ended in no state: {state!r}")
 
 
-def start_beating(path: Path, worker: str, stale_after: float) -> threading.Event:
+def _start_beating(path: Path, worker: str, stale_after: float) -> threading.Event:
     """Say now and then that a worker is alive, however long its epochs are.
 
     Returns

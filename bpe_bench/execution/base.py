@@ -84,7 +84,7 @@ class Executor(Protocol):
         """
 
 
-def load_task(name: str) -> Task:
+def _load_task(name: str) -> Task:
     """Import a task by its name, ``module:function``.
 
     Raises

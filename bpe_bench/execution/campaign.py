@@ -242,7 +242,7 @@ def run_campaign(
         store,
         TRAINING_TASK,
         {"source": source, "device": device, "threads": 1},
-        jobs=jobs or default_jobs(device),
+        jobs=jobs or _default_jobs(device),
         stale_after=_STALE_AFTER,
         on_progress=on_progress,
         stop=stop,
@@ -250,7 +250,7 @@ def run_campaign(
     return status_of(store)
 
 
-def default_jobs(device: str) -> int:
+def _default_jobs(device: str) -> int:
     """Return how many trainings to run at a time on a device."""
     return (os.cpu_count() or 1) if device == "cpu" else 4
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import ExecutionError, LostTrialError
 from ..training.trial import Trial
-from ._worker import new_name, start_beating, work_on
-from .base import load_task
+from ._worker import _new_name, _start_beating, _work_on
+from .base import _load_task
 from .journal import FINAL_STATES, Entry, Journal
 
 _POLL = 0.5
@@ -47,7 +47,7 @@ def run_trial(
     ExecutionError
         If there is no such task.
     """
-    worker = new_name()
+    worker = _new_name()
     with Journal(path) as journal:
         journal.add([trial])
         while True:
@@ -60,11 +60,11 @@ def run_trial(
             if claim is None:
                 time.sleep(_POLL)
                 continue
-            beating = start_beating(path, worker, stale_after)
+            beating = _start_beating(path, worker, stale_after)
             try:
                 # Taken for dead, this process loses the trial to another, and waits for that one.
                 with suppress(LostTrialError):
-                    work_on(journal, claim, load_task(task), options or {}, threading.Event())
+                    _work_on(journal, claim, _load_task(task), options or {}, threading.Event())
             except BaseException:
                 journal.release(trial.id, worker)
                 raise

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 
 from ..errors import BpeBenchError, JournalError, LostTrialError, unknown_name
 from ..training.trial import CODE_VERSION, STATES, EpochRecord, State, Trial
-from ._store import connect, explaining
+from ._store import _connect, _explaining
 
 FinalState = Literal["done", "failed", "diverged"]
 FINAL_STATES: tuple[FinalState, ...] = ("done", "failed", "diverged")
@@ -106,7 +106,7 @@ class Journal:
     ) -> None:
         self.path, self._busy_timeout = Path(path), busy_timeout
         self._read_only = read_only
-        self._connection = connect(self.path, read_only=read_only, busy_timeout=busy_timeout)
+        self._connection = _connect(self.path, read_only=read_only, busy_timeout=busy_timeout)
 
     def close(self) -> None:
         """Close the file."""
@@ -480,7 +480,7 @@ class Journal:
         return int(recorded)
 
     def _explaining(self) -> Any:
-        return explaining(self.path, self._busy_timeout)
+        return _explaining(self.path, self._busy_timeout)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError, JournalError, SelectionError
-from ._worker import REFUSED, STOPPED, Instructions, new_name, work
+from ._worker import REFUSED, STOPPED, _Instructions, _new_name, work
 from .base import Progress
 from .journal import MOST_CRASHES, Journal
 
@@ -79,7 +79,7 @@ def run_local(
     if jobs < 1:
         raise SelectionError(f"jobs must be at least 1, found {jobs}")
     stop = threading.Event() if stop is None else stop
-    told = Instructions(
+    told = _Instructions(
         journal=Path(journal).absolute(),
         task=task,
         options={"threads": 1, **(options or {})},
@@ -167,7 +167,7 @@ class _Worker:
 class _Pool:
     """The workers of a run."""
 
-    def __init__(self, journal: Journal, told: Instructions, logs: Path) -> None:
+    def __init__(self, journal: Journal, told: _Instructions, logs: Path) -> None:
         self._journal, self._told, self._logs = journal, told, logs
         self._workers: list[_Worker] = []
         self._idle_deaths, self._reached = 0, 0
@@ -225,7 +225,7 @@ class _Pool:
         # As multiprocessing's "spawn", but it does not run the main script again, which may
         # have no main guard.
         context = get_context("loky")
-        name = new_name()
+        name = _new_name()
         log = self._logs / name
         theirs, ours = context.Pipe(duplex=False)
         threads = str(self._told.options["threads"])

@@ -98,7 +98,7 @@ class Curves:
         if np.unique(seeds).size < seeds.size:
             raise InvalidTableError(f"seeds must differ, found {seeds.tolist()}")
         if isinstance(counts, np.ndarray):
-            check_counts(counts, self.most)
+            _check_counts(counts, self.most)
             # Turned into 32 bits only now that it is known to fit; frozen, so never the caller's.
             counts = np.array(counts, dtype=np.int32, order="C")
             counts.setflags(write=False)
@@ -223,7 +223,7 @@ class Curves:
         return np.where(column == MISSING, np.nan, column / self.most)
 
 
-def check_counts(counts: npt.NDArray[np.generic], most: int) -> None:
+def _check_counts(counts: npt.NDArray[np.generic], most: int) -> None:
     """Raise `InvalidTableError` unless counts are whole and in range, or `MISSING`."""
     if counts.dtype.kind not in "iu":
         raise InvalidTableError(f"counts must be whole numbers, found {counts.dtype}")

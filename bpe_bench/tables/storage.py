@@ -24,8 +24,8 @@ from ..errors import BpeBenchError, InvalidTableError, TableFileError
 from ..files import reason_of, replacing
 from ..hyper_parameters import HYPER_PARAMETERS
 from ..spaces import DeclaredSpace, get_space
-from .curves import CountArray, Curves, Split, check_counts
-from .table import ArchitectureTexts, Provenance, Setting, Table
+from .curves import CountArray, Curves, Split, _check_counts
+from .table import Provenance, Setting, Table, _ArchitectureTexts
 
 Attributes = dict[str, str | list[str] | int]
 """By name; ``group@name`` is an attribute of a group, other names are attributes of the file."""
@@ -294,7 +294,7 @@ class _StoredCounts:
         with _explaining(self._path):
             counts = np.ascontiguousarray(read(), dtype=np.int32)
         try:
-            check_counts(counts, self._most)
+            _check_counts(counts, self._most)
         except InvalidTableError as error:
             raise TableFileError(f"{self._path} is not a valid table: {error}") from error
         counts.setflags(write=False)
@@ -371,7 +371,7 @@ def _read_content(file: h5py.File, path: Path) -> Table:
             space=space.name,
             dataset=_text(file, "dataset", path),
             architectures=(
-                ArchitectureTexts(space.name, texts) if many else tuple(map(space.parse, texts))
+                _ArchitectureTexts(space.name, texts) if many else tuple(map(space.parse, texts))
             ),
             settings=tuple(settings),
             curves=curves,

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MEAN_OF_SEEDS",
     "MISSING",
-    "ArchitectureTexts",
     "Curves",
     "Provenance",
     "Setting",
@@ -113,7 +112,7 @@ class Provenance:
     """When, in ISO 8601."""
 
 
-class ArchitectureTexts(Sequence[Architecture]):
+class _ArchitectureTexts(Sequence[Architecture]):
     """Architectures of a large table, kept as text and parsed when needed."""
 
     def __init__(self, space: str, texts: Sequence[str]) -> None:
@@ -126,11 +125,11 @@ class ArchitectureTexts(Sequence[Architecture]):
     def __getitem__(self, place: int) -> Architecture: ...
 
     @overload
-    def __getitem__(self, place: slice) -> ArchitectureTexts: ...
+    def __getitem__(self, place: slice) -> _ArchitectureTexts: ...
 
-    def __getitem__(self, place: int | slice) -> Architecture | ArchitectureTexts:
+    def __getitem__(self, place: int | slice) -> Architecture | _ArchitectureTexts:
         if isinstance(place, slice):
-            return ArchitectureTexts(self.space, self.texts[place])
+            return _ArchitectureTexts(self.space, self.texts[place])
         return get_space(self.space).parse(self.texts[place])
 
 
@@ -195,7 +194,7 @@ class Table:
             raise InvalidTableError(f"no setting of the table is on its data set {self.dataset!r}")
 
     def _check_architectures(self) -> None:
-        if isinstance(self.architectures, ArchitectureTexts):
+        if isinstance(self.architectures, _ArchitectureTexts):
             spaces = {self.architectures.space}
         else:
             object.__setattr__(self, "architectures", tuple(self.architectures))
@@ -481,7 +480,7 @@ class Table:
         return place
 
     def _place(self, architecture: Architecture) -> int | None:
-        if not isinstance(self.architectures, ArchitectureTexts):
+        if not isinstance(self.architectures, _ArchitectureTexts):
             return self._places.get(architecture)
         if architecture.space != self.space:
             return None
@@ -490,7 +489,7 @@ class Table:
     @cached_property
     def _text_places(self) -> dict[str, int]:
         """Places by text, so that a single query need not parse all architectures."""
-        assert isinstance(self.architectures, ArchitectureTexts)
+        assert isinstance(self.architectures, _ArchitectureTexts)
         return {text: place for place, text in enumerate(self.architectures.texts)}
 
     @cached_property

@@ -11,7 +11,7 @@ _PERTURBATION = 0.01
 """Length of the step through the weights that the finite difference takes, as published."""
 
 
-def architecture_gradient(
+def _architecture_gradient(
     weights: Sequence[Tensor],
     alphas: Tensor,
     training_loss: Callable[[], Tensor],
@@ -74,16 +74,16 @@ def architecture_gradient(
     (1.0, 3.0)
     """
     if not step:
-        return gradients(validation_loss(), [alphas])[0]
+        return _gradients(validation_loss(), [alphas])[0]
     before = [weight.detach().clone() for weight in weights]
     try:
-        ahead = gradients(training_loss(), weights)
+        ahead = _gradients(training_loss(), weights)
         with torch.no_grad():
             torch._foreach_add_(ahead, before, alpha=weight_decay)
             if velocities is not None:
                 torch._foreach_add_(ahead, list(velocities), alpha=momentum)
             torch._foreach_add_(list(weights), ahead, alpha=-step)
-        direct, *direction = gradients(validation_loss(), [alphas, *weights])
+        direct, *direction = _gradients(validation_loss(), [alphas, *weights])
         length = nn.utils.get_total_norm(direction)
         # Of a gradient of zero any step will do: the difference is zero.
         epsilon = _PERTURBATION / length.clamp_min(torch.finfo(length.dtype).tiny)
@@ -93,13 +93,13 @@ def architecture_gradient(
             with torch.no_grad():
                 torch._foreach_copy_(list(weights), before)
                 torch._foreach_add_(list(weights), offset, alpha=sign)
-            sides.append(gradients(training_loss(), [alphas])[0])
+            sides.append(_gradients(training_loss(), [alphas])[0])
     finally:
         with torch.no_grad():
             torch._foreach_copy_(list(weights), before)
     return direct - step * (sides[0] - sides[1]) / (2 * epsilon)
 
 
-def gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Return the gradient of a loss by each of the inputs, zeros by those that it ignores."""
     return list(torch.autograd.grad(loss, inputs, materialize_grads=True))

@@ -23,7 +23,7 @@ _DIGEST = hashlib.sha256().digest_size
 _MEANWHILE = "remove it, or choose another file"
 
 
-def read_checkpoint(
+def _read_checkpoint(
     path: Path, content: Mapping[str, Any], device: str | torch.device = "cpu"
 ) -> dict[str, Any] | None:
     """Return the state that a file keeps, or None if there is no file yet.
@@ -64,7 +64,7 @@ def read_checkpoint(
     return state
 
 
-def write_checkpoint(path: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def _write_checkpoint(path: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Replace a file by one that keeps a state; a reader sees the one or the other, whole.
 
     Raises

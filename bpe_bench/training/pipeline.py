@@ -33,7 +33,7 @@ _CHUNK = {"cpu": 128, "cuda": 4096}
 
 
 @dataclass(frozen=True)
-class Draws:
+class _Draws:
     """All that is random in an epoch of N images; one entry per image that the epoch shows."""
 
     order: Tensor
@@ -49,13 +49,13 @@ class Draws:
     cut_columns: Tensor
     """Column likewise, shape (N,)."""
 
-    def to(self, device: torch.device) -> Draws:
+    def to(self, device: torch.device) -> _Draws:
         """Return the draws on a device."""
-        return Draws(*(values.to(device, non_blocking=True) for values in vars(self).values()))
+        return _Draws(*(values.to(device, non_blocking=True) for values in vars(self).values()))
 
-    def part(self, start: int, stop: int) -> Draws:
+    def part(self, start: int, stop: int) -> _Draws:
         """Return the draws of some of the images, in the order of the epoch."""
-        return Draws(*(values[start:stop] for values in vars(self).values()))
+        return _Draws(*(values[start:stop] for values in vars(self).values()))
 
 
 class Pipeline:
@@ -213,7 +213,7 @@ class Pipeline:
             images = _transform(pixels.index_select(0, chosen), transform, transform.mT)
             yield self._normalise(images), labels.index_select(0, chosen)
 
-    def draw(self, seed: int, epoch: int) -> Draws:
+    def draw(self, seed: int, epoch: int) -> _Draws:
         """Draw all that is random in an epoch, on the CPU."""
         state = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
@@ -222,7 +222,7 @@ class Pipeline:
         def below(limit: int) -> Tensor:
             return torch.randint(limit, (size,), generator=generator)
 
-        return Draws(
+        return _Draws(
             order=torch.randperm(size, generator=generator),
             rows=below(2 * self.padding + 1),
             columns=below(2 * self.padding + 1),
@@ -231,7 +231,7 @@ class Pipeline:
             cut_columns=below(self.budget.image_size),
         )
 
-    def augment(self, draws: Draws) -> tuple[Tensor, Tensor]:
+    def augment(self, draws: _Draws) -> tuple[Tensor, Tensor]:
         """Return training images as drawn.
 
         Parameters

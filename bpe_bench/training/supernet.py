@@ -34,25 +34,14 @@ from ..budget import Budget
 from ..errors import TrainingError
 from ..spaces import Architecture, get_space
 from ..tables.curves import Split
-from ._architect import architecture_gradient, gradients
-from ._checkpoints import read_checkpoint, write_checkpoint
-from .images.data import ImageData, Images, split_indices, stratified_order, subset
-from .networks.mixed import Supernet, derive
+from ._architect import _architecture_gradient, _gradients
+from ._checkpoints import _read_checkpoint, _write_checkpoint
+from .images.data import ImageData, Images, _stratified_order, split_indices, subset
+from .networks.mixed import _derive, _Supernet
 from .networks.network import module_of
-from .pipeline import Draws
+from .pipeline import _Draws
 from .trainer import Trainer, describe_device
 from .trial import CODE_VERSION, EpochRecord, Recipe, SplitResult, Trial
-
-__all__ = [
-    "PUBLISHED",
-    "SearchRecipe",
-    "Supernet",
-    "SupernetEpoch",
-    "SupernetResult",
-    "architecture_gradient",
-    "derive",
-    "train_supernet",
-]
 
 Order = Literal[1, 2]
 Batch = tuple[Tensor, Tensor]
@@ -222,7 +211,7 @@ def train_supernet(
     """
     _check(space, order, seed)
     content = _content(space, data, budget, order, seed, recipe)
-    kept = None if checkpoint is None else read_checkpoint(checkpoint, content, device)
+    kept = None if checkpoint is None else _read_checkpoint(checkpoint, content, device)
     result = None if kept is None else SupernetResult.from_json(kept["result"])
     if result is not None and _finished(result, budget):
         return result
@@ -236,7 +225,7 @@ def train_supernet(
         if checkpoint is not None:
             # Nothing goes on from a finished search, so its result is all that is kept.
             state = None if _finished(result, budget) else search.state()
-            write_checkpoint(checkpoint, content, {"result": result.to_json(), "search": state})
+            _write_checkpoint(checkpoint, content, {"result": result.to_json(), "search": state})
         if on_epoch is not None and not result.diverged:
             on_epoch(result.epochs[-1])
     return result
@@ -274,7 +263,7 @@ class _Search(Trainer):
 
     def derive(self) -> Architecture:
         """Return the architecture that the mixture stands for now."""
-        return derive(self.space, self.network.probabilities)
+        return _derive(self.space, self.network.probabilities)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on."""
@@ -290,7 +279,9 @@ class _Search(Trainer):
         # into a known state, and back.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.trial.seed)
-            supernet = Supernet(self.space, self.budget, data.classes, input_channels=data.shape[0])
+            supernet = _Supernet(
+                self.space, self.budget, data.classes, input_channels=data.shape[0]
+            )
         supernet.to(self.device)
         return supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -315,12 +306,12 @@ class _Search(Trainer):
         draws = self.pipeline.draw(self.trial.seed, epoch)
         mine = self.half[draws.order]
         halves = (
-            Draws(*(values[chosen] for values in vars(draws).values())) for chosen in (mine, ~mine)
+            _Draws(*(values[chosen] for values in vars(draws).values())) for chosen in (mine, ~mine)
         )
         # The second half has as many batches as the first, or one more.
         return zip(*(self._cut(half.to(self.device)) for half in halves), strict=False)
 
-    def _cut(self, draws: Draws) -> Iterator[Batch]:
+    def _cut(self, draws: _Draws) -> Iterator[Batch]:
         size, batch = len(draws.order), self.budget.batch_size
         starts = list(range(0, size, batch))
         if len(starts) > 1 and size - starts[-1] == 1:
@@ -336,12 +327,12 @@ class _Search(Trainer):
                 return
             with self._precision():
                 loss = self._loss(held_out)
-            (alphas.grad,) = gradients(self.scaler.scale(loss), [alphas])
+            (alphas.grad,) = _gradients(self.scaler.scale(loss), [alphas])
             self.scaler.step(self.architect)
 
     def _second_order(self, alphas: Tensor, training: Batch, held_out: Batch) -> Tensor:
         (group,) = self.optimizer.param_groups
-        return architecture_gradient(
+        return _architecture_gradient(
             self.weights,
             alphas,
             lambda: self._loss(training),
@@ -425,7 +416,7 @@ def _weights_half(data: ImageData, budget: Budget, seed: int) -> Tensor:
             "would be left to halve; a search needs at least 4: raise data_fraction or take more "
             "images"
         )
-    order = stratified_order(data.train.labels[train], seed, stream=_HALVES_STREAM)
+    order = _stratified_order(data.train.labels[train], seed, stream=_HALVES_STREAM)
     half = torch.zeros(train.size, dtype=torch.bool)
     half[torch.from_numpy(order[:count])] = True
     return half

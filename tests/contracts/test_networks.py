@@ -9,7 +9,7 @@ from bpe_bench.budget import BPE_1  # noqa: E402
 from bpe_bench.errors import SelectionError, TrainingError  # noqa: E402
 from bpe_bench.search import make_searcher  # noqa: E402
 from bpe_bench.spaces import SPACES, Architecture, get_space  # noqa: E402
-from bpe_bench.training.networks.mixed import Supernet, derive  # noqa: E402
+from bpe_bench.training.networks.mixed import _derive, _Supernet  # noqa: E402
 from bpe_bench.training.networks.network import (  # noqa: E402
     build_network,
     count_parameters,
@@ -94,7 +94,7 @@ def test_images_that_are_too_small_are_refused(space):
 
 @searched
 def test_a_supernet_classifies_and_learns_its_shares(space):
-    network = Supernet(space.name, small(space), 10)
+    network = _Supernet(space.name, small(space), 10)
     with network.searching() as alphas:
         logits, _ = network(torch.randn(4, 3, 16, 16))
         logits.square().sum().backward()
@@ -107,8 +107,8 @@ def test_a_mixture_of_one_candidate_stands_for_it(space):
     relaxation = module_of(space.name, "supernet").SUPERNET
     assert relaxation.shape[-1] == len(relaxation.candidates)
     shares = np.random.default_rng(0).random(relaxation.shape)
-    found = derive(space.name, shares)
-    assert space.parse(space.format(found)) == found == derive(space.name, 2 * shares)
+    found = _derive(space.name, shares)
+    assert space.parse(space.format(found)) == found == _derive(space.name, 2 * shares)
 
 
 def test_what_a_space_cannot_do_is_said_with_those_that_can(monkeypatch):
@@ -124,7 +124,7 @@ def test_what_a_space_cannot_do_is_said_with_those_that_can(monkeypatch):
         with pytest.raises(SelectionError) as error:
             use(architecture, BPE_1, 10)
         assert str(error.value) == message
-    for use in (lambda: derive("bare", []), lambda: Supernet("bare", BPE_1, 10), start_darts):
+    for use in (lambda: _derive("bare", []), lambda: _Supernet("bare", BPE_1, 10), start_darts):
         with pytest.raises(SelectionError, match=r"^the space bare has no supernet, which this"):
             use()
 

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bpe_bench.training.supernet import architecture_gradient  # noqa: E402
+from bpe_bench.training._architect import _architecture_gradient  # noqa: E402
 
 STEP = 0.3
 SETTINGS = {
@@ -75,7 +75,7 @@ class Tiny:
         return gradient
 
     def found(self, step=STEP, **setting):
-        return architecture_gradient(
+        return _architecture_gradient(
             self.weights,
             self.alphas,
             lambda: self.loss(0, self.weights, self.alphas),
@@ -140,7 +140,7 @@ def test_by_hand():
     # d/da L_val(w', a) = w' + (w'^2 + a) s. All differences are exact.
     w = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     a = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    found = architecture_gradient(
+    found = _architecture_gradient(
         [w], a, lambda: (w - a) ** 2 / 2, lambda: w**3 / 3 + a * w, step=0.1
     )
     ahead = 2.0 - 0.1 * 1.5
@@ -154,7 +154,7 @@ def test_first_order_is_the_plain_gradient():
     def never():
         raise AssertionError
 
-    found = architecture_gradient(
+    found = _architecture_gradient(
         tiny.weights,
         tiny.alphas,
         never,
@@ -199,7 +199,7 @@ def test_the_weights_are_restored_if_a_loss_fails(failing):
         return tiny.loss(0, tiny.weights, tiny.alphas)
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        architecture_gradient(
+        _architecture_gradient(
             tiny.weights,
             tiny.alphas,
             training_loss,
@@ -213,7 +213,7 @@ def test_the_weights_are_restored_if_a_loss_fails(failing):
 
 def test_weights_that_do_not_matter_leave_the_plain_gradient():
     tiny = Tiny()
-    found = architecture_gradient(
+    found = _architecture_gradient(
         tiny.weights,
         tiny.alphas,
         lambda: tiny.loss(0, tiny.weights, tiny.alphas),

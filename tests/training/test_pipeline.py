@@ -19,7 +19,7 @@ from bpe_bench.training.images.data import (  # noqa: E402
     split_indices,
     subset,
 )
-from bpe_bench.training.pipeline import Draws, Pipeline  # noqa: E402
+from bpe_bench.training.pipeline import Pipeline, _Draws  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -363,7 +363,7 @@ def test_refusals():
 def test_draws_are_cut_and_moved_together():
     draws = Pipeline(DATA, SMALL).draw(0, 1)
     part = draws.part(10, 20).to(torch.device("cpu"))
-    assert isinstance(part, Draws)
+    assert isinstance(part, _Draws)
     assert all(torch.equal(vars(part)[name], vars(draws)[name][10:20]) for name in vars(draws))
 
 

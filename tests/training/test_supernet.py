@@ -22,16 +22,15 @@ from bpe_bench.spaces.nas_bench_201 import EDGES  # noqa: E402
 from bpe_bench.tables.curves import Split  # noqa: E402
 from bpe_bench.training import _architect  # noqa: E402
 from bpe_bench.training import supernet as module  # noqa: E402
+from bpe_bench.training._architect import _architecture_gradient  # noqa: E402
 from bpe_bench.training.images.data import ImageData, Images, load_images  # noqa: E402
+from bpe_bench.training.networks.mixed import _derive, _Supernet  # noqa: E402
 from bpe_bench.training.networks.network import build_network, module_of  # noqa: E402
 from bpe_bench.training.pipeline import Pipeline  # noqa: E402
 from bpe_bench.training.supernet import (  # noqa: E402
     SearchRecipe,
-    Supernet,
     SupernetEpoch,
     SupernetResult,
-    architecture_gradient,
-    derive,
     train_supernet,
 )
 from bpe_bench.training.trial import Recipe, SplitResult  # noqa: E402
@@ -86,7 +85,7 @@ def candidates(space):
 
 
 def supernet(space, **changes):
-    return Supernet(space, BUDGETS[space].replace(channels=4, **changes), 10, input_channels=3)
+    return _Supernet(space, BUDGETS[space].replace(channels=4, **changes), 10, input_channels=3)
 
 
 def images(samples=6, size=8, channels=3):
@@ -285,7 +284,7 @@ def test_second_order_of_a_supernet_is_that_of_autograd(space, monkeypatch):
         (wanted,) = torch.autograd.grad(ahead, alphas)
 
         def error(size):
-            found = architecture_gradient(
+            found = _architecture_gradient(
                 weights, alphas, lambda: loss(0), lambda: loss(1), step=size,
                 momentum=momentum, weight_decay=decay, velocities=velocities,
             )  # fmt: skip
@@ -306,11 +305,11 @@ def test_darts_of_few_layers(layers):
 
 def test_what_no_supernet_can_be_made_of():
     with pytest.raises(UnknownNameError, match=r"^unknown search space 'dart' .*'darts'"):
-        Supernet("dart", SMALL, 10)
+        _Supernet("dart", SMALL, 10)
     with pytest.raises(TrainingError, match=r"so layers must be 3N \+ 2 .* found 6; the nearest"):
-        Supernet("nas-bench-201", SMALL.replace(layers=6), 10)
+        _Supernet("nas-bench-201", SMALL.replace(layers=6), 10)
     with pytest.raises(TrainingError, match=r"DARTS network of 5 layers need .* 8 pixels, found 7"):
-        Supernet("darts", SMALL.replace(image_size=7), 10)
+        _Supernet("darts", SMALL.replace(image_size=7), 10)
 
 
 # What is derived
@@ -321,12 +320,12 @@ def test_nas_bench_201_takes_the_largest_share_of_every_edge():
     genes = (3, 0, 4, 1, 2, 0)  # none is one of the operations
     for edge, operation in enumerate(genes):
         shares[edge, operation] = 0.6
-    assert derive("nas-bench-201", shares) == Architecture("nas-bench-201", genes)
+    assert _derive("nas-bench-201", shares) == Architecture("nas-bench-201", genes)
     # Genes are in the order of the edges.
     assert len(EDGES) == len(genes)
     # Of equal shares the first counts.
-    assert derive("nas-bench-201", np.full((6, 5), 0.2)).genes == (0,) * 6
-    assert derive("nas-bench-201", torch.full((6, 5), 0.2)).genes == (0,) * 6
+    assert _derive("nas-bench-201", np.full((6, 5), 0.2)).genes == (0,) * 6
+    assert _derive("nas-bench-201", torch.full((6, 5), 0.2)).genes == (0,) * 6
 
 
 def test_darts_keeps_two_edges_per_node_and_never_none():
@@ -343,7 +342,7 @@ def test_darts_keeps_two_edges_per_node_and_never_none():
             shares[kind, edge_index(node, second), operations[1] + 1] = 0.05
             nodes.append(((operations[1], second), (operations[0], first)))
         wanted.append(tuple(nodes))
-    found = derive("darts", shares)
+    found = _derive("darts", shares)
     assert found == from_cells(*wanted)
     assert found == get_space("darts").canonical(found)
 
@@ -354,13 +353,13 @@ def test_the_share_of_none_weakens_an_edge():
     alphas[:, :, 4] = 2
     alphas[:, edge_index(1, 1), 0] = 5  # much of this edge is none
     shares = np.exp(alphas) / np.exp(alphas).sum(axis=-1, keepdims=True)
-    for cell in cells_of(derive("darts", shares)):
+    for cell in cells_of(_derive("darts", shares)):
         assert cell[1] == ((3, 0), (3, 2))
         assert all(operation == 3 for node in cell for operation, _ in node)
 
 
 def test_of_equal_shares_the_first_edges_and_operations_count():
-    for cell in cells_of(derive("darts", np.full((2, 14, 8), 1 / 8))):
+    for cell in cells_of(_derive("darts", np.full((2, 14, 8), 1 / 8))):
         assert cell == (((0, 0), (0, 1)),) * NODES
 
 
@@ -368,7 +367,7 @@ def test_of_equal_shares_the_first_edges_and_operations_count():
 def test_what_is_derived_is_an_architecture(space):
     rng = np.random.default_rng(0)
     shape = {"darts": (2, 14, 8), "nas-bench-201": (6, 5)}[space]
-    found = [derive(space, rng.dirichlet(np.ones(shape[-1]), shape[:-1])) for _ in range(20)]
+    found = [_derive(space, rng.dirichlet(np.ones(shape[-1]), shape[:-1])) for _ in range(20)]
     assert len(set(found)) > 10
     for architecture in found:
         assert get_space(space).parse(get_space(space).format(architecture)) == architecture
@@ -376,15 +375,15 @@ def test_what_is_derived_is_an_architecture(space):
 
 def test_shares_that_cannot_be():
     with pytest.raises(TrainingError) as caught:
-        derive("darts", np.zeros((2, 14, 7)))
+        _derive("darts", np.zeros((2, 14, 7)))
     assert str(caught.value) == (
         "the shares of operations in darts must have the shape (2, 14, 8), found (2, 14, 7)"
     )
     with pytest.raises(TrainingError) as caught:
-        derive("nas-bench-201", np.full((6, 5), np.nan))
+        _derive("nas-bench-201", np.full((6, 5), np.nan))
     assert str(caught.value) == "the shares of operations in nas-bench-201 must be finite numbers"
     with pytest.raises(UnknownNameError, match="unknown search space 'nasbench'"):
-        derive("nasbench", np.zeros((6, 5)))
+        _derive("nasbench", np.zeros((6, 5)))
 
 
 # The training
@@ -468,9 +467,9 @@ def test_differences_are_taken_in_32_bits(digits, precision, monkeypatch):
             enabled.append(torch.is_autocast_enabled("cpu"))
             return training_loss()
 
-        return architecture_gradient(weights, alphas, loss, validation_loss, **options)
+        return _architecture_gradient(weights, alphas, loss, validation_loss, **options)
 
-    monkeypatch.setattr(module, "architecture_gradient", spy)
+    monkeypatch.setattr(module, "_architecture_gradient", spy)
     assert not search(digits, order=2, changes={"precision": precision}).diverged
     assert len(enabled) == 3 * STEPS
     assert not any(enabled)
@@ -507,9 +506,9 @@ def test_second_order_looks_as_far_as_the_weights_step(digits, monkeypatch):
 
     def spy(*args, **options):
         given.append(options)
-        return architecture_gradient(*args, **options)
+        return _architecture_gradient(*args, **options)
 
-    monkeypatch.setattr(module, "architecture_gradient", spy)
+    monkeypatch.setattr(module, "_architecture_gradient", spy)
     search(digits, order=2)
     rates = [0.05 * (1 + math.cos(math.pi * epoch / 3)) / 2 for epoch in range(3)]
     assert [options["step"] for options in given] == pytest.approx(rates)
@@ -632,7 +631,7 @@ def results(monkeypatch):
     def derived(space, probabilities):
         return Architecture(space, (next(number) % 5,) * 6)
 
-    monkeypatch.setattr(module, "derive", derived)
+    monkeypatch.setattr(module, "_derive", derived)
     return written
 
 

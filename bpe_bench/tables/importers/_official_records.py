@@ -58,7 +58,7 @@ class _Place(NamedTuple):
         return label_of(self.official, self.schedule)
 
 
-class OfficialRecords:
+class _OfficialRecords:
     """Collects the records of A networks; `table` then empties it.
 
     Counts are kept as one column of 32-bit integers per seed and epoch. A column is made for
@@ -195,7 +195,7 @@ class OfficialRecords:
         return column
 
 
-def parse_architectures(texts: Any, indices: Iterable[int], name: str) -> tuple[Architecture, ...]:
+def _parse_architectures(texts: Any, indices: Iterable[int], name: str) -> tuple[Architecture, ...]:
     """Return the architectures of some indices from the official list of texts.
 
     Raises

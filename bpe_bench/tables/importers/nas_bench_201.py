@@ -20,7 +20,7 @@ from ...errors import SourceFileError
 from ..table import Provenance, Table
 from . import Progress
 from ._nas_bench_201 import CITATION
-from ._official_records import CAVEATS, OfficialRecords, parse_architectures
+from ._official_records import CAVEATS, _OfficialRecords, _parse_architectures
 from ._pickles import load_records
 
 MEMORY_PER_BYTE = 6
@@ -35,7 +35,7 @@ _LOADING = 0.8
 """Share of the time that unpickling takes."""
 
 
-def available_memory() -> int | None:
+def _available_memory() -> int | None:
     """Return the bytes of memory that are free for this process, None if unknown."""
     found = []
     for file, read in (
@@ -49,14 +49,14 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def announcement(source: Path, available: Callable[[], int | None] = available_memory) -> str:
+def announcement(source: Path, available: Callable[[], int | None] = _available_memory) -> str:
     """Return a warning of the memory that reading a file will need."""
     free = available()
     have = "" if free is None else f" ({_gigabytes(free)} available)"
-    return f"reading {source.name} needs about {_gigabytes(memory_needed(source))} of memory{have}"
+    return f"reading {source.name} needs about {_gigabytes(_memory_needed(source))} of memory{have}"
 
 
-def memory_needed(source: Path) -> int:
+def _memory_needed(source: Path) -> int:
     """Return about how many bytes of memory reading a file needs."""
     try:
         return MEMORY_PER_BYTE * source.stat().st_size
@@ -70,7 +70,7 @@ def read(
     source: Path,
     progress: Progress,
     *,
-    available: Callable[[], int | None] = available_memory,
+    available: Callable[[], int | None] = _available_memory,
 ) -> Table:
     """Read the official file.
 
@@ -95,8 +95,8 @@ def read(
             f"{source} is not the official NAS-Bench-201 file: its records should be numbered"
         )
     indices = sorted(records)
-    architectures = parse_architectures(texts, indices, str(source))
-    collected = OfficialRecords(len(indices))
+    architectures = _parse_architectures(texts, indices, str(source))
+    collected = _OfficialRecords(len(indices))
     for place, index in enumerate(indices):
         # Taken out, so that memory falls while the arrays fill.
         collected.add(place, records.pop(index), texts[index], f"record {index:06d} of {source}")
@@ -105,7 +105,7 @@ def read(
 
 
 def _check_memory(source: Path, available: int | None) -> None:
-    needed = memory_needed(source)
+    needed = _memory_needed(source)
     if available is not None and available < needed:
         raise SourceFileError(
             f"reading {source} needs about {_gigabytes(needed)} of memory, as with the official "

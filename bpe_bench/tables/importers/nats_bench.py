@@ -23,7 +23,7 @@ from ...errors import SourceFileError
 from ..table import Provenance, Table
 from . import Progress
 from ._nas_bench_201 import CITATION
-from ._official_records import CAVEATS, OfficialRecords, parse_architectures
+from ._official_records import CAVEATS, _OfficialRecords, _parse_architectures
 from ._pickles import load_records, unpack_bz2
 
 FOLDER = "NATS-tss-v1_0-3ffb9-simple"
@@ -59,8 +59,8 @@ def read(source: Path, progress: Progress) -> Table:
         texts = meta.get("meta_archs") if isinstance(meta, dict) else None
         if not isinstance(texts, list):
             raise SourceFileError(f"{META} of {source} has no list 'meta_archs' of architectures")
-        architectures = parse_architectures(texts, records, str(source))
-        collected = OfficialRecords(len(records))
+        architectures = _parse_architectures(texts, records, str(source))
+        collected = _OfficialRecords(len(records))
         contents = _contents(files, records.values())
         for place, (index, (name, record)) in enumerate(zip(records, contents, strict=True)):
             collected.add(place, record, texts[index], f"{name} of {source}")

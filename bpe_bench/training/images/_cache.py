@@ -25,7 +25,7 @@ LAYOUT = "1"
 _DESCRIPTION = "images.json"
 
 
-def cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
+def _cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
     """Return what a source is kept under: a SHA-256 of its files' names and contents.
 
     Raises
@@ -45,7 +45,7 @@ def cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
     return whole.hexdigest()
 
 
-def load_cached(folder: Path) -> ImageData | None:
+def _load_cached(folder: Path) -> ImageData | None:
     """Return what a folder holds, mapped into memory, or None if it is not there or not whole."""
     try:
         about = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ _SPLITS = ("train", "test")
 _ARRAYS = ("pixels", "labels")
 
 
-def store(data: ImageData, folder: Path) -> None:
+def _store(data: ImageData, folder: Path) -> None:
     """Keep a data set; where that is not possible, warn and go on without."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +104,6 @@ def _put(filled: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-        if load_cached(folder) is None:  # a damaged one is in the way
+        if _load_cached(folder) is None:  # a damaged one is in the way
             shutil.rmtree(folder, ignore_errors=True)
             filled.rename(folder)

@@ -40,7 +40,7 @@ BATCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Files of both formats; the last one holds the test images."""
 
 
-def read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Images]:
+def _read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Images]:
     """Return the train and the test images of a format's files.
 
     Parameters
@@ -55,7 +55,7 @@ def read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Ima
     SourceFileError
         If a file is missing, damaged or not safe to open.
     """
-    kind = batches_of(contents)
+    kind = _batches_of(contents)
     if kind is None:
         raise SourceFileError(
             f"{where} holds no batches of CIFAR-10 (data_batch_1 or data_batch_1.bin and so on)"
@@ -74,7 +74,7 @@ def read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Ima
     return train, parts[-1]
 
 
-def batches_of(names: Mapping[str, Any] | set[str]) -> str | None:
+def _batches_of(names: Mapping[str, Any] | set[str]) -> str | None:
     """Return which format has files of these names, or None."""
     for kind, batches in BATCHES.items():
         if any(name in names for name in batches):
@@ -82,7 +82,7 @@ def batches_of(names: Mapping[str, Any] | set[str]) -> str | None:
     return None
 
 
-def unpack(archive: Path) -> dict[str, bytes]:
+def _unpack(archive: Path) -> dict[str, bytes]:
     """Return what the batches in an archive hold, by name; nothing is written anywhere.
 
     Raises
@@ -99,7 +99,7 @@ def unpack(archive: Path) -> dict[str, bytes]:
                 stream = tar.extractfile(member) if name in wanted and member.isfile() else None
                 if stream is None:
                     continue
-                check_size(f"{archive}/{name}", member.size)
+                _check_size(f"{archive}/{name}", member.size)
                 contents[name] = stream.read()
                 if len(contents[name]) < member.size:
                     raise EOFError("it ends too early")
@@ -113,7 +113,7 @@ def unpack(archive: Path) -> dict[str, bytes]:
     return contents
 
 
-def check_size(where: str, size: int) -> None:
+def _check_size(where: str, size: int) -> None:
     """Raise `SourceFileError` if a batch is larger than any official one."""
     if size > _LARGEST:
         raise SourceFileError(

@@ -33,7 +33,7 @@ _JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
-class Decoded:
+class _Decoded:
     """What a source holds."""
 
     train: Images
@@ -44,7 +44,7 @@ class Decoded:
     """Whether any image was JPEG-coded."""
 
 
-class ImageSource(ABC):
+class _ImageSource(ABC):
     """A place with images, recognised but not read.
 
     Parameters
@@ -69,7 +69,7 @@ class ImageSource(ABC):
         return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "images"
 
     @abstractmethod
-    def decode(self) -> Decoded:
+    def decode(self) -> _Decoded:
         """Read all images.
 
         Raises
@@ -81,7 +81,7 @@ class ImageSource(ABC):
         """
 
 
-def recognise(path: Path) -> ImageSource:
+def _recognise(path: Path) -> _ImageSource:
     """Return the source that a path is.
 
     Raises
@@ -99,7 +99,7 @@ def recognise(path: Path) -> ImageSource:
         if any(folder.glob("*.parquet")):
             return _Parquet(folder, _in_splits(folder, _parquet_files))
     for folder in (path, path / _cifar_archives.PYTHON, path / _cifar_archives.BINARY):
-        kind = _cifar_archives.batches_of(_names(folder))
+        kind = _cifar_archives._batches_of(_names(folder))
         if kind is not None:
             files = [folder / name for name in _cifar_archives.BATCHES[kind]]
             return _Batches(folder, [file for file in files if file.is_file()])
@@ -135,40 +135,40 @@ def _image_files(folder: Path, split: str) -> Iterator[Path]:
             yield file
 
 
-class _Archive(ImageSource):
+class _Archive(_ImageSource):
     kind = "cifar-10 archive"
 
-    def decode(self) -> Decoded:
+    def decode(self) -> _Decoded:
         (file,) = self.files
-        train, test = _cifar_archives.read_batches(_cifar_archives.unpack(file), str(file))
-        return Decoded(train, test, _cifar_archives.CLASSES)
+        train, test = _cifar_archives._read_batches(_cifar_archives._unpack(file), str(file))
+        return _Decoded(train, test, _cifar_archives.CLASSES)
 
     @property
     def title(self) -> str:
         return "cifar10"
 
 
-class _Batches(ImageSource):
+class _Batches(_ImageSource):
     kind = "cifar-10 batches"
 
-    def decode(self) -> Decoded:
+    def decode(self) -> _Decoded:
         contents = {}
         for file in self.files:
             with _explaining(f"{file} cannot be read"):
-                _cifar_archives.check_size(str(file), file.stat().st_size)
+                _cifar_archives._check_size(str(file), file.stat().st_size)
                 contents[file.name] = file.read_bytes()
-        train, test = _cifar_archives.read_batches(contents, str(self.root))
-        return Decoded(train, test, _cifar_archives.CLASSES)
+        train, test = _cifar_archives._read_batches(contents, str(self.root))
+        return _Decoded(train, test, _cifar_archives.CLASSES)
 
     @property
     def title(self) -> str:
         return "cifar10"
 
 
-class _Parquet(ImageSource):
+class _Parquet(_ImageSource):
     kind = "parquet"
 
-    def decode(self) -> Decoded:
+    def decode(self) -> _Decoded:
         decoder = _Decoder()
         parts = {}
         for split in _SPLITS:
@@ -186,13 +186,13 @@ class _Parquet(ImageSource):
                 f"{self.root}: the labels of the train images must count from 0 without a gap, "
                 f"found {', '.join(map(str, known[:20]))}"
             )
-        return Decoded(parts["train"], parts["test"], known.size, decoder.lossy)
+        return _Decoded(parts["train"], parts["test"], known.size, decoder.lossy)
 
 
-class _Folders(ImageSource):
+class _Folders(_ImageSource):
     kind = "class folders"
 
-    def decode(self) -> Decoded:
+    def decode(self) -> _Decoded:
         classes = {split: self._classes(split) for split in _SPLITS}
         if classes["train"] != classes["test"]:
             differ = sorted(set(classes["train"]) ^ set(classes["test"]))
@@ -212,7 +212,7 @@ class _Folders(ImageSource):
                 images.append(decoder.decode(content, str(file)))
             labels = [places[file.parent.name] for file in files]
             parts[split] = decoder.stack(images, labels, f"{self.root}/{split}")
-        return Decoded(parts["train"], parts["test"], len(places), decoder.lossy)
+        return _Decoded(parts["train"], parts["test"], len(places), decoder.lossy)
 
     def _of(self, split: str) -> list[Path]:
         return [file for file in self.files if file.parent.parent.name == split]

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from ...errors import SelectionError
 from ..trial import PROTOCOLS, Protocol
-from ._cache import cache_key, load_cached, store
+from ._cache import _cache_key, _load_cached, _store
 from ._pixels import ImageData, Images, LabelArray
-from ._sources import Decoded, recognise
+from ._sources import _Decoded, _recognise
 
-__all__ = ["ImageData", "Images", "load_images", "split_indices", "stratified_order", "subset"]
+__all__ = ["ImageData", "Images", "load_images", "split_indices", "subset"]
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -68,16 +68,16 @@ def load_images(source: str | Path | None = None, *, cache: Path | None = None) 
     """
     if source is None or source == DIGITS:
         return _digits()
-    found = recognise(Path(source).expanduser())
-    key = cache_key(found.kind, found.root, found.files)
+    found = _recognise(Path(source).expanduser())
+    key = _cache_key(found.kind, found.root, found.files)
     folder = (_cache_directory() if cache is None else cache) / "images" / key[:32]
-    kept = load_cached(folder)
+    kept = _load_cached(folder)
     if kept is not None:
         return kept
     decoded = found.decode()
     data = _named(decoded, found.title)
-    store(data, folder)
-    return load_cached(folder) or data
+    _store(data, folder)
+    return _load_cached(folder) or data
 
 
 def split_indices(
@@ -115,7 +115,7 @@ def split_indices(
         raise SelectionError(f"protocol must be one of {', '.join(PROTOCOLS)}, found {protocol!r}")
     labels = data.train.labels
     kept = round(labels.size / VALIDATION_SHARE) if protocol == "split" else 0
-    order = stratified_order(labels, seed)
+    order = _stratified_order(labels, seed)
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
@@ -140,11 +140,11 @@ def subset(data: ImageData, train: IndexArray, fraction: float, seed: int = 0) -
     """
     count = max(1, round(fraction * train.size))
     # A stream of its own: the order that split validation off must not choose here again.
-    order = stratified_order(data.train.labels[train], seed, stream=1)
+    order = _stratified_order(data.train.labels[train], seed, stream=1)
     return np.sort(train[order[:count]])
 
 
-def stratified_order(labels: LabelArray, seed: int, *, stream: int = 0) -> IndexArray:
+def _stratified_order(labels: LabelArray, seed: int, *, stream: int = 0) -> IndexArray:
     """Return a random order of which every beginning holds all classes in their proportions.
 
     Parameters
@@ -177,7 +177,7 @@ def _digits() -> ImageData:
     # 0 to 16 in the source; the full range of bytes here.
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
-    order = stratified_order(labels, 0)
+    order = _stratified_order(labels, 0)
     test, train = np.sort(order[:_DIGITS_TEST]), np.sort(order[_DIGITS_TEST:])
     return ImageData(
         DIGITS,
@@ -188,7 +188,7 @@ def _digits() -> ImageData:
     )
 
 
-def _named(decoded: Decoded, title: str) -> ImageData:
+def _named(decoded: _Decoded, title: str) -> ImageData:
     data = ImageData(title, decoded.classes, decoded.train, decoded.test)
     found = (data.train.labels.size, data.test.labels.size, data.classes, data.shape)
     if found == _WHOLE_CIFAR_10:

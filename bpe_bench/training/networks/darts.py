@@ -19,7 +19,7 @@ from torch.nn import functional
 from ...budget import Budget
 from ...spaces import Architecture, darts
 from ...spaces.base import FloatArray
-from .mixed import MixedOperation, Relaxation
+from .mixed import _MixedOperation, _Relaxation
 from .network import ProxyNetwork
 from .operations import (
     FactorizedReduction,
@@ -241,7 +241,7 @@ def _reduced(size: int, reductions: int) -> int:
     return size
 
 
-def _rows(mixed: Sequence[MixedOperation]) -> list[int]:
+def _rows(mixed: Sequence[_MixedOperation]) -> list[int]:
     """Return for every mixed operation the place of its edge among those of both kinds of cells."""
     rows: list[int] = []
     for first in range(0, len(mixed), darts.EDGES):
@@ -271,7 +271,7 @@ def _derive(shares: FloatArray) -> Architecture:
     return darts.from_cells(cells[0], cells[1])
 
 
-SUPERNET = Relaxation(
+SUPERNET = _Relaxation(
     candidates=("none", *darts.OPERATIONS),
     shape=(len(darts.CELLS), darts.EDGES, 1 + len(darts.OPERATIONS)),
     everything=darts.FullDartsSpace().build([0] * (len(darts.CELLS) * darts.EDGES)),

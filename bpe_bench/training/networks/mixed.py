@@ -28,7 +28,7 @@ _FIRST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
-class Relaxation:
+class _Relaxation:
     """How a space is searched by gradient: what is mixed where, and what a mixture stands for."""
 
     candidates: tuple[str, ...]
@@ -37,14 +37,14 @@ class Relaxation:
     """Of the architecture parameters, (..., K)."""
     everything: Architecture
     """An architecture that has all edges; its operations do not matter, but are not ``none``."""
-    rows: Callable[[Sequence[MixedOperation]], list[int]]
+    rows: Callable[[Sequence[_MixedOperation]], list[int]]
     """From the mixed operations of the network, in order, to the rows (of K parameters) that
     they take their shares from."""
     derive: Callable[[npt.NDArray[np.float64]], Architecture]
     """From shares, shaped as the parameters, to the architecture that they stand for."""
 
 
-class MixedOperation(nn.Module):
+class _MixedOperation(nn.Module):
     """All operations of an edge at once, each times its share.
 
     Parameters
@@ -88,7 +88,7 @@ class MixedOperation(nn.Module):
         return total
 
 
-class Supernet(nn.Module):
+class _Supernet(nn.Module):
     """A network that holds all architectures of a space, sharing their weights.
 
     On every edge all operations are computed, and added up with shares that are the
@@ -119,7 +119,7 @@ class Supernet(nn.Module):
     """
 
     alphas: Tensor
-    """Architecture parameters, shaped as the space's `Relaxation` says. A buffer: what trains
+    """Architecture parameters, shaped as the space's `_Relaxation` says. A buffer: what trains
     `parameters` leaves them alone."""
     drop_path: float = 0.0
     """What the trainer sets, to no effect."""
@@ -129,10 +129,10 @@ class Supernet(nn.Module):
     ) -> None:
         super().__init__()
         module = module_of(space, "supernet")
-        relaxation: Relaxation = module.SUPERNET
+        relaxation: _Relaxation = module.SUPERNET
 
         def mixed(*shape: int) -> nn.Module:
-            return MixedOperation(module.OPERATIONS, relaxation.candidates, *shape)
+            return _MixedOperation(module.OPERATIONS, relaxation.candidates, *shape)
 
         self.network = build_network(
             relaxation.everything,
@@ -144,9 +144,9 @@ class Supernet(nn.Module):
         )
         self.register_buffer("alphas", _FIRST_SPREAD * torch.randn(relaxation.shape))
         for part in self.network.modules():
-            if hasattr(part, "graph") or isinstance(part, MixedOperation):
+            if hasattr(part, "graph") or isinstance(part, _MixedOperation):
                 _drop_scales(part)
-        self._mixed = [m for m in self.network.modules() if isinstance(m, MixedOperation)]
+        self._mixed = [m for m in self.network.modules() if isinstance(m, _MixedOperation)]
         self._rows = relaxation.rows(self._mixed)
         self._norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]
 
@@ -186,7 +186,7 @@ class Supernet(nn.Module):
             norm.track_running_stats = not searching
 
 
-def derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
+def _derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     """Return the architecture that a mixture stands for.
 
     Parameters
@@ -194,7 +194,7 @@ def derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     space
         A space that has a supernet.
     probabilities
-        Shares of its candidates, shaped as its `Relaxation` says.
+        Shares of its candidates, shaped as its `_Relaxation` says.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     >>> derive("nas-bench-201", np.eye(5)[[3, 3, 4, 0, 3, 4]]).genes
     (3, 3, 4, 0, 3, 4)
     """
-    relaxation: Relaxation = module_of(space, "supernet").SUPERNET
+    relaxation: _Relaxation = module_of(space, "supernet").SUPERNET
     shares = np.asarray(probabilities, dtype=np.float64)
     if shares.shape != relaxation.shape:
         raise TrainingError(

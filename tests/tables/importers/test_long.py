@@ -334,13 +334,13 @@ def test_rows_are_read_in_chunks(monkeypatch, tmp_path, kind):
     getattr(rows, f"to_{kind}")(path, index=False)
     whole, sizes, shares = content_hash(read(path)), [], []
     monkeypatch.setattr(_files, "ROWS_AT_ONCE", 10)
-    made = _files.Chunk.__init__
+    made = _files._Chunk.__init__
 
     def spy(self, frame, lines, share):
         made(self, frame, lines, share)
         sizes.append(len(frame))
 
-    monkeypatch.setattr(_files.Chunk, "__init__", spy)
+    monkeypatch.setattr(_files._Chunk, "__init__", spy)
     table = IMPORTERS[f"long-{kind}"].read(path, shares.append)
     assert sizes == [10] * 14 + [4]
     assert content_hash(table) == whole

@@ -15,7 +15,7 @@ from bpe_bench.errors import SourceFileError
 from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.curves import MISSING
 from bpe_bench.tables.importers import IMPORTERS, nas_bench_201
-from bpe_bench.tables.importers.nas_bench_201 import announcement, available_memory
+from bpe_bench.tables.importers.nas_bench_201 import _available_memory, announcement
 from bpe_bench.tables.importers.nats_bench import read as read_nats_bench
 from bpe_bench.tables.storage import content_hash
 
@@ -145,7 +145,7 @@ class TestMemory:
         assert len(table.architectures) == 3
 
     def test_of_this_machine(self):
-        free = available_memory()
+        free = _available_memory()
         assert free is None or 10**6 < free < 10**15
 
     def test_of_a_container(self, tmp_path):

@@ -22,9 +22,9 @@ from bpe_bench.training.images import _cache, _sources
 from bpe_bench.training.images.data import (
     ImageData,
     Images,
+    _stratified_order,
     load_images,
     split_indices,
-    stratified_order,
     subset,
 )
 
@@ -612,7 +612,7 @@ def test_splits_are_fixed_and_follow_the_seed():
     np.testing.assert_array_equal(first, split_indices(data, "split", 0)[1])
     assert not np.array_equal(first, split_indices(data, "split", 1)[1])
     # Written down: another numpy must not draw other splits.
-    assert stratified_order(np.array([0, 1, 0, 1, 0, 1]), 0).tolist() == [3, 2, 1, 0, 4, 5]
+    assert _stratified_order(np.array([0, 1, 0, 1, 0, 1]), 0).tolist() == [3, 2, 1, 0, 4, 5]
 
 
 def test_fractions_are_nested_stratified_and_of_the_right_size():
@@ -635,7 +635,7 @@ def test_fractions_are_nested_stratified_and_of_the_right_size():
 @pytest.mark.parametrize("seed", range(5))
 def test_every_beginning_of_the_order_is_stratified(seed):
     labels = uneven(seed=seed).train.labels
-    order = stratified_order(labels, seed)
+    order = _stratified_order(labels, seed)
     assert sorted(order) == list(range(1000))
     counts = np.cumsum(labels[order][:, None] == np.arange(5), axis=0)
     expected = np.arange(1, 1001)[:, None] * shares(labels)

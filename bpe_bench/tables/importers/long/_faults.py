@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....errors import SourceFileError
-from ._files import Chunk
+from ._files import _Chunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ _NAMED = 5
 """So many lines are named in an error; the rest are counted."""
 
 
-class Faults:
+class _Faults:
     """The wrong rows of a file: the first few by their lines, the rest as a number."""
 
     def __init__(self, source: Path, unit: str) -> None:
@@ -59,10 +59,10 @@ class Faults:
             raise SourceFileError(f"{self._source}: {'; '.join(texts)}")
 
 
-class View:
+class _View:
     """A chunk's columns as numbers, and which of its rows are still right."""
 
-    def __init__(self, chunk: Chunk, faults: Faults) -> None:
+    def __init__(self, chunk: _Chunk, faults: _Faults) -> None:
         self.frame, self.lines, self._faults = chunk.frame, chunk.lines, faults
         self.good: npt.NDArray[np.bool_] = np.ones(len(chunk.frame), dtype=bool)
 
@@ -76,7 +76,7 @@ class View:
         """Return a column as numbers, NaN where it is empty, which may be wrong."""
         if name not in self.frame:
             return np.full(self.good.size, np.nan)
-        values, bad = numbers_of(self.frame[name])
+        values, bad = _numbers_of(self.frame[name])
         said = f"{name} must be a number, found '{{}}'"
         self.refuse(bad, said, self.frame[name].to_numpy(dtype=object))
         self.refuse(np.isnan(values) & required, f"no value in column {name!r}")
@@ -99,7 +99,7 @@ class View:
         return values
 
 
-def numbers_of(column: pd.Series[Any]) -> tuple[Array, Array]:
+def _numbers_of(column: pd.Series[Any]) -> tuple[Array, Array]:
     """Return a column as numbers, NaN where it is empty, and where it holds something else."""
     import pandas as pd
 

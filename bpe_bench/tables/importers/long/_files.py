@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 2**17
 
 
 @dataclass(frozen=True)
-class Chunk:
+class _Chunk:
     """Consecutive rows, their line numbers, and the share of the file that was read."""
 
     frame: pd.DataFrame
@@ -54,11 +54,11 @@ class LongFile:
         self._path, self._packed = path, path.suffix == ".gz"
         self._parquet = path.suffix in (".parquet", ".pq")
         self.unit = "row" if self._parquet else "line"
-        with explaining(path):
+        with _explaining(path):
             names = self._open().schema_arrow.names if self._parquet else next(self._records())[1]
         self.columns = tuple(name.strip() for name in names)
 
-    def chunks(self, texts: Collection[str]) -> Iterator[Chunk]:
+    def chunks(self, texts: Collection[str]) -> Iterator[_Chunk]:
         """Yield the rows; the columns in ``texts`` become categories.
 
         Raises
@@ -69,7 +69,7 @@ class LongFile:
             If the file is damaged.
         """
         kinds = {name: "category" for name in self.columns if name in texts}
-        with explaining(self._path):
+        with _explaining(self._path):
             yield from (self._batches if self._parquet else self._csv_chunks)(kinds)
 
     def _open(self) -> Any:
@@ -83,15 +83,15 @@ class LongFile:
         # Read column by column with small buffers: a file may be a single row group.
         return parquet.ParquetFile(self._path, buffer_size=2**20, pre_buffer=False)
 
-    def _batches(self, kinds: dict[str, str]) -> Iterator[Chunk]:
+    def _batches(self, kinds: dict[str, str]) -> Iterator[_Chunk]:
         opened, row = self._open(), 1
         for batch in opened.iter_batches(batch_size=ROWS_AT_ONCE):
             frame = batch.to_pandas(strings_to_categorical=True).astype(kinds)
             lines = row + np.arange(len(frame))
             row += len(frame)
-            yield Chunk(frame, lines, (row - 1) / opened.metadata.num_rows)
+            yield _Chunk(frame, lines, (row - 1) / opened.metadata.num_rows)
 
-    def _csv_chunks(self, kinds: dict[str, str]) -> Iterator[Chunk]:
+    def _csv_chunks(self, kinds: dict[str, str]) -> Iterator[_Chunk]:
         import pandas as pd
 
         size, line = max(self._path.stat().st_size, 1), 2
@@ -118,7 +118,7 @@ class LongFile:
                 lines = line + np.arange(len(frame)) + np.cumsum(breaks) - breaks
                 line += len(frame) + int(np.sum(breaks))
                 full = frame.notna().any(axis=1).to_numpy()
-                yield Chunk(frame[full], lines[full], min(1.0, raw.tell() / size))
+                yield _Chunk(frame[full], lines[full], min(1.0, raw.tell() / size))
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the first line and the fields of each record of a CSV file, the header first."""
@@ -150,7 +150,7 @@ def _line_breaks(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
 
 
 @contextmanager
-def explaining(path: Path) -> Iterator[None]:
+def _explaining(path: Path) -> Iterator[None]:
     """Turn the errors that a damaged file causes into one line."""
     try:
         yield

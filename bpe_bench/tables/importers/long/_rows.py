@@ -26,8 +26,8 @@ from ....hyper_parameters import HYPER_PARAMETERS, UNKNOWN, written
 from ....spaces import SPACES, Architecture, SearchSpace, get_space
 from ...curves import MEAN_OF_SEEDS, Split
 from ...table import Setting
-from ._faults import Array, Faults, View, numbers_of
-from ._files import Chunk, LongFile
+from ._faults import Array, _Faults, _numbers_of, _View
+from ._files import LongFile, _Chunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ _MOST_SETTINGS = 10_000
 
 
 @dataclasses.dataclass
-class Found:
+class _Found:
     """A setting, the values that all its rows must share, and the line where it first appears."""
 
     setting: Setting
@@ -71,9 +71,9 @@ class Rows:
         """Unknown columns in which all cells were numbers so far."""
         self.ignored: list[str] = []
         """Unknown columns with other cells."""
-        self.faults = Faults(source, file.unit)
+        self.faults = _Faults(source, file.unit)
         self.space, self._said = space, "--space"
-        self.settings: list[Found] = []
+        self.settings: list[_Found] = []
         self.architectures: list[Architecture] = []
         self.texts = {*_NETWORK, "split", *_SETTING} & set(file.columns)
         """Columns with few different values."""
@@ -81,11 +81,11 @@ class Rows:
         self._answers: dict[Hashable, int | str] = {}
         self._chunks: list[pd.DataFrame] = []
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: _Chunk) -> None:
         """Keep the rows of a chunk that are right."""
         import pandas as pd
 
-        view = View(chunk, self.faults)
+        view = _View(chunk, self.faults)
         rows: dict[str, Array] = {
             "line": chunk.lines.astype(np.int32),
             "architecture": self._places(view, _NETWORK, self._architecture),
@@ -102,7 +102,7 @@ class Rows:
         rows |= {"epoch": epoch, "last": epoch == last}
         rows["images"] = _images(view, rows["split_size"])
         for name in list(self.extras):
-            rows[name], bad = numbers_of(chunk.frame[name])
+            rows[name], bad = _numbers_of(chunk.frame[name])
             if bad.any():
                 self.extras.remove(name)
                 self.ignored.append(name)
@@ -117,7 +117,7 @@ class Rows:
         return found.drop(columns=self.ignored, errors="ignore")
 
     def _places(
-        self, view: View, names: Collection[str], place: Callable[[dict[str, str], int], int]
+        self, view: _View, names: Collection[str], place: Callable[[dict[str, str], int], int]
     ) -> Array:
         """Return ``place`` of each row's cells in some columns, called once per value."""
         import pandas as pd
@@ -194,7 +194,7 @@ class Rows:
             said += f"{', '.join(_SETTING)} must not differ from training to training"
             self.faults.stop(line, said)
         if place == len(self.settings):
-            self.settings.append(Found(setting, facts, line, bool(label)))
+            self.settings.append(_Found(setting, facts, line, bool(label)))
             return place
         known = self.settings[place]
         if not known.facts["device"]:
@@ -239,7 +239,7 @@ def _split(cells: dict[str, str], line: int) -> int:
     return list(Split).index(Split(cells["split"]))
 
 
-def _images(view: View, size: Array) -> Array:
+def _images(view: _View, size: Array) -> Array:
     """Return the number of correct images, from their number or share; both must agree."""
     correct = view.numbers("correct", required="accuracy" not in view.frame)
     accuracy = view.numbers("accuracy", required="correct" not in view.frame)
