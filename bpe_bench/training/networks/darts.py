@@ -19,7 +19,7 @@ from torch.nn import functional
 from ...budget import Budget
 from ...spaces import Architecture, darts
 from ...spaces.base import FloatArray
-from .mixed import _MixedOperation, _Relaxation
+from .mixed import Relaxation, _MixedOperation
 from .network import ProxyNetwork
 from .operations import (
     FactorizedReduction,
@@ -271,7 +271,7 @@ def _derive(shares: FloatArray) -> Architecture:
     return darts.from_cells(cells[0], cells[1])
 
 
-SUPERNET = _Relaxation(
+SUPERNET = Relaxation(
     candidates=("none", *darts.OPERATIONS),
     shape=(len(darts.CELLS), darts.EDGES, 1 + len(darts.OPERATIONS)),
     everything=darts.FullDartsSpace().build([0] * (len(darts.CELLS) * darts.EDGES)),

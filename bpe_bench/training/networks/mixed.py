@@ -28,7 +28,7 @@ _FIRST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
-class _Relaxation:
+class Relaxation:
     """How a space is searched by gradient: what is mixed where, and what a mixture stands for."""
 
     candidates: tuple[str, ...]
@@ -119,7 +119,7 @@ class _Supernet(nn.Module):
     """
 
     alphas: Tensor
-    """Architecture parameters, shaped as the space's `_Relaxation` says. A buffer: what trains
+    """Architecture parameters, shaped as the space's `Relaxation` says. A buffer: what trains
     `parameters` leaves them alone."""
     drop_path: float = 0.0
     """What the trainer sets, to no effect."""
@@ -129,7 +129,7 @@ class _Supernet(nn.Module):
     ) -> None:
         super().__init__()
         module = module_of(space, "supernet")
-        relaxation: _Relaxation = module.SUPERNET
+        relaxation: Relaxation = module.SUPERNET
 
         def mixed(*shape: int) -> nn.Module:
             return _MixedOperation(module.OPERATIONS, relaxation.candidates, *shape)
@@ -194,7 +194,7 @@ def _derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     space
         A space that has a supernet.
     probabilities
-        Shares of its candidates, shaped as its `_Relaxation` says.
+        Shares of its candidates, shaped as its `Relaxation` says.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def _derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
     >>> derive("nas-bench-201", np.eye(5)[[3, 3, 4, 0, 3, 4]]).genes
     (3, 3, 4, 0, 3, 4)
     """
-    relaxation: _Relaxation = module_of(space, "supernet").SUPERNET
+    relaxation: Relaxation = module_of(space, "supernet").SUPERNET
     shares = np.asarray(probabilities, dtype=np.float64)
     if shares.shape != relaxation.shape:
         raise TrainingError(

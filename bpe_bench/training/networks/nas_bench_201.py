@@ -11,7 +11,7 @@ from ...budget import Budget
 from ...errors import TrainingError
 from ...spaces import Architecture, nas_bench_201
 from ...spaces.base import FloatArray
-from .mixed import _Relaxation
+from .mixed import Relaxation
 from .network import ProxyNetwork
 from .operations import (
     Factory,
@@ -144,7 +144,7 @@ def _derive(shares: FloatArray) -> Architecture:
     return _SPACE.build(shares.argmax(axis=1).tolist())
 
 
-SUPERNET = _Relaxation(
+SUPERNET = Relaxation(
     candidates=nas_bench_201.OPERATIONS,
     shape=(len(nas_bench_201.EDGES), len(nas_bench_201.OPERATIONS)),
     everything=_SPACE.build([1] * len(nas_bench_201.EDGES)),
