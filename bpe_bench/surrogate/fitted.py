@@ -176,7 +176,7 @@ class FittedSurrogate:
         """
         if self._model("cost").columns.encoding:
             raise SelectionError(
-                "the surrogate predicts what each architecture costs; ask for the cost of "
+                "the surrogate predicts the cost of each architecture; ask for the cost of "
                 "architectures, or fit one with --target correlation"
             )
         return self._by_budget("cost", budgets, confidence, extrapolate)

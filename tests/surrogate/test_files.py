@@ -125,7 +125,7 @@ def test_foreign_files(tmp_path, repository):
     assert "of another kind" in refused(repository / "tables" / "darts-bpe.h5")
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("a.txt", "a")
-    assert "a ZIP file without header.json, so it is something else" in refused(tmp_path / "zip")
+    assert "a ZIP file without header.json, so it is not a surrogate" in refused(tmp_path / "zip")
 
 
 @pytest.fixture
