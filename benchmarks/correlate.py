@@ -22,7 +22,7 @@ import click
 import numpy as np
 from scipy import stats
 
-from bpe_bench.correlation.report import correlate
+from bpe_bench.correlation import correlate
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.curves import Curves, Split
 from bpe_bench.tables.importers._nas_bench_201 import table_of

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .budget import BPE_1, BPE_2, Budget, BudgetSpace
-    from .correlation.report import correlate
+    from .correlation import Selection, correlate, with_top_k
     from .errors import BpeBenchError
     from .pruning import minimum_importance_pruning
     from .ranking import kendall, sparse_kendall, spearman
@@ -36,6 +36,7 @@ _HOMES = {
     "Budget": "budget",
     "BudgetSpace": "budget",
     "Curves": "tables",
+    "Selection": "correlation",
     "Setting": "tables",
     "Split": "tables",
     "Table": "tables",
@@ -47,6 +48,7 @@ _HOMES = {
     "read_table": "tables.storage",
     "sparse_kendall": "ranking",
     "spearman": "ranking",
+    "with_top_k": "correlation",
     "write_table": "tables.storage",
 }
 
@@ -58,6 +60,7 @@ __all__ = [
     "Budget",
     "BudgetSpace",
     "Curves",
+    "Selection",
     "Setting",
     "Split",
     "Table",
@@ -69,6 +72,7 @@ __all__ = [
     "read_table",
     "sparse_kendall",
     "spearman",
+    "with_top_k",
     "write_table",
 ]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -46,7 +46,7 @@ class Estimate:
     """Two-sided, of the hypothesis that budget and reference are unrelated."""
     n: int
     """Architectures that it rests on."""
-    influence: FloatArray
+    influence: FloatArray = field(repr=False, compare=False)
     """Shape (n,): each architecture's pull on the statistic."""
     statistic: str
     """A key of `bpe_bench.ranking.STATISTICS`."""

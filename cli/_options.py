@@ -168,9 +168,8 @@ confidence_option = click.option(
 top_k_option = click.option(
     "--top-k",
     type=int,
-    default=10,
-    show_default=True,
-    help="How many of the best count for precision, regret and best rank.",
+    help="How many of the best count for precision, regret and best rank.  [default: a quarter, at "
+    "most 10]",
 )
 ranking = combined(
     statistic_option("Rank correlation"),

@@ -14,7 +14,8 @@ from ._output import Output, duration, grid, interval, number, titled
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bpe_bench.correlation.report import BudgetRow, CorrelationReport
+    from bpe_bench.correlation import CorrelationReport
+    from bpe_bench.correlation.candidates import Measured
 
 DEFAULT_TABLE = "darts-bpe"
 _MOST_ROWS = 60
@@ -35,6 +36,11 @@ _FRONT = "● on the Pareto front; ○ on it, but not separable from the next ch
 @click.option("--dataset", help="Data set of the budgets.  [default: the table's own]")
 @click.option(
     "--reference-dataset", help="Data set of the full training.  [default: that of the budgets]"
+)
+@click.option(
+    "--reference-split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="Accuracies of full training to rank against.  [default: those of --split]",
 )
 @click.option(
     "--epochs",
@@ -64,7 +70,13 @@ def correlate(
     epochs: str,
     factors: str | None,
     split: str | None,
+    reference_split: str | None,
     where: str | None,
+    interval: str,
+    comparing: tuple[tuple[str, str], ...],
+    statistic: str,
+    confidence: float,
+    top_k: int | None,
     draw: Callable[[str, Any], None],
     out: Output,
     seed: int,
@@ -81,28 +93,38 @@ def correlate(
       bpe-bench correlate darts-bpe --compare BPE-1 BPE-2
     """
     from bpe_bench.budget import parse_values
-    from bpe_bench.correlation.report import correlate as correlate_table
+    from bpe_bench.correlation import Selection, with_top_k
+    from bpe_bench.correlation import correlate as correlate_table
     from bpe_bench.randomness import as_generator
     from bpe_bench.tables.catalog import open_table
     from bpe_bench.tables.table import Split
 
-    if options["comparing"] and out.format == "csv":
+    if comparing and out.format == "csv":
         raise click.UsageError(
             "a CSV has a line per budget and no room for comparisons, found --compare with "
             "--format csv; take --format json, or leave out --compare"
         )
+    selection = Selection(
+        split=Split(split) if split else None,
+        reference_split=Split(reference_split) if reference_split else None,
+        epochs=_epochs(epochs),
+        where=parse_values(where) if where else None,
+        device_factors=_factors(factors),
+        **options,
+    )
+    opened = open_table(table)
     with out.progress("correlating") as progress:
         report = correlate_table(
-            open_table(table),
+            opened,
+            selection,
             name=table,
-            split=Split(split) if split else None,
-            epochs=_epochs(epochs),
-            where=parse_values(where) if where else None,
-            device_factors=_factors(factors),
-            rng=as_generator(seed),
+            statistic=statistic,
+            confidence=confidence,
+            bootstrap=as_generator(seed) if interval == "bootstrap" else None,
+            comparing=comparing,
             progress=progress,
-            **options,
         )
+        report = with_top_k(opened, report, top_k)
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
     draw("correlation_figure", report)
     out.warn(report.warnings)
@@ -154,27 +176,47 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
         parts.append(
             f"{len(rows)} of {len(report.rows)} rows; --epochs chooses, --format csv has them all"
         )
-    parts += ["training: epochs x layers x channels, pixels", _FRONT]
+    parts += ["training: epochs x layers x channels, pixels", _FRONT, _chance(report)]
     parts += [comparison.verdict for comparison in report.comparisons]
     return parts
 
 
+def _chance(report: CorrelationReport) -> str:
+    """Return what a random order has, in the words of the columns; a range where rows differ."""
+    tops = [row.top for row in report.rows if row.top is not None]
+    said = []
+    for name, figure in (("P", "precision"), ("regret", "regret"), ("BR", "best_rank")):
+        values = [getattr(top, f"{figure}_at_k_chance") for top in tops]
+        bounds = dict.fromkeys(_figure(name, bound) for bound in (min(values), max(values)))
+        said.append(f"{name}@{report.top_k} {' to '.join(bounds)}")
+    return f"a random order has on average {', '.join(said)}"
+
+
+def _figure(name: str, value: float) -> str:
+    """Return precision, regret or best rank as text."""
+    if name == "regret":
+        return number(100 * value, "{:.2f} %")
+    return number(value, "{:.2f}" if name == "P" else "{:.3f}")
+
+
 def _against(report: CorrelationReport) -> str:
-    if report.reference_dataset == report.dataset:
-        return f"{report.split} accuracy against {report.reference!r}"
-    return f"against {report.split} accuracy of {report.reference!r} on {report.reference_dataset}"
+    full = f"{report.reference_split} accuracy of {report.reference!r}"
+    if report.reference_dataset != report.dataset:
+        return f"against {full} on {report.reference_dataset}"
+    same = report.split == report.reference_split
+    return f"{report.split} accuracy against {repr(report.reference) if same else full}"
 
 
 def _devices(report: CorrelationReport) -> list[str]:
     return sorted({row.device for row in report.rows})
 
 
-def _worth_showing(report: CorrelationReport) -> list[BudgetRow]:
+def _worth_showing(report: CorrelationReport) -> list[Measured]:
     """Return the rows by cost; of long learning curves about a dozen epochs, evenly in the log."""
     rows = sorted(report.rows, key=lambda row: (row.cost_seconds, row.label))
     if len(rows) <= _MOST_ROWS:
         return rows
-    chosen: list[BudgetRow] = []
+    chosen: list[Measured] = []
     shown: dict[str, int] = {}
     for row in sorted(rows, key=lambda row: row.epoch):
         if row.epoch >= 1.45 * shown.get(row.setting, 0) or row.label == row.setting:
@@ -183,21 +225,27 @@ def _worth_showing(report: CorrelationReport) -> list[BudgetRow]:
     return sorted(chosen, key=lambda row: (row.cost_seconds, row.label))
 
 
-def _row(report: CorrelationReport, row: BudgetRow) -> dict[str, str]:
+def _row(report: CorrelationReport, row: Measured) -> dict[str, str]:
     budget, published, k = row.budget, report.names.get(row.label), report.top_k
+    top = row.top
     cells = {
         "budget": f"{row.label} ({published})" if published else row.label,
         report.statistic.capitalize(): number(row.correlation),
         f"{report.confidence:.0%} interval": interval(row.low, row.high),
-        f"P@{k}": number(row.precision_at_k, "{:.2f}"),
-        f"regret@{k}": number(100 * row.regret_at_k, "{:.2f} %"),
-        f"BR@{k}": number(row.best_rank_at_k),
+        f"P@{k}": _figure("P", top.precision_at_k) if top else "–",
+        f"regret@{k}": _figure("regret", top.regret_at_k) if top else "–",
+        f"BR@{k}": _figure("BR", top.best_rank_at_k) if top else "–",
         "cost": duration(row.cost_seconds),
     }
+    if len({other.n_architectures for other in report.rows}) > 1:
+        cells["n"] = str(row.n_architectures)
     if not math.isnan(report.noise_ceiling):
         cells["of ceiling"] = number(row.share_of_ceiling, "{:.0%}")
     if len(_devices(report)) > 1:
         cells["device"] = row.device or "–"
     cells[""] = "" if not row.pareto else "○" if row.not_separable_from else "●"
-    shape = f"{budget.epochs} x {budget.layers} x {budget.channels}"
-    return cells | {"training": f"{shape}, {budget.image_size}"}
+    epochs, layers, channels, pixels = (
+        "?" if value is None else value
+        for value in (budget.epochs, budget.layers, budget.channels, budget.image_size)
+    )
+    return cells | {"training": f"{epochs} x {layers} x {channels}, {pixels}"}

@@ -161,7 +161,7 @@ def evaluate(
     models: tuple[str, ...],
     groupings: tuple[str, ...],
     folds: int | None,
-    top_k: int,
+    top_k: int | None,
     confidence: float,
     seed: int,
     out: Output,

@@ -263,6 +263,6 @@ def _plan_table(plan: Plan) -> list[RenderableType]:
             ),
             "device": gap.device or "–",
         }
-        for gap in plan.gaps
+        for gap in plan.rows
     ]
     return [title, *([grid(rows, left=["budget", "device"])] if rows else [])]

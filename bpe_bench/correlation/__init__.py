@@ -1,5 +1,8 @@
 """How well the budgets of a table rank, and what follows from that."""
 
-from .report import CorrelationReport, correlate
+from .correlating import correlate
+from .report import CorrelationReport
+from .selection import Selection
+from .topk import with_top_k
 
-__all__ = ["CorrelationReport", "correlate"]
+__all__ = ["CorrelationReport", "Selection", "correlate", "with_top_k"]

@@ -1,4 +1,4 @@
-"""Evidence of minimum importance pruning: settings with known correlations."""
+"""Settings as minimum importance pruning looks at them: by their values, and by what is known."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,33 +15,29 @@ from ..budget import Budget, BudgetSpace, encode
 from ..hyper_parameters import HYPER_PARAMETERS, Value
 from ..inference import FloatArray, resampled_correlations
 from ..ranking import spearman
-from .report import BudgetRow
+from .candidates import Candidate, Measured, Ranked
 
 _MOVES_TOGETHER = 0.95
 """From this absolute rank correlation on, two hyper-parameters cannot be told apart."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Settings with correlations; a surrogate predicted the rows that have no estimate."""
+C = TypeVar("C", bound=Candidate)
 
-    rows: tuple[BudgetRow, ...]
-    surrogate_error: float = 0.0
-    """Standard deviation of the surrogate's answers."""
+
+@dataclass(frozen=True)
+class Design:
+    """Candidates, and what their values of hyper-parameters can tell."""
+
+    rows: tuple[Candidate, ...]
 
     @property
     def budgets(self) -> list[Budget]:
         """The S budgets."""
         return [row.budget for row in self.rows]
 
-    @property
-    def correlations(self) -> FloatArray:
-        """Shape (S,)."""
-        return np.array([row.correlation for row in self.rows])
-
     @cached_property
     def varied(self) -> tuple[str, ...]:
-        """Hyper-parameters with more than one value."""
+        """Hyper-parameters with more than one value, and no unknown one."""
         return BudgetSpace.of(self.budgets).free
 
     def eligible(self, name: str) -> bool:
@@ -84,25 +81,40 @@ class Evidence:
         value: Value = counts.most_common(1)[0][0]
         return value
 
+
+@dataclass(frozen=True)
+class Evidence(Design):
+    """Settings whose correlation was measured, or predicted by a surrogate."""
+
+    rows: tuple[Ranked, ...]
+    surrogate_error: float = 0.0
+    """Standard deviation of what is predicted."""
+
+    @property
+    def correlations(self) -> FloatArray:
+        """Shape (S,)."""
+        return np.array([row.correlation for row in self.rows])
+
     def draw(self, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw the correlations as other architectures might have given them, (B, S)."""
         drawn = np.empty((resamples, len(self.rows)))
-        sizes = np.array([row.estimate.n if row.estimate else 0 for row in self.rows])
+        measured = [row.estimate if isinstance(row, Measured) else None for row in self.rows]
+        sizes = np.array([0 if estimate is None else estimate.n for estimate in measured])
         # Settings that lack architectures share no resample with those that have them all.
         for size in sorted(set(sizes[sizes > 0].tolist()), reverse=True):
-            known = [r.estimate for r in self.rows if r.estimate and r.estimate.n == size]
+            known = [estimate for estimate in measured if estimate and estimate.n == size]
             drawn[:, sizes == size] = resampled_correlations(known, resamples, rng)
-        answered = self.correlations[sizes == 0]
-        noise = rng.normal(0.0, self.surrogate_error, (resamples, answered.size))
-        drawn[:, sizes == 0] = answered + noise
+        predicted = self.correlations[sizes == 0]
+        noise = rng.normal(0.0, self.surrogate_error, (resamples, predicted.size))
+        drawn[:, sizes == 0] = predicted + noise
         return drawn
 
 
-def covering(pool: Sequence[BudgetRow], known: Sequence[BudgetRow], count: int) -> list[BudgetRow]:
+def covering(pool: Sequence[C], known: Sequence[Candidate], count: int) -> list[C]:
     """Choose settings to evaluate next: a cheap design that makes hyper-parameters eligible.
 
     Greedy weighted cover: a hyper-parameter is covered when its two most frequent values were
-    both seen twice. The setting that adds most cover per second comes next; when everything is
+    both seen twice. The setting that adds most cover per cost comes next; when everything is
     covered, the cheapest does. Only costs decide, never correlations.
 
     Parameters
@@ -114,14 +126,17 @@ def covering(pool: Sequence[BudgetRow], known: Sequence[BudgetRow], count: int) 
     count
         How many to choose, fewer if the pool is smaller.
     """
-    left = sorted(pool, key=lambda row: (row.cost_seconds, row.label))
-    chosen: list[BudgetRow] = []
-    seen = {n: Counter(getattr(row.budget, n) for row in known) for n in HYPER_PARAMETERS}
-    values = {n: {getattr(row.budget, n) for row in left} for n in HYPER_PARAMETERS}
+    left = sorted(pool, key=lambda row: (row.cost.amount, row.label))
+    chosen: list[C] = []
+    budgets = [row.budget for row in left] + [row.budget for row in known]
+    unknown = BudgetSpace.of(budgets).unknown if budgets else ()
+    names = [name for name in HYPER_PARAMETERS if name not in unknown]
+    seen = {n: Counter(getattr(row.budget, n) for row in known) for n in names}
+    values = {n: {getattr(row.budget, n) for row in left} for n in names}
     while left and len(chosen) < count:
         gain = {n: {v: _gain(seen[n], v) for v in values[n]} for n in seen}
         gains = [sum(gain[n][getattr(row.budget, n)] for n in gain) for row in left]
-        worth = [g / row.cost_seconds for g, row in zip(gains, left, strict=True)]
+        worth = [g / row.cost.amount for g, row in zip(gains, left, strict=True)]
         best = left.pop(int(np.argmax(worth)) if max(gains) > 0 else 0)
         chosen.append(best)
         for name, counter in seen.items():

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from ..budget import Budget
+from ..budget import Budget, BudgetSpace
 from ..errors import SelectionError
 from ..inference import FloatArray
 from ..randomness import settled
 from ..spaces import Architecture, get_space
 from ..tables.table import Split, Table
+from .candidates import Candidate, Cost, Measured
+from .correlating import correlate
 from .evidence import Evidence
 from .prediction import CostModel, predict
-from .report import BudgetRow, correlate
+from .selection import Selection, accuracy_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +37,10 @@ _ERROR_ON_Z = 1.06
 """Standard error of artanh ρ times √n for Spearman's ρ (Fieller, Hartley, Pearson, 1957)."""
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Trainings that are missing under one budget, and what they should bring."""
+@dataclass(frozen=True, kw_only=True)
+class Planned(Candidate):
+    """A candidate with trainings that are worth making, and what they should bring."""
 
-    label: str
-    budget: Budget
     architectures: tuple[Architecture, ...]
     """What to train under it, in random order."""
     trained: int
@@ -51,15 +51,16 @@ class Gap:
     """Half width of its interval now; 1 if nothing is known."""
     expected_half_width: float
     """Half width after these trainings."""
-    cost_seconds: float
-    """Device seconds per training, measured or predicted."""
-    device: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the gap as JSON values, architectures as text."""
+        """Return the row as JSON values, architectures as text."""
         texts = [get_space(a.space).format(a) for a in self.architectures]
+        names = (
+            "label", "trained", "correlation", "half_width", "expected_half_width", "cost_seconds",
+            "device",
+        )  # fmt: skip
         return {
-            **{k: v for k, v in vars(self).items() if k not in ("budget", "architectures")},
+            **{name: getattr(self, name) for name in names},
             "budget": self.budget.to_dict(),
             "trainings": len(texts),
             "architectures": texts,
@@ -74,8 +75,8 @@ class Plan:
     hours: float
     """The allowance, in device hours."""
     hours_planned: float
-    gaps: tuple[Gap, ...]
-    """Budgets with their trainings, the most narrowed interval first."""
+    rows: tuple[Planned, ...]
+    """Candidates with their trainings, the most narrowed interval first."""
     confidence: float
     warnings: tuple[str, ...]
 
@@ -86,7 +87,7 @@ class Plan:
             "hours": self.hours,
             "hours_planned": self.hours_planned,
             "confidence": self.confidence,
-            "rows": [gap.to_json() for gap in self.gaps],
+            "rows": [row.to_json() for row in self.rows],
             "warnings": list(self.warnings),
         }
 
@@ -142,46 +143,42 @@ def plan_trainings(
     """
     if not hours > 0 or math.isinf(hours):
         raise SelectionError(f"an allowance must be above 0 hours and finite, found {hours:g}")
-    report = correlate(table, name=name, split=split, epochs="last", confidence=confidence)
+    wanted = Selection(split=split, epochs="last")
+    report = correlate(table, wanted, name=name, confidence=confidence)
     rows = [row for row in report.rows if math.isfinite(row.correlation)]
     costs = CostModel.fit(rows)
-    reference = table.reference()
-    truth = table.accuracy(reference.label, Split(report.split))
-    options = [_option(table, row, truth, report.split, costs) for row in rows]
+    truth = table.accuracy(report.reference, Split(report.reference_split))
+    options = [_open(table, row, truth, costs) for row in rows]
     known = {row.budget for row in rows}
     new = [budget for budget in dict.fromkeys(budgets) if budget not in known]
-    options += [_new_option(budget, rows, costs, truth, rng) for budget in new]
+    options += [_new(budget, rows, costs, truth, rng) for budget in new]
     chosen, seconds = _choose(options, hours * 3600, confidence)
-    gaps = [
-        _gap(table, option, count, confidence, rng)
+    planned = [
+        _planned(table, option, count, confidence, rng)
         for option, count in zip(options, chosen, strict=True)
         if count
     ]
-    gaps.sort(key=lambda gap: gap.expected_half_width - gap.half_width)
+    planned.sort(key=lambda row: row.expected_half_width - row.half_width)
     return Plan(
         table=name,
         hours=hours,
         hours_planned=seconds / 3600,
-        gaps=tuple(gaps),
+        rows=tuple(planned),
         confidence=confidence,
-        warnings=tuple(_notes(options, gaps, costs, reference.label)),
+        warnings=tuple(_notes(options, planned, costs, report.reference)),
     )
 
 
-@dataclass(frozen=True)
-class _Option:
-    """A budget with the architectures that could still be trained under it."""
+@dataclass(frozen=True, kw_only=True)
+class _Open(Candidate):
+    """A candidate with the architectures that could still be trained under it."""
 
-    label: str
-    budget: Budget
     correlation: float
     error: float
     """Standard error of artanh r, times √n."""
     trained: int
     missing: tuple[int, ...]
     """Places of architectures that have full training, but not this budget."""
-    cost: float
-    device: str
 
     def half_width(self, n: int, confidence: float) -> float:
         """Return half the interval's width with n architectures; 1 if there is no interval."""
@@ -191,44 +188,47 @@ class _Option:
         return settled(float(quantile * self.error / math.sqrt(n) * (1 - self.correlation**2)))
 
 
-def _option(
-    table: Table, row: BudgetRow, truth: FloatArray, split: str, costs: CostModel
-) -> _Option:
-    accuracy = table.accuracy(row.setting, Split(split))
-    missing = np.flatnonzero(np.isfinite(truth) & ~np.isfinite(accuracy))
-    assert row.estimate is not None
+def _open(table: Table, row: Measured, truth: FloatArray, costs: CostModel) -> _Open:
+    missing = np.flatnonzero(np.isfinite(truth) & ~np.isfinite(accuracy_of(table, row)))
     spread = float(np.sqrt(np.mean(row.estimate.influence**2)))
     free = max(1 - row.correlation**2, 1e-9)
-    cost = row.cost_seconds
-    if not math.isfinite(cost):
-        cost = float(costs.seconds([row.budget])[0])
-    return _Option(
-        row.label, row.budget, row.correlation, spread / free, row.n_architectures,
-        tuple(missing.tolist()), cost, row.device or costs.device,
-    )  # fmt: skip
+    amount = row.cost_seconds
+    if not math.isfinite(amount):
+        amount = costs.costs([row.budget])[0].amount
+    return _Open(
+        label=row.label,
+        budget=row.budget,
+        cost=Cost(amount, device=row.device or costs.device),
+        correlation=row.correlation,
+        error=spread / free,
+        trained=row.n_architectures,
+        missing=tuple(missing.tolist()),
+    )
 
 
-def _new_option(
+def _new(
     budget: Budget,
-    rows: Sequence[BudgetRow],
+    rows: Sequence[Measured],
     costs: CostModel,
     truth: FloatArray,
     rng: np.random.Generator,
-) -> _Option:
-    from ..budget import BudgetSpace
-
+) -> _Open:
     predicted, _ = predict(Evidence(tuple(rows)), costs, BudgetSpace.of([budget]), set(), rng)
     # Combinations that were never seen together get no prediction; then nothing is assumed.
     correlation = predicted[0].correlation if predicted else 0.0
     places = tuple(np.flatnonzero(np.isfinite(truth)).tolist())
-    cost = float(costs.seconds([budget])[0])
-    label = f"epochs={budget.epochs},layers={budget.layers},channels={budget.channels}"
-    return _Option(label, budget, correlation, _ERROR_ON_Z, 0, places, cost, costs.device)
+    return _Open(
+        label=f"epochs={budget.epochs},layers={budget.layers},channels={budget.channels}",
+        budget=budget,
+        cost=costs.costs([budget])[0],
+        correlation=correlation,
+        error=_ERROR_ON_Z,
+        trained=0,
+        missing=places,
+    )
 
 
-def _choose(
-    options: Sequence[_Option], seconds: float, confidence: float
-) -> tuple[list[int], float]:
+def _choose(options: Sequence[_Open], seconds: float, confidence: float) -> tuple[list[int], float]:
     """Return how many trainings of each option the allowance pays for, and what they cost."""
     chosen, spent = [0] * len(options), 0.0
     queue: list[tuple[float, int, int]] = []
@@ -240,13 +240,13 @@ def _choose(
         batch = min(batch, len(option.missing) - chosen[place])
         if batch > 0:
             gain = option.half_width(n, confidence) - option.half_width(n + batch, confidence)
-            heapq.heappush(queue, (settled(-gain / (batch * option.cost)), place, batch))
+            heapq.heappush(queue, (settled(-gain / (batch * option.cost_seconds)), place, batch))
 
     for place in range(len(options)):
         offer(place)
     while queue:
         _, place, batch = heapq.heappop(queue)
-        cost = batch * options[place].cost
+        cost = batch * options[place].cost_seconds
         if spent + cost <= seconds:
             spent += cost
             chosen[place] += batch
@@ -254,25 +254,24 @@ def _choose(
     return chosen, spent
 
 
-def _gap(
-    table: Table, option: _Option, count: int, confidence: float, rng: np.random.Generator
-) -> Gap:
+def _planned(
+    table: Table, option: _Open, count: int, confidence: float, rng: np.random.Generator
+) -> Planned:
     places = rng.permutation(np.array(option.missing))[:count]
-    return Gap(
+    return Planned(
         label=option.label,
         budget=option.budget,
+        cost=option.cost,
         architectures=tuple(table.architectures[int(place)] for place in places),
         trained=option.trained,
         correlation=option.correlation,
         half_width=option.half_width(option.trained, confidence),
         expected_half_width=option.half_width(option.trained + count, confidence),
-        cost_seconds=option.cost,
-        device=option.device,
     )
 
 
 def _notes(
-    options: Sequence[_Option], gaps: Sequence[Gap], costs: CostModel, reference: str
+    options: Sequence[_Open], planned: Sequence[Planned], costs: CostModel, reference: str
 ) -> list[str]:
     notes = []
     if not any(option.missing for option in options):
@@ -281,13 +280,14 @@ def _notes(
             "trained under every budget; name another budget with --budget, or make more full "
             "trainings"
         )
-    elif not gaps:
-        cheapest = min((o for o in options if o.missing), key=lambda o: o.cost)
+    elif not planned:
+        cheapest = min((o for o in options if o.missing), key=lambda o: o.cost_seconds)
         notes.append(
             f"the allowance pays for nothing: the cheapest training that is missing is of "
-            f"{cheapest.label} at {cheapest.cost / 3600:.3g} hours, and a new budget needs {FEWEST}"
+            f"{cheapest.label} at {cheapest.cost_seconds / 3600:.3g} hours, and a new budget needs "
+            f"{FEWEST}"
         )
-    if any(gap.trained == 0 for gap in gaps):
+    if any(row.trained == 0 for row in planned):
         notes.append(
             "correlations and costs of budgets that were never trained are predicted; costs miss "
             f"by a factor of about {math.exp(costs.error):.2f}, for {costs.device}"

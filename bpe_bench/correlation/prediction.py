@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from ..hyper_parameters import HYPER_PARAMETERS
 from ..importance import fit_forest
 from ..inference import FloatArray
 from ..randomness import SOLVED_DIGITS, settled
+from .candidates import Candidate, Cost, Predicted
 from .evidence import Evidence
-from .report import BudgetRow
 
 _SINGULAR = 1e-9
 """Directions of the design below this share of the largest count as absent."""
@@ -26,9 +26,9 @@ _MOST_PREDICTED = 4096
 
 @dataclass(frozen=True)
 class CostModel:
-    """Log-linear regression of seconds on the hyper-parameters and the device.
+    """Log-linear regression of costs on the hyper-parameters and the device.
 
-    log seconds = b₀ + Σ b_j log(value_j) + indicators: cost grows by a power of epochs, layers,
+    log cost = b₀ + Σ b_j log(value_j) + indicators: cost grows by a power of epochs, layers,
     channels, ..., all else being equal. Plain means would not show that, because settings
     differ in several hyper-parameters at once.
     """
@@ -37,13 +37,13 @@ class CostModel:
     names: tuple[str, ...]
     """Hyper-parameters in the regression: those that change the amount of arithmetic and are
     known for all settings. Apparent costs of the others are noise."""
-    device: str
-    """The device of the predictions: the one that most settings were measured on."""
+    like: Cost
+    """Unit and device of the predictions: those that most settings have."""
     error: float
-    """Root mean square of the leave-one-out residuals of log seconds."""
+    """Root mean square of the leave-one-out residuals of log cost."""
 
     @classmethod
-    def fit(cls, rows: Sequence[BudgetRow]) -> CostModel:
+    def fit(cls, rows: Sequence[Candidate]) -> CostModel:
         """Fit the settings of known cost.
 
         Raises
@@ -51,7 +51,7 @@ class CostModel:
         SelectionError
             If no setting has a cost.
         """
-        known = [row for row in rows if math.isfinite(row.cost_seconds)]
+        known = [row for row in rows if math.isfinite(row.cost.amount)]
         if not known:
             raise SelectionError(
                 "pruning pins hyper-parameters at their cheapest value, but the table records no "
@@ -62,7 +62,7 @@ class CostModel:
         unknown = BudgetSpace.of([row.budget for row in known]).unknown
         names = tuple(n for n, f in HYPER_PARAMETERS.items() if f.costs and n not in unknown)
         design = np.hstack([_cost_terms([row.budget for row in known], names), other])
-        target = settled(np.log([row.cost_seconds for row in known]))
+        target = settled(np.log([row.cost.amount for row in known]))
         # Well above rounding, so that what counts as singular is the same on every machine.
         inverse = np.linalg.pinv(design, rcond=_SINGULAR)
         solved = inverse @ target
@@ -71,12 +71,19 @@ class CostModel:
         error = float(np.sqrt(np.mean(residuals**2)))
         coefficients = settled(solved, SOLVED_DIGITS, least=_SINGULAR)
         error = settled(error, SOLVED_DIGITS, least=_SINGULAR)
-        return cls(coefficients[:-1], names, usual, error)
+        like = Cost(unit=known[0].cost.unit, device=usual)
+        return cls(coefficients[:-1], names, like, error)
 
-    def seconds(self, budgets: Sequence[Budget]) -> FloatArray:
-        """Return predicted seconds per network on `device`, shape (B,)."""
+    @property
+    def device(self) -> str:
+        """The device that predicted seconds are for."""
+        return self.like.device
+
+    def costs(self, budgets: Sequence[Budget]) -> list[Cost]:
+        """Return what B budgets are predicted to cost per network."""
         # Row by row, not by BLAS: equal settings must cost the same wherever they stand.
-        return settled(np.exp((_cost_terms(budgets, self.names) * self.coefficients).sum(axis=1)))
+        logs = (_cost_terms(budgets, self.names) * self.coefficients).sum(axis=1)
+        return [replace(self.like, amount=float(amount)) for amount in settled(np.exp(logs))]
 
 
 def _cost_terms(budgets: Sequence[Budget], names: Sequence[str]) -> FloatArray:
@@ -93,7 +100,7 @@ def predict(
     *,
     confidence: float = 0.95,
     resamples: int = 50,
-) -> tuple[list[BudgetRow], float]:
+) -> tuple[list[Predicted], float]:
     """Predict the correlation of the settings of a space that were not evaluated.
 
     Forests fitted to resampled settings; each setting's out-of-bag prediction
@@ -103,7 +110,7 @@ def predict(
     Returns
     -------
     rows
-        In the shape of observed ones, with costs from the cost model.
+        With costs from the cost model.
     error
         Standard deviation of the out-of-bag residuals.
     """
@@ -129,18 +136,11 @@ def predict(
     residuals = np.abs(out[judged] / times[judged] - y[judged])
     level = min(1.0, math.ceil((residuals.size + 1) * confidence) / residuals.size)
     half = float(np.quantile(residuals, level))
-    seconds = costs.seconds(wanted)
     rows = [
-        BudgetRow.untrained(
-            _describe(budget, space),
-            budget,
-            correlation=float(value),
-            low=max(-1.0, float(value) - half),
-            high=min(1.0, float(value) + half),
-            cost_seconds=float(cost),
-            device=costs.device,
+        Candidate(label=_describe(budget, space), budget=budget, cost=cost).predicted(
+            value, max(-1.0, value - half), min(1.0, value + half)
         )
-        for budget, value, cost in zip(wanted, answers, seconds, strict=True)
+        for budget, value, cost in zip(wanted, answers.tolist(), costs.costs(wanted), strict=True)
     ]
     return rows, float(np.sqrt(np.mean(residuals**2)))
 

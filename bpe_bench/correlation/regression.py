@@ -22,7 +22,10 @@ from ..tables.catalog import Promise, entries, verify_registered
 from ..tables.curves import MISSING, Split
 from ..tables.storage import read_table
 from ..tables.table import Table
-from .report import CorrelationReport, correlate
+from .correlating import correlate
+from .report import CorrelationReport
+from .selection import Selection
+from .topk import with_top_k
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,19 +189,21 @@ class _Figures:
 
     def report(self, arguments: Mapping[str, Any]) -> CorrelationReport:
         """Return the correlation report that a promise's arguments ask for."""
-        names = ("statistic", "dataset", "reference_dataset", "split", "top_k")
-        options = {name: arguments[name] for name in names if name in arguments}
-        if "split" in options:
-            options["split"] = Split(options["split"])
-        key = tuple(sorted((k, str(v)) for k, v in options.items()))
+        names = ("dataset", "reference_dataset")
+        selected = {name: arguments[name] for name in names if name in arguments}
+        splits = ("split", "reference_split")
+        selected |= {name: Split(arguments[name]) for name in splits if name in arguments}
+        statistic, k = arguments.get("statistic", "spearman"), arguments.get("top_k")
+        key = (statistic, k, *sorted(selected.items()))
         if key not in self._reports:
-            self._reports[key] = correlate(self.table, **options)
+            found = correlate(self.table, Selection(**selected), statistic=statistic)
+            self._reports[key] = with_top_k(self.table, found, k)
         return self._reports[key]
 
 
 def _row_value(name: str) -> Callable[[_Figures, Mapping[str, Any]], float]:
     def find(figures: _Figures, arguments: Mapping[str, Any]) -> float:
-        return float(getattr(figures.report(arguments).row(arguments["budget"]), name))
+        return float(figures.report(arguments).row(arguments["budget"]).to_json()[name])
 
     return find
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..budget import BPE_1, Budget
+from ..correlation.correlating import correlate
 from ..correlation.prediction import CostModel
-from ..correlation.report import correlate
+from ..correlation.selection import Selection
 from ..errors import BpeBenchError, SelectionError
 from ..spaces import Architecture, get_space
 from ..tables.catalog import entries, open_table, open_table_of
@@ -186,10 +187,11 @@ def expected_costs(trials: Sequence[Trial]) -> list[Expected]:
     space, dataset = trials[0].architecture.space, trials[0].dataset
     table = open_table_of(space)[1] if any(e.space == space for e in entries().values()) else None
     if table is not None and dataset.startswith(table.dataset):
-        rows = [row for row in correlate(table, epochs="last").rows if row.cost_seconds > 0]
+        report = correlate(table, Selection(epochs="last"))
+        rows = [row for row in report.rows if row.cost_seconds > 0]
         if len(rows) >= _FEWEST_FOR_COSTS:
             model = CostModel.fit(rows)
-            seconds, device = list(map(float, model.seconds(budgets))), model.device
+            seconds, device = [cost.amount for cost in model.costs(budgets)], model.device
     return [
         Expected(budget, dataset, sum(t.budget == budget for t in trials), each, device)
         for budget, each in zip(budgets, seconds, strict=True)

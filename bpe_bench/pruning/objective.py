@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
 from ..budget import Budget, BudgetSpace
-from ..correlation.evidence import Evidence
+from ..correlation.candidates import Candidate, Ranked
+from ..correlation.correlating import correlate
+from ..correlation.evidence import Design, Evidence
 from ..correlation.holdout import HalfCorrelations, half_correlations
 from ..correlation.prediction import CostModel
-from ..correlation.report import BudgetRow, correlate
+from ..correlation.selection import Selection, accuracy_of
+from ..correlation.topk import with_top_k
 from ..errors import SelectionError
-from ..hyper_parameters import Value
+from ..hyper_parameters import written
 from ..inference import FloatArray
 from ..tables.table import Split, Table
 
@@ -58,8 +61,8 @@ class Objective(Protocol):
         """What its user must know, a sentence each."""
 
     @property
-    def pool(self) -> Evidence:
-        """Settings that can be asked for, with expected costs; correlations count in `known`."""
+    def pool(self) -> Design:
+        """The candidates: settings that can be asked for, with expected costs."""
 
     @property
     def costs(self) -> CostModel:
@@ -71,7 +74,7 @@ class Objective(Protocol):
 
     @property
     def precedents(self) -> Sequence[Budget]:
-        """Budgets that people have used: of values that cost the same their most usual counts."""
+        """Budgets that people have used: among equally cheap values the most common is kept."""
 
     @property
     def predicts_beyond(self) -> bool:
@@ -81,8 +84,8 @@ class Objective(Protocol):
     def stopped(self) -> str:
         """Why nothing more is evaluated; empty while settings are."""
 
-    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
-        """Return settings of the pool with their correlations; those that have none are left out.
+    def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
+        """Return candidates of the pool with their correlations; those that have none are left out.
 
         Fewer than asked for, and a reason in `stopped`, when an allowance is used up.
         """
@@ -90,10 +93,10 @@ class Objective(Protocol):
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw the correlations of S settings as they might have been found, (B, S)."""
 
-    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
         """Return the settings to recommend from, given the space that is left."""
 
-    def hours(self, rows: Sequence[BudgetRow]) -> float:
+    def hours(self, rows: Sequence[Candidate]) -> float:
         """Return the device hours of the trainings that some settings rest on."""
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
@@ -111,8 +114,8 @@ class Replay:
     name: str
     statistic: str
     confidence: float
-    split: Split
-    """Where accuracy is taken."""
+    truth: FloatArray
+    """Accuracy of full training, shape (A,); NaN where missing."""
     pool: Evidence
     """Settings with a correlation and a cost."""
     costs: CostModel
@@ -128,23 +131,23 @@ class Replay:
         *,
         name: str = "",
         statistic: str = "spearman",
-        split: Split | None = None,
-        labels: Sequence[str] | None = None,
-        where: Mapping[str, Value] | None = None,
-        top_k: int = 10,
+        selection: Selection | None = None,
+        top_k: int | None = None,
         confidence: float = 0.95,
     ) -> Replay:
-        """Correlate a table; parameters and errors as for `bpe_bench.correlation.report.correlate`.
+        """Correlate a table at the last epoch of each setting.
+
+        Parameters and errors as for `bpe_bench.correlation.correlate` and
+        `bpe_bench.correlation.with_top_k`.
 
         Raises
         ------
         SelectionError
             If fewer than 4 settings have a correlation and a cost, or none varies.
         """
-        report = correlate(
-            table, name=name, statistic=statistic, split=split, labels=labels, where=where,
-            epochs="last", top_k=top_k, confidence=confidence,
-        )  # fmt: skip
+        wanted = replace(selection or Selection(), epochs="last")
+        report = correlate(table, wanted, name=name, statistic=statistic, confidence=confidence)
+        report = with_top_k(table, report, top_k)
         usable = tuple(row for row in report.rows if _usable_row(row))
         if len(usable) < FEWEST_SETTINGS:
             raise SelectionError(
@@ -158,7 +161,7 @@ class Replay:
             name=name,
             statistic=statistic,
             confidence=confidence,
-            split=Split(report.split),
+            truth=table.accuracy(report.reference, Split(report.reference_split)),
             pool=pool,
             costs=CostModel.fit(usable),
             notes=report.warnings,
@@ -179,33 +182,34 @@ class Replay:
         """The settings of the pool."""
         return self.pool.budgets
 
-    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
-        """Return settings as they are."""
-        return list(rows)
+    def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
+        """Return candidates as they were measured."""
+        known = {row.label: row for row in self.pool.rows}
+        return [known[row.label] for row in rows]
 
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw correlations as other architectures might have given them."""
         return evidence.draw(resamples, rng)
 
-    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
         """Return all settings: their trainings are paid for, in the space that is left or not."""
         return self.pool.rows
 
-    def hours(self, rows: Sequence[BudgetRow]) -> float:
+    def hours(self, rows: Sequence[Candidate]) -> float:
         """Return what the trainings of some settings took, over all architectures."""
         return sum(row.cost_seconds for row in rows) * len(self.table.architectures) / 3600
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
         """Return correlations on halves of the table's architectures; None if they are few."""
-        return _halves_of(self.table, self.pool.rows, self.split, self.statistic, rng)
+        return _halves_of(self.table, self.pool.rows, self.truth, self.statistic, rng)
 
 
-def _usable_row(row: BudgetRow) -> bool:
+def _usable_row(row: Ranked) -> bool:
     """Return whether a setting has a correlation and a cost."""
     return math.isfinite(row.correlation) and math.isfinite(row.cost_seconds)
 
 
-def _check_varied(pool: Evidence) -> None:
+def _check_varied(pool: Design) -> None:
     """Raise `SelectionError` if all settings are the same budget."""
     if not pool.varied:
         raise SelectionError("all settings are the same budget, so there is nothing to prune")
@@ -213,41 +217,33 @@ def _check_varied(pool: Evidence) -> None:
 
 def _halves_of(
     table: Table,
-    rows: Sequence[BudgetRow],
-    split: Split,
+    rows: Sequence[Candidate],
+    truth: FloatArray,
     statistic: str,
     rng: np.random.Generator,
 ) -> HalfCorrelations | None:
     """Return the correlations of settings of a table on random halves of its architectures.
 
-    None if fewer than 6 architectures have full training.
+    None if fewer than 6 architectures have full training (``truth``, shape (A,)).
     """
-    truth = table.accuracy(table.reference().label, split)
     if np.isfinite(truth).sum() < FEWEST_TO_HALVE:
         return None
     # Halves of many architectures hardly differ, and take long to rank.
     splits = int(np.clip(_RANKED // len(truth), _FEWEST_SPLITS, _MOST_SPLITS))
     return half_correlations(
         truth,
-        _accuracies_of(table, rows, split),
+        _accuracies_of(table, rows),
         statistic=statistic,
         splits=splits,
         rng=rng,
     )
 
 
-def _accuracies_of(table: Table, rows: Sequence[BudgetRow], split: Split) -> FloatArray:
-    """Return the accuracies of all architectures under S settings, shape (A, S).
-
-    On a split where a setting has it, else on the one that it is ranked by.
-    """
-    columns = []
-    for label in (row.setting for row in rows):
-        own = split if (label, split) in table.curves else table.ranking_split(label)
-        columns.append(table.accuracy(label, own))
-    return np.column_stack(columns)
+def _accuracies_of(table: Table, rows: Sequence[Candidate]) -> FloatArray:
+    """Return the accuracies of all architectures under S settings, shape (A, S)."""
+    return np.column_stack([accuracy_of(table, row) for row in rows])
 
 
 def _describe(budget: Budget, names: Sequence[str]) -> str:
     """Return the values of some hyper-parameters as the label of a setting."""
-    return ",".join(f"{name}={getattr(budget, name)}" for name in names) or "setting"
+    return ",".join(f"{name}={written(getattr(budget, name))}" for name in names) or "setting"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..budget import BudgetSpace, parse_budget, parse_candidates
+from ..correlation.selection import Selection
 from ..errors import SelectionError
 from ..execution.campaign import choose_architectures, dataset_name, default_budgets
 from ..hyper_parameters import Value
@@ -19,7 +20,7 @@ from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
 from ..tables.catalog import open_table_of
 from ..tables.table import Split
 from .objective import Objective, ObjectiveKind, Replay
-from .predicted import Predicted
+from .predicted import SurrogateObjective
 from .report import PruningReport
 from .trained import Trained, Watch, _unwatched, _Workplace
 
@@ -40,7 +41,7 @@ class ObjectivePlan:
     split: Split | None = None
     where: Mapping[str, Value] | None = None
     """Values that the settings of a table must have."""
-    top_k: int = 10
+    top_k: int | None = None
     confidence: float = 0.95
     vary: Mapping[str, Sequence[Value]] = field(default_factory=dict)
     """Candidates of hyper-parameters, for a surrogate or for training."""
@@ -83,7 +84,7 @@ def make_objective(
     if plan.objective == "train":
         return _trained(plan, rng, watch)
     if plan.objective == "surrogate":
-        return Predicted.of(
+        return SurrogateObjective.of(
             _fitted(plan, rng, watch),
             rng=rng,
             vary=plan.vary,
@@ -95,8 +96,7 @@ def make_objective(
         table,
         name=name,
         statistic=plan.statistic or "spearman",
-        split=plan.split,
-        where=plan.where,
+        selection=Selection(split=plan.split, where=plan.where),
         top_k=plan.top_k,
         confidence=plan.confidence,
     )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..budget import Budget, BudgetSpace
-from ..correlation.evidence import Evidence
+from ..correlation.candidates import Candidate, Cost, Predicted, Ranked
+from ..correlation.evidence import Design, Evidence
 from ..correlation.prediction import CostModel
-from ..correlation.report import BudgetRow
 from ..errors import SelectionError
 from ..hyper_parameters import Value
 from ..inference import ROUNDING, FloatArray
@@ -26,7 +26,7 @@ _MOST_ASKED = 512
 
 
 @dataclass(frozen=True)
-class Predicted:
+class SurrogateObjective:
     """Settings that need not have been trained: a surrogate says what they would give."""
 
     fitted: FittedSurrogate
@@ -51,7 +51,7 @@ class Predicted:
         vary: Mapping[str, Sequence[Value]] | None = None,
         confidence: float = 0.95,
         extrapolate: bool = False,
-    ) -> Predicted:
+    ) -> SurrogateObjective:
         """Predict the settings of a space.
 
         Parameters
@@ -75,7 +75,7 @@ class Predicted:
             fitted on, or fewer than 4 settings are left.
         """
         error = fitted.error  # refuses a surrogate that predicts no correlation
-        seen = Evidence(tuple(BudgetRow.untrained(s.label, s.budget) for s in fitted.settings))
+        seen = Design(tuple(Candidate(label=s.label, budget=s.budget) for s in fitted.settings))
         wanted = _space_of(seen, vary or {}).select(_MOST_PREDICTED, rng)
         tied = _tied(seen, vary or {})
         budgets = [b for b in wanted if _allowed(b, tied)]
@@ -123,9 +123,10 @@ class Predicted:
         """What the surrogate was fitted to."""
         return [setting.budget for setting in self.fitted.settings]
 
-    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
-        """Return settings as they are: all were predicted at once."""
-        return list(rows)
+    def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
+        """Return candidates as they were predicted, all at once."""
+        known = {row.label: row for row in self.pool.rows}
+        return [known[row.label] for row in rows]
 
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw correlations as surrogates of other settings might have predicted them.
@@ -142,7 +143,7 @@ class Predicted:
         alone = rng.normal(0.0, evidence.surrogate_error, (resamples, members.shape[1]))
         return settled(evidence.correlations + moved + alone, least=ROUNDING)
 
-    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
         """Predict the settings of the space that is left; a random sample of very many."""
         wanted = [b for b in space.select(_MOST_PREDICTED, rng) if _allowed(b, self.tied)]
         return _predict(self.fitted, wanted, self.confidence, self.extrapolate)
@@ -153,7 +154,7 @@ class Predicted:
         columns = model.columns.of_budgets(budgets)
         return np.array([m.predict(columns) for m in model.ensembles["budget"].members])
 
-    def hours(self, rows: Sequence[BudgetRow]) -> float:
+    def hours(self, rows: Sequence[Candidate]) -> float:
         """Return the device hours of the trainings that the surrogate was fitted to."""
         seconds = [s.seconds for s in self.fitted.settings if math.isfinite(s.seconds)]
         return sum(seconds) * self.fitted.n_architectures / 3600
@@ -162,7 +163,7 @@ class Predicted:
         """Return None: a prediction has no architectures to halve."""
 
 
-def _space_of(seen: Evidence, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
+def _space_of(seen: Design, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
     """Return the values that were seen, candidates in their place where there are any."""
     space = BudgetSpace.of(seen.budgets)
     for name in space.free:
@@ -172,7 +173,7 @@ def _space_of(seen: Evidence, vary: Mapping[str, Sequence[Value]]) -> BudgetSpac
 
 
 def _tied(
-    seen: Evidence, vary: Mapping[str, Sequence[Value]]
+    seen: Design, vary: Mapping[str, Sequence[Value]]
 ) -> dict[tuple[str, ...], frozenset[tuple[Value, ...]]]:
     """Return hyper-parameters that move together, none of which has candidates of its own."""
     groups = [g for g in seen.groups(seen.varied) if len(g) > 1 and not set(g) & set(vary)]
@@ -185,20 +186,16 @@ def _allowed(budget: Budget, tied: Mapping[tuple[str, ...], frozenset[tuple[Valu
 
 def _predict(
     fitted: FittedSurrogate, budgets: Sequence[Budget], confidence: float, extrapolate: bool
-) -> list[BudgetRow]:
+) -> list[Predicted]:
     found = fitted.correlation(budgets, confidence=confidence, extrapolate=extrapolate)
     costs = fitted.budget_cost(budgets, confidence=confidence, extrapolate=extrapolate)
     free = BudgetSpace.of(budgets).free
     rows = [
-        BudgetRow.untrained(
-            _describe(budget, free),
-            budget,
-            correlation=float(found.value[place]),
-            low=float(found.low[place]),
-            high=float(found.high[place]),
-            cost_seconds=float(costs.value[place]),
-            device=fitted.device,
-        )
+        Candidate(
+            label=_describe(budget, free),
+            budget=budget,
+            cost=Cost(float(costs.value[place]), device=fitted.device),
+        ).predicted(*(float(bound[place]) for bound in (found.value, found.low, found.high)))
         for place, budget in enumerate(budgets)
     ]
     return [row for row in rows if _usable_row(row)]  # what costs are known of

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from ..budget import BudgetSpace
-from ..correlation.evidence import Evidence
+from ..correlation.evidence import Design
+from ..correlation.selection import Selection
 from ..errors import unknown_name
-from ..hyper_parameters import Value
 from ..tables.curves import ranges
-from ..tables.table import Split, Table
+from ..tables.table import Table
 from .objective import Objective, Replay
 from .recommending import _check_allowances, _recommend
 from .report import PruningReport, Round
@@ -36,7 +36,7 @@ def prune(
     Parameters
     ----------
     objective
-        Where correlations come from: `Replay`, `Predicted` or `Trained`.
+        Where correlations come from: `Replay`, `SurrogateObjective` or `Trained`.
     rules
         How to go about it.
     rng
@@ -98,16 +98,14 @@ def minimum_importance_pruning(
     importance: str = "forest",
     evidence: EvidenceKind = "table",
     statistic: str = "spearman",
-    split: Split | None = None,
-    labels: Sequence[str] | None = None,
-    where: Mapping[str, Value] | None = None,
+    selection: Selection | None = None,
     max_cost_hours: Sequence[float] = (),
     keep: int = 2,
     initial: int = 12,
     per_round: int = 4,
     resamples: int = 50,
     predictions: int = 5,
-    top_k: int = 10,
+    top_k: int | None = None,
     confidence: float = 0.95,
     force: bool = False,
     progress: Callable[[float], None] | None = None,
@@ -129,8 +127,10 @@ def minimum_importance_pruning(
         for (backward elimination). ``"sequential"``: it looks only at settings
         sampled so far, a cheap covering design first, and asks a forest
         fitted to the table where the table has no setting left.
-    statistic, split, labels, where, top_k, confidence
-        As for `bpe_bench.correlation.report.correlate`.
+    statistic, selection, confidence
+        As for `bpe_bench.correlation.correlate`; the last epoch of each setting counts.
+    top_k
+        As for `bpe_bench.correlation.with_top_k`.
     max_cost_hours
         Allowances, in device hours per network, for which to name the best budget.
     keep
@@ -167,8 +167,8 @@ def minimum_importance_pruning(
         force=force,
     )
     objective = Replay.of(
-        table, name=name, statistic=statistic, split=split, labels=labels, where=where,
-        top_k=top_k, confidence=confidence,
+        table, name=name, statistic=statistic, selection=selection, top_k=top_k,
+        confidence=confidence,
     )  # fmt: skip
     return prune(
         objective,
@@ -180,7 +180,7 @@ def minimum_importance_pruning(
     )
 
 
-def _limits(pool: Evidence) -> list[str]:
+def _limits(pool: Design) -> list[str]:
     """Say what in the settings limits any conclusion about importance."""
     notes = [
         f"{_join(group)} move together, so their effects cannot be told apart; they are judged and "
@@ -196,7 +196,10 @@ def _limits(pool: Evidence) -> list[str]:
                 f"{name} hardly varies ({odd} of {len(pool.rows)} settings differ from "
                 f"{usual}) and is not eligible for pruning"
             )
-    still = [n for n in BudgetSpace.of(pool.budgets).values if n not in pool.varied]
+    space = BudgetSpace.of(pool.budgets)
+    if space.unknown:
+        notes.append(f"{_join(space.unknown)}: unknown in some settings, and left out")
+    still = [n for n in space.values if n not in (*pool.varied, *space.unknown)]
     if still:
         notes.append(f"{_join(still)}: the same in all settings, so nothing is known of it")
     devices = sorted({row.device for row in pool.rows if row.device})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from ..correlation.candidates import Predicted, Ranked
 from ..correlation.evidence import Evidence
+from ..correlation.front import pareto_front
 from ..correlation.holdout import held_out
 from ..correlation.prediction import predict
-from ..correlation.report import BudgetRow, pareto_front
 from ..errors import SelectionError
 from .objective import FEWEST_SETTINGS, FEWEST_TO_HALVE, Objective
 from .report import Recommendation
@@ -39,8 +41,7 @@ def _recommend(
     if not observed:
         front = _steps(front, best)
     chosen = [
-        Recommendation(row, observed, row.budget in space, tuple(best.get(row.label, ())))
-        for row in front
+        Recommendation(row, row.budget in space, tuple(best.get(row.label, ()))) for row in front
     ]
     if observed:
         chosen = _with_held_out(chosen, run.objective, known, run.rng, notes)
@@ -55,14 +56,14 @@ def _check_allowances(max_cost_hours: Sequence[float]) -> None:
             raise SelectionError(f"an allowance must be above 0 GPU hours, found {hours:g}")
 
 
-def _front(rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+def _front(rows: Sequence[Ranked]) -> list[Ranked]:
     on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
-    return [replace(row, pareto=True) for row, on in zip(rows, on_front, strict=True) if on]
+    return list(itertools.compress(rows, on_front))
 
 
-def _steps(front: Sequence[BudgetRow], named: Collection[str]) -> list[BudgetRow]:
+def _steps(front: Sequence[Ranked], named: Collection[str]) -> list[Ranked]:
     """Return those of a predicted front that gain something, and those that are named."""
-    chosen: list[BudgetRow] = []
+    chosen: list[Ranked] = []
     for row in sorted(front, key=lambda r: r.cost_seconds):
         last = chosen[-1].correlation if chosen else -1.0
         if row.label in named or row.correlation >= last + _LEAST_GAIN:
@@ -71,7 +72,7 @@ def _steps(front: Sequence[BudgetRow], named: Collection[str]) -> list[BudgetRow
 
 
 def _best_within(
-    rows: Sequence[BudgetRow], max_cost_hours: Sequence[float], notes: list[str], *, observed: bool
+    rows: Sequence[Ranked], max_cost_hours: Sequence[float], notes: list[str], *, observed: bool
 ) -> dict[str, list[float]]:
     """Return by label the allowances under which a setting is the best."""
     what = "observed budget" if observed else "predicted budget of the remaining space"
@@ -123,7 +124,7 @@ def _with_held_out(
 
 
 def _predicted(
-    run: Pruning, rows: Sequence[BudgetRow], predictions: int, notes: list[str]
+    run: Pruning, rows: Sequence[Ranked], predictions: int, notes: list[str]
 ) -> list[Recommendation]:
     """Return predictions that improve on what was observed."""
     if not predictions or len(rows) < FEWEST_SETTINGS:
@@ -139,10 +140,10 @@ def _predicted(
             f"{error:.3f} (root mean square), and their cost, stated for {costs.device}, by a "
             f"factor of {math.exp(costs.error):.2f}"
         )
-    return [Recommendation(row, False, True) for row in better]
+    return [Recommendation(row, True) for row in better]
 
 
-def _improving(asked: Sequence[BudgetRow], observed: Sequence[BudgetRow]) -> list[BudgetRow]:
+def _improving(asked: Sequence[Predicted], observed: Sequence[Ranked]) -> list[Predicted]:
     """Return predictions on their own front and above the observed one, largest gain first."""
     on_front = pareto_front([r.cost_seconds for r in asked], [r.correlation for r in asked])
     gains = []
@@ -152,4 +153,4 @@ def _improving(asked: Sequence[BudgetRow], observed: Sequence[BudgetRow]) -> lis
         if on and gain > 0:
             gains.append((gain, row))
     gains.sort(key=lambda pair: -pair[0])
-    return [replace(row, pareto=True) for _, row in gains]
+    return [row for _, row in gains]

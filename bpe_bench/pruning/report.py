@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..correlation.candidates import Measured, Ranked
 from ..correlation.holdout import HeldOut
-from ..correlation.report import BudgetRow
 from ..files import to_json_value
 from ..hyper_parameters import Value
 
@@ -82,10 +82,7 @@ class Round:
 class Recommendation:
     """A budget to use."""
 
-    row: BudgetRow
-    """The row of an observed setting, or the prediction in the same shape."""
-    observed: bool
-    """Whether it was trained; else it is predicted."""
+    row: Ranked
     in_remaining_space: bool
     """Whether its pruned hyper-parameters have the values that they were pinned at."""
     best_under_hours: tuple[float, ...] = ()
@@ -93,10 +90,16 @@ class Recommendation:
     held_out: HeldOut | None = None
     """What choosing the best at this cost brings on architectures that it was not chosen by."""
 
+    @property
+    def observed(self) -> bool:
+        """Whether it was measured; else it is predicted."""
+        return isinstance(self.row, Measured)
+
     def to_json(self) -> dict[str, Any]:
         """Return the recommendation as JSON values."""
         return {
             **self.row.to_json(),
+            "pareto": True,  # it would not be recommended otherwise
             "observed": self.observed,
             "in_remaining_space": self.in_remaining_space,
             "best_under_hours": list(self.best_under_hours),
@@ -133,7 +136,7 @@ class PruningReport:
     """Device hours of the trainings that the evidence rests on, over all architectures."""
     stop_reason: str
     warnings: tuple[str, ...]
-    rows: tuple[BudgetRow, ...] = field(repr=False, default=())
+    rows: tuple[Ranked, ...] = field(repr=False, default=())
     """All settings whose correlation is known, for figures."""
 
     def best(self) -> Recommendation | None:

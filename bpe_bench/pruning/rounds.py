@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..budget import Budget, BudgetSpace, encode
+from ..correlation.candidates import Candidate, Predicted, Ranked
 from ..correlation.evidence import Evidence, covering
 from ..correlation.prediction import predict
-from ..correlation.report import BudgetRow
 from ..errors import SelectionError
 from ..hyper_parameters import Value
 from ..importance import get_estimator, resampled_importances, separated, share_least
@@ -137,13 +137,13 @@ class Pruning:
         last = self.rounds[-self.rules.patience :] if self.rules.sequential else []
         return len(last) == self.rules.patience and all(done.abstained for done in last)
 
-    def _evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
-        """Add settings to the evidence: those of the pool evaluated, answers as they are."""
+    def _evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
+        """Add settings to the evidence: those of the pool evaluated, predictions as they are."""
         self._asked |= {row.budget for row in rows}
         known = {row.label for row in self.objective.pool.rows}
         found = self.objective.evaluate([row for row in rows if row.label in known])
-        found += [row for row in rows if row.label not in known]
-        error = max(self.evidence.surrogate_error, self.objective.pool.surrogate_error)
+        found += [r for r in rows if isinstance(r, Predicted) and r.label not in known]
+        error = max(self.evidence.surrogate_error, self.objective.known.surrogate_error)
         self.evidence = Evidence((*self.evidence.rows, *found), error)
         return found
 
@@ -215,13 +215,14 @@ class Pruning:
         usual = sorted(seen, key=lambda values: (-used[values], -seen[values]))
         base = self.objective.pool.budgets[0].replace(cutout=0, image_size=_ROOMY)
         variants = [base.replace(**dict(zip(group, values, strict=True))) for values in usual]
-        best = usual[int(np.argmin(self.objective.costs.seconds(variants).round(6)))]
+        amounts = [cost.amount for cost in self.objective.costs.costs(variants)]
+        best = usual[int(np.argmin(np.round(amounts, 6)))]
         return dict(zip(group, best, strict=True))
 
-    def _sample(self, done: Round) -> list[BudgetRow]:
-        """Return the settings to evaluate next: of the pool while it lasts, else answered.
+    def _sample(self, done: Round) -> list[Candidate]:
+        """Return the settings to evaluate next: of the pool while it lasts, else predicted.
 
-        After a round that abstained only the pool counts: answers made from what is known
+        After a round that abstained only the pool counts: predictions made from what is known
         cannot tell more than that.
         """
         if self.objective.stopped:
@@ -232,7 +233,7 @@ class Pruning:
             for row in self.objective.pool.rows
             if row.budget not in self._asked and self._allows(row.budget)
         ]
-        chosen = covering(pool, self.evidence.rows, wanted)
+        chosen: list[Candidate] = covering(pool, self.evidence.rows, wanted)
         if len(chosen) < wanted and self.objective.predicts_beyond and not done.abstained:
             known = self._asked | {row.budget for row in chosen}
             asked, error = predict(

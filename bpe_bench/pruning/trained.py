@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..budget import Budget, BudgetSpace
-from ..correlation.evidence import Evidence
+from ..correlation.candidates import Candidate, Cost, Measured, Ranked
+from ..correlation.correlating import correlate
+from ..correlation.evidence import Design, Evidence
 from ..correlation.holdout import HalfCorrelations
 from ..correlation.prediction import CostModel
-from ..correlation.report import BudgetRow, correlate
+from ..correlation.selection import Selection
 from ..errors import JournalError, MissingReferenceError, RankingError, SelectionError
 from ..execution import Executor, Progress, run_local
 from ..execution.campaign import make_trials, run_campaign
@@ -124,36 +126,37 @@ class Trained:
         return self.workplace.store.name
 
     @cached_property
-    def pool(self) -> Evidence:
-        """The settings of the space, with costs in multiply-adds (relative to one another)."""
+    def pool(self) -> Design:
+        """The settings of the space, with costs in multiply-adds."""
         budgets = self.settings.select(_MOST_SETTINGS, self.rng)
         budgets = [budget for budget in budgets if budget != self.reference]
         costs = _multiply_adds(budgets, self.architectures)
-        return Evidence(
+        return Design(
             tuple(
-                BudgetRow.untrained(
-                    _describe(budget, self.settings.free), budget, cost_seconds=cost
-                )
+                Candidate(label=_describe(budget, self.settings.free), budget=budget, cost=cost)
                 for budget, cost in zip(budgets, costs, strict=True)
             )
         )
 
     @property
     def costs(self) -> CostModel:
-        """What settings cost in seconds.
+        """What settings cost.
 
-        As measured once enough settings were, before that in proportion to multiply-adds.
+        In seconds as measured once enough settings were, before that in proportion to
+        multiply-adds; in multiply-adds while nothing was measured.
         """
         if len(self.known.rows) >= 2 * (len(self.pool.varied) + 1):
             return CostModel.fit(self.known.rows)
         planned = CostModel.fit(self.pool.rows)
+        if not self.known.rows:
+            return planned
         ratios = [np.log(r.cost_seconds / self._expected[r.budget]) for r in self.known.rows]
         shift = np.zeros(len(planned.coefficients))
-        shift[0] = settled(float(np.mean(ratios))) if ratios else 0.0
-        device = self.known.rows[0].device if self.known.rows else ""
-        return replace(planned, coefficients=planned.coefficients + shift, device=device)
+        shift[0] = settled(float(np.mean(ratios)))
+        like = Cost(device=self.known.rows[0].device)
+        return replace(planned, coefficients=planned.coefficients + shift, like=like)
 
-    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+    def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
         """Train settings on all architectures, those that the allowance pays for.
 
         Raises
@@ -199,11 +202,11 @@ class Trained:
         """Draw correlations as other architectures might have given them."""
         return evidence.draw(resamples, rng)
 
-    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
         """Return all settings that were trained."""
         return self.known.rows
 
-    def hours(self, rows: Sequence[BudgetRow]) -> float:
+    def hours(self, rows: Sequence[Candidate]) -> float:
         """Return the device hours of all settings that were trained whole, and of the reference."""
         return self._seconds([self.reference, *self._asked]) / 3600
 
@@ -211,7 +214,8 @@ class Trained:
         """Return correlations on halves of the architectures; None if too few were trained."""
         if self._table is None or not self.known.rows:
             return None
-        return _halves_of(self._table, self.known.rows, Split.VALIDATION, self.statistic, rng)
+        truth = self._table.accuracy(self._table.reference().label, Split.VALIDATION)
+        return _halves_of(self._table, self.known.rows, truth, self.statistic, rng)
 
     # What is trained, and what it took
 
@@ -254,7 +258,7 @@ class Trained:
                 executor=place.executor, on_progress=watched, stop=stop,
             )  # fmt: skip
 
-    def _affordable(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+    def _affordable(self, rows: Sequence[Candidate]) -> list[Candidate]:
         """Return the settings that the rest of the allowance should pay for, in order."""
         left = self.max_device_hours * 3600 - self._spent()
         seconds_per_unit = self._rate()
@@ -271,8 +275,9 @@ class Trained:
 
     @cached_property
     def _expected(self) -> dict[Budget, float]:
+        """Multiply-adds per network under the reference and every setting."""
         (full,) = _multiply_adds([self.reference], self.architectures)
-        return {self.reference: full, **{r.budget: r.cost_seconds for r in self.pool.rows}}
+        return {self.reference: full.amount, **{r.budget: r.cost.amount for r in self.pool.rows}}
 
     def _rate(self) -> float:
         """Return device seconds per multiply-add, as measured on all that was trained whole."""
@@ -303,7 +308,7 @@ class Trained:
 
     # What it says
 
-    def _correlated(self, asked: Sequence[BudgetRow]) -> list[BudgetRow]:
+    def _correlated(self, asked: Sequence[Candidate]) -> list[Ranked]:
         """Read the journal, and return the settings asked for that have a correlation."""
         trials = self._trials([self.reference, *self._asked])
         table = read(self.workplace.store, lambda share: None, {trial.id for trial in trials})
@@ -311,16 +316,11 @@ class Trained:
         self._table = table = table.with_reference(labels[self.reference])
         self.notes += [caveat for caveat in table.caveats if caveat not in self.notes]
         ranking = [labels[b] for b in self._asked if self._ranks(table, labels.get(b))]
-        rows: Sequence[BudgetRow] = ()
+        rows: Sequence[Measured] = ()
         if ranking:
+            wanted = Selection(split=Split.VALIDATION, labels=ranking, epochs="last")
             rows = correlate(
-                table,
-                statistic=self.statistic,
-                split=Split.VALIDATION,
-                labels=ranking,
-                epochs="last",
-                top_k=1,  # some may have failed, and no top of a ranking is looked at
-                confidence=self.confidence,
+                table, wanted, statistic=self.statistic, confidence=self.confidence
             ).rows
         names = {row.budget: row.label for row in self.pool.rows}
         found = {r.budget: replace(r, label=names[r.budget]) for r in rows if _usable_row(r)}
@@ -349,8 +349,11 @@ class Trained:
         return known.size >= _FEWEST_ARCHITECTURES and len(set(known)) > 1
 
 
-def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[float]:
-    """Return the relative work of training under B budgets: multiply-adds x epochs x images."""
+def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[Cost]:
+    """Return the work of training under B budgets, relative to one another.
+
+    Multiply-adds per image times epochs times the share of the images.
+    """
     from ..training.networks.network import flops_of
 
     shapes: dict[tuple[int, int, int], float] = {}
@@ -360,5 +363,6 @@ def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architectu
         if shape not in shapes:
             chosen = architectures[:_WEIGHED]
             shapes[shape] = float(np.mean([flops_of(a, budget) for a in chosen]))
-        found.append(shapes[shape] * budget.epochs * budget.data_fraction)
+        amount = shapes[shape] * budget.epochs * budget.data_fraction
+        found.append(Cost(amount, "multiply-adds"))
     return found

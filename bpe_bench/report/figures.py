@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..correlation.report import BudgetRow, CorrelationReport
+from ..correlation.candidates import Measured, Ranked
+from ..correlation.report import CorrelationReport
 from ..errors import BpeBenchError, OptionalDependencyError, SelectionError, UnknownNameError
 from ..files import reason_of, replacing
 from ..pruning import PruningReport
@@ -194,10 +195,11 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _draw_budgets(axes: Any, rows: Sequence[BudgetRow], names: dict[str, str]) -> None:
+def _draw_budgets(axes: Any, rows: Sequence[Ranked], names: dict[str, str]) -> None:
     known = [r for r in rows if np.isfinite(r.cost_seconds) and np.isfinite(r.correlation)]
-    rest = [r for r in known if not r.pareto]
-    front = sorted((r for r in known if r.pareto), key=lambda r: r.cost_seconds)
+    front = [r for r in known if isinstance(r, Measured) and r.pareto]
+    rest = [r for r in known if r not in front]
+    front.sort(key=lambda r: r.cost_seconds)
     _draw_points(axes, rest, _MUTED, "other budgets", "o")
     _draw_points(axes, front, _ACCENT, "Pareto front (observed)", "o")
     if front:
@@ -269,7 +271,7 @@ def _draw_curves(axes: Any, report: CorrelationReport) -> None:
 
 def _draw_points(
     axes: Any,
-    rows: Sequence[BudgetRow],
+    rows: Sequence[Ranked],
     colour: str,
     label: str,
     marker: str,

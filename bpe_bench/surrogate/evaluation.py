@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..correlation.topk import default_k
 from ..errors import RankingError, SelectionError, unknown_name
 from ..files import to_json_value
 from ..inference import check_confidence, noise_ceiling
@@ -131,7 +132,7 @@ def evaluate_surrogates(
     models: Sequence[str] | None = None,
     groupings: Sequence[Grouping] | None = None,
     folds: int | None = None,
-    top_k: int = 10,
+    top_k: int | None = None,
     confidence: float = 0.95,
     resamples: int = 200,
     progress: Callable[[float], None] | None = None,
@@ -159,7 +160,8 @@ def evaluate_surrogates(
     folds
         Number of folds; by default as for `fit_surrogate`.
     top_k
-        How many of the best count for precision, regret and best rank.
+        How many of the best count for precision, regret and best rank; by default a quarter
+        of what is ranked, at most 10.
     confidence
         Nominal coverage of the intervals of the figures.
     resamples
@@ -178,7 +180,7 @@ def evaluate_surrogates(
     """
     question = question or Question()
     check_confidence(confidence)
-    if top_k < 1:
+    if top_k is not None and top_k < 1:
         raise RankingError(f"k must be at least 1, found {top_k}")
     if resamples < 1:
         raise SelectionError(f"at least 1 resample is needed, found {resamples}")
@@ -186,6 +188,8 @@ def evaluate_surrogates(
         _get_model(model)
     examples = gather(table, question, rng)
     folds = folds or examples.usual_folds()
+    ranked = len(examples.settings) if examples.by_setting else examples.n_architectures(table)
+    k = default_k(ranked) if top_k is None else top_k
     chosen_models = tuple(dict.fromkeys(models or (examples.usual_model(),)))
     chosen = _groupings(examples, groupings, folds)
     ceiling = _ceiling(table, examples)
@@ -201,9 +205,7 @@ def evaluate_surrogates(
             confidence=CONFIDENCE,
             progress=_share_of(progress, place, len(jobs)),
         )
-        rows.append(
-            _row(examples, judged, model, grouping, ceiling, top_k, confidence, resamples, rng)
-        )
+        rows.append(_row(examples, judged, model, grouping, ceiling, k, confidence, resamples, rng))
         notes += _without_intervals(judged, grouping)
     missing = [g for g in GROUPINGS if g not in chosen and groupings is None]
     if missing and not examples.by_setting:
@@ -224,7 +226,7 @@ def evaluate_surrogates(
         n_budgets=len(examples.settings),
         folds=folds,
         confidence=confidence,
-        top_k=top_k,
+        top_k=k,
         noise_ceiling=ceiling,
         rows=tuple(rows),
         warnings=tuple(dict.fromkeys(notes)),

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..budget import BudgetSpace
-from ..correlation.report import correlate
+from ..correlation.correlating import correlate
+from ..correlation.selection import Selection
 from ..errors import SelectionError, unknown_name
 from ..spaces import Architecture
 from ..tables.table import Setting, Split, Table
@@ -262,15 +263,10 @@ def _of_mean_cost(table: Table, settings: Sequence[Setting]) -> Examples:
 
 
 def _of_correlation(table: Table, question: Question) -> Examples:
-    report = correlate(
-        table,
-        dataset=question.dataset,
-        split=question.split,
-        statistic=question.statistic,
-        labels=question.budgets,
-        epochs="last",
-        top_k=1,
+    wanted = Selection(
+        dataset=question.dataset, split=question.split, labels=question.budgets, epochs="last"
     )
+    report = correlate(table, wanted, statistic=question.statistic)
     rows = [row for row in report.rows if math.isfinite(row.correlation)]
     undefined = [row.label for row in report.rows if not math.isfinite(row.correlation)]
     notes = []

@@ -203,9 +203,14 @@ def test_a_table_may_be_given_by_its_path(as_json, spearman):
         ),
         (
             ["--top-k", "101"],
-            "k must be between 1 and the number of architectures, 100; found 101",
+            "k must be between 1 and the number of architectures, 100; found 101; give another "
+            "(--top-k)",
         ),
-        (["--top-k", "0"], "k must be between 1 and the number of architectures, 100; found 0"),
+        (
+            ["--top-k", "0"],
+            "k must be between 1 and the number of architectures, 100; found 0; give another "
+            "(--top-k)",
+        ),
         (
             ["--confidence", "1"],
             "confidence must be between 0 and 1, for instance 0.95; found 1.0",

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bpe_bench import correlation
-from bpe_bench.correlation.report import pareto_front
+from bpe_bench import Selection, correlation, with_top_k
+from bpe_bench.correlation.front import pareto_front
 from bpe_bench.errors import (
     RankingError,
     SelectionError,
@@ -22,12 +22,16 @@ from bpe_bench.tables.table import MISSING, Setting, Split
 
 def correlate(table, **options):
     """Only the last epochs are budgets here; curves have a file of their own."""
-    return correlation.correlate(table, **{"epochs": "last", **options})
+    top = {name: options.pop(name) for name in ("top_k",) if name in options}
+    names = {field.name for field in dataclasses.fields(Selection)} & options.keys()
+    selection = Selection(**{"epochs": "last"} | {name: options.pop(name) for name in names})
+    report = correlation.correlate(table, selection, **options)
+    return with_top_k(table, report, top["top_k"]) if top else report
 
 
 @pytest.fixture(scope="module")
 def report(darts_bpe):
-    return correlate(darts_bpe, name="darts-bpe", comparing=[("BPE-1", "BPE-2")])
+    return correlate(darts_bpe, name="darts-bpe", comparing=[("BPE-1", "BPE-2")], top_k=10)
 
 
 def by_label(report):
@@ -61,11 +65,11 @@ def test_published_correlations_without_the_files(report, label, value):
 
 def test_the_published_top_ten(report):
     # None of BPE-1's ten best is among the ten best, two of BPE-2's are.
-    assert report.row("BPE-1").precision_at_k == 0.0
-    assert report.row("BPE-2").precision_at_k == pytest.approx(0.2)
+    assert report.row("BPE-1").top.precision_at_k == 0.0
+    assert report.row("BPE-2").top.precision_at_k == pytest.approx(0.2)
     # The best of all reaches 97.45 %; the best of BPE-1's ten, the 11th, 97.26 %.
-    assert report.row("BPE-1").regret_at_k == pytest.approx(0.0019)
-    assert report.row("BPE-1").best_rank_at_k == pytest.approx(0.11)
+    assert report.row("BPE-1").top.regret_at_k == pytest.approx(0.0019)
+    assert report.row("BPE-1").top.best_rank_at_k == pytest.approx(0.11)
 
 
 def test_the_published_top_ten_by_the_sheets(report, published_budgets, published_truth):
@@ -75,7 +79,7 @@ def test_the_published_top_ten_by_the_sheets(report, published_budgets, publishe
         place = names.index(label)
         found = np.array([row[place] for row in published_budgets[10:110]])
         best = np.argsort(-found)[:10]
-        assert report.row(label).regret_at_k == pytest.approx(
+        assert report.row(label).top.regret_at_k == pytest.approx(
             (truth.max() - truth[best].max()) / 100
         )
 
@@ -157,7 +161,7 @@ def test_budgets_are_selected_by_label_or_published_name(darts_bpe, report):
     assert found.row("BPE-1") is found.row("test5")
     assert found.row("BPE-1").correlation == report.row("test5").correlation
     with pytest.raises(
-        UnknownNameError, match=r"^unknown budget 'test9'.*there are: test5, test32$"
+        UnknownNameError, match=r"^unknown budget 'test9'.*there are: test5, test32, BPE-1, BPE-2$"
     ):
         found.row("test9")
 
@@ -174,7 +178,8 @@ def test_the_golden_table_by_hand(golden):
     assert (found.split, found.reference, found.n_architectures) == ("validation", "full", 6)
     assert cheap.correlation == pytest.approx(CHEAP)
     assert middle.correlation == pytest.approx(MIDDLE)
-    assert (cheap.precision_at_k, cheap.regret_at_k, cheap.best_rank_at_k) == (1, 0, 1 / 6)
+    top = cheap.top
+    assert (top.precision_at_k, top.regret_at_k, top.best_rank_at_k) == (1, 0, 1 / 6)
     assert (cheap.epoch, cheap.cost_seconds, cheap.device) == (10, 10.0, "V100")
     # Five cells have both seeds of full training, in the same order.
     assert found.noise_ceiling == pytest.approx(1)
@@ -192,8 +197,8 @@ def test_test_accuracy_is_ranked_by_only_when_asked(golden):
     found = correlate(golden, top_k=2, split=Split.TEST)
     assert found.split == "test"
     assert found.rows[0].correlation == pytest.approx(CHEAP)  # both are turned round
-    assert found.rows[0].regret_at_k == 0
-    assert found.rows[0].best_rank_at_k == pytest.approx(1 / 6)
+    assert found.rows[0].top.regret_at_k == 0
+    assert found.rows[0].top.best_rank_at_k == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("statistic", ["spearman", "kendall", "sparse-kendall"])
@@ -209,7 +214,7 @@ def test_the_statistic_is_the_one_asked_for(darts_bpe, statistic):
 def test_a_bootstrap_interval_is_passed_its_generator(darts_bpe):
     def interval(seed):
         rng = np.random.default_rng(seed)
-        row = correlate(darts_bpe, labels=["test5"], interval="bootstrap", rng=rng).rows[0]
+        row = correlate(darts_bpe, labels=["test5"], bootstrap=rng).rows[0]
         return row.low, row.high
 
     assert interval(1) == interval(1)
@@ -218,7 +223,7 @@ def test_a_bootstrap_interval_is_passed_its_generator(darts_bpe):
 
 def test_progress_ends_at_one(golden):
     shares = []
-    correlate(golden, top_k=1, progress=shares.append)
+    correlate(golden, progress=shares.append)
     assert shares == [0.5, 1.0]
 
 
@@ -265,7 +270,7 @@ def test_a_constant_seed_of_the_reference_is_a_warning(golden, make_curves):
 def test_a_noise_ceiling_of_zero_has_no_share(golden, make_curves):
     # The two seeds of full training are unrelated: ranks 1 2 3 4 and 2 4 1 3.
     full = [[910, 920, 930, 940, MISSING, MISSING], [920, 940, 910, 930, MISSING, MISSING]]
-    found = correlate(replaced(golden, make_curves, full=full), labels=["cheap"], top_k=1)
+    found = correlate(replaced(golden, make_curves, full=full), labels=["cheap"])
     assert found.noise_ceiling == 0
     assert math.isnan(found.rows[0].share_of_ceiling)
 
@@ -280,14 +285,14 @@ def test_comparisons_rest_on_the_architectures_that_both_have(golden, make_curve
         cheap=[[MISSING, 620, 640, 630, 660, 600]],
         middle=[[700, 710, 720, 730, 740, MISSING]],
     )
-    (found,) = correlate(table, top_k=1, comparing=[("cheap", "middle")]).comparisons
+    (found,) = correlate(table, comparing=[("cheap", "middle")]).comparisons
     assert found.n == 4
     assert found.difference == pytest.approx(0.2)
 
 
 def test_comparing_with_a_budget_that_lacks_architectures(golden, make_curves):
     table = replaced(golden, make_curves, middle=[[710, 700, 720, 740, 730, MISSING]])
-    (found,) = correlate(table, top_k=1, comparing=[("cheap", "middle")]).comparisons
+    (found,) = correlate(table, comparing=[("cheap", "middle")]).comparisons
     # Over the first five cells cheap ranks 2 1 4 3 5 and middle 2 1 3 5 4.
     assert (found.n, found.difference) == (5, pytest.approx(0, abs=1e-12))
 
@@ -301,7 +306,7 @@ def test_the_front_compares_the_architectures_that_both_have(golden, make_curves
         cheap=[[610, 620, 630, 650, 640, 600]],
         middle=[[710, 720, 730, 750, 740, MISSING]],
     )
-    cheap, middle = correlate(table, top_k=1).rows
+    cheap, middle = correlate(table).rows
     assert cheap.pareto
     assert middle.pareto
     assert middle.not_separable_from == "cheap"
@@ -315,9 +320,10 @@ def test_too_few_architectures_to_compare(golden, make_curves):
         middle=[[MISSING, MISSING, 730, 740, 750, 745]],
     )
     with pytest.raises(SelectionError) as caught:
-        correlate(table, top_k=1, comparing=[("cheap", "middle")])
+        correlate(table, comparing=[("cheap", "middle")])
     assert str(caught.value) == (
-        "cannot compare 'cheap' and 'middle': they share fewer than 3 architectures"
+        "cannot compare 'cheap' and 'middle': they share fewer than 3 architectures; "
+        "choose others with --compare"
     )
 
 
@@ -369,11 +375,18 @@ def test_asks_that_cannot_be_met(darts_bpe, options, error, message):
 
 
 def test_too_few_shared_architectures(golden, make_curves):
-    table = replaced(golden, make_curves, cheap=[[600, 610, *[MISSING] * 4]])
+    few = [[600, 610, *[MISSING] * 4]]
+    found = correlate(replaced(golden, make_curves, cheap=few))
+    assert [row.label for row in found.rows] == ["middle"]
+    assert (
+        "cheap: fewer than 3 architectures in common with the reference 'full', so it is left out"
+        in found.warnings
+    )
     with pytest.raises(SelectionError) as caught:
-        correlate(table, top_k=1)
+        correlate(replaced(golden, make_curves, cheap=few, middle=few))
     assert str(caught.value) == (
-        "budget 'cheap' shares 2 architectures with the reference 'full'; at least 3 are needed"
+        "nothing can be ranked: all 2 budgets share fewer than 3 architectures with the reference "
+        "'full' and are left out; train more architectures under both, or widen the selection"
     )
 
 
@@ -397,7 +410,7 @@ def test_the_front_holds_what_nothing_beats(points):
 
 def test_unknown_costs_are_never_on_the_front(golden):
     settings = [dataclasses.replace(s, seconds=math.nan) for s in golden.settings]
-    found = correlate(dataclasses.replace(golden, settings=tuple(settings)), top_k=1)
+    found = correlate(dataclasses.replace(golden, settings=tuple(settings)))
     assert found.front() == []
     assert found.rows[0].to_json()["cost_seconds"] is None
 
@@ -433,5 +446,5 @@ def test_a_frame_has_a_line_per_budget(report):
 
 def test_settings_on_other_data_are_left_out(golden):
     other = Setting("elsewhere", golden.settings[1].budget, "cifar100")
-    found = correlate(dataclasses.replace(golden, settings=(*golden.settings, other)), top_k=1)
+    found = correlate(dataclasses.replace(golden, settings=(*golden.settings, other)))
     assert [row.label for row in found.rows] == ["cheap", "middle"]

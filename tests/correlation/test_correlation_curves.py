@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench.correlation.report import correlate
+from bpe_bench import Selection, correlate
 from bpe_bench.errors import LeakError, SelectionError, UnknownNameError
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, MISSING, Curves, Split
@@ -79,14 +79,18 @@ def test_every_epoch_is_a_budget_with_its_cost(table, counts):
 
 
 def test_epochs_can_be_chosen(table):
-    assert [r.label for r in correlate(table, epochs=[4]).rows] == ["cifar10-valid-200@4"]
-    assert [r.label for r in correlate(table, epochs="last").rows] == ["cifar10-valid-12"]
+    assert [r.label for r in correlate(table, Selection(epochs=[4])).rows] == [
+        "cifar10-valid-200@4"
+    ]
+    assert [r.label for r in correlate(table, Selection(epochs="last")).rows] == [
+        "cifar10-valid-12"
+    ]
     with pytest.raises(UnknownNameError, match=r"unknown epoch '5'.*: 1, 4, 12, 200$"):
-        correlate(table, epochs=[4, 5])
+        correlate(table, Selection(epochs=[4, 5]))
 
 
 def test_the_noise_ceiling_is_the_mean_over_pairs_of_seeds(table, counts):
-    report = correlate(table, statistic="kendall", epochs=[1])
+    report = correlate(table, Selection(epochs=[1]), statistic="kendall")
     odd = np.arange(NETWORKS) % 2 == 1  # networks with three seeds
     pairs = [
         stats.kendalltau(counts[0, 3], counts[1, 3]).statistic,
@@ -99,7 +103,7 @@ def test_the_noise_ceiling_is_the_mean_over_pairs_of_seeds(table, counts):
 
 
 def test_one_data_set_can_stand_in_for_another(table, counts):
-    report = correlate(table, reference_dataset="cifar100", epochs="last")
+    report = correlate(table, Selection(reference_dataset="cifar100", epochs="last"))
     assert report.reference == "cifar100-200"
     # With another data set's reference, the last epoch of the schedule is a budget, too.
     assert [r.label for r in report.rows] == ["cifar10-valid-12", "cifar10-valid-200"]
@@ -107,7 +111,7 @@ def test_one_data_set_can_stand_in_for_another(table, counts):
     expected = stats.spearmanr(seed_mean(counts, 3), other).statistic
     assert report.rows[1].correlation == pytest.approx(expected)
     with pytest.raises(UnknownNameError, match="unknown data set 'mnist'"):
-        correlate(table, dataset="mnist")
+        correlate(table, Selection(dataset="mnist"))
 
 
 def test_fewer_networks_at_some_epochs_are_said_once(table):

@@ -1,5 +1,6 @@
 """What minimum importance pruning may conclude from the settings it has seen."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -7,19 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench import Curves, Split, correlate
+from bpe_bench import Curves, Selection, Split, correlate
 from bpe_bench.budget import BPE_1
+from bpe_bench.correlation.candidates import Candidate, Cost
 from bpe_bench.correlation.evidence import Evidence, covering
-from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 
 
 def row(label, budget, seconds=100.0, correlation=0.5):
-    nan = float("nan")
-    return BudgetRow(
-        label, budget, budget.epochs, correlation, nan, nan, nan, nan, nan, nan, seconds, "V100",
-        pareto=False,
-    )  # fmt: skip
+    cost = Cost(seconds, device="V100")
+    candidate = Candidate(label=label, budget=budget, cost=cost)
+    return candidate.predicted(correlation, float("nan"), float("nan"))
 
 
 def evidence_of(**columns):
@@ -139,10 +138,7 @@ def test_covering_makes_the_hyper_parameters_of_the_shipped_table_eligible(rows)
 def test_covering_never_looks_at_correlations(rows):
     plain = covering(rows, (), 12)
     order = np.random.default_rng(0).permutation(len(rows))
-    shuffled = [
-        replace(r, correlation=rows[other].correlation)
-        for r, other in zip(rows, order, strict=True)
-    ]
+    shuffled = [r.measured(rows[other].estimate) for r, other in zip(rows, order, strict=True)]
     assert [r.label for r in covering(shuffled, (), 12)] == [r.label for r in plain]
 
 
@@ -190,7 +186,7 @@ def test_draws_are_around_what_was_found(rows, drawn):
 
 
 def test_a_surrogates_answers_vary_by_its_error(rows):
-    answered = replace(rows[0], correlation=0.3, estimate=None)
+    answered = rows[0].predicted(0.3, math.nan, math.nan)
     found = Evidence((rows[0], answered, rows[1]), surrogate_error=0.07)
     drawn = found.draw(4000, np.random.default_rng(0))
     assert drawn[:, 1].std() == pytest.approx(0.07, rel=0.05)
@@ -207,7 +203,7 @@ def test_settings_that_lack_architectures_can_be_drawn(darts_bpe, rows):
     counts[:, :, :3] = -1
     shorter = Curves(counts, curves.split_size, curves.epochs, curves.seeds)
     table = replace(darts_bpe, curves={**darts_bpe.curves, (label, Split.TEST): shorter})
-    found = correlate(table, labels=[r.label for r in rows[:3]]).rows
+    found = correlate(table, Selection(labels=[r.label for r in rows[:3]])).rows
     assert [r.estimate.n for r in found] == [100, 97, 100]
     drawn = Evidence(found).draw(1000, np.random.default_rng(0))
     np.testing.assert_allclose(np.median(drawn, axis=0), [r.correlation for r in found], atol=0.02)

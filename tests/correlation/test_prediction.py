@@ -8,9 +8,9 @@ import pytest
 
 from bpe_bench import correlate
 from bpe_bench.budget import BPE_1, BudgetSpace
+from bpe_bench.correlation.candidates import Candidate, Cost, Predicted
 from bpe_bench.correlation.evidence import Evidence
 from bpe_bench.correlation.prediction import CostModel, predict
-from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.errors import SelectionError
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 
@@ -21,11 +21,13 @@ POWERS = {
 
 
 def row(label, budget, correlation=0.5, seconds=100.0, device="V100"):
-    nan = float("nan")
-    return BudgetRow(
-        label, budget, budget.epochs, correlation, nan, nan, nan, nan, nan, nan, seconds, device,
-        pareto=False,
-    )  # fmt: skip
+    cost = Cost(seconds, device=device)
+    candidate = Candidate(label=label, budget=budget, cost=cost)
+    return candidate.predicted(correlation, float("nan"), float("nan"))
+
+
+def amounts(model, budgets):
+    return np.array([cost.amount for cost in model.costs(budgets)])
 
 
 def law(budget):
@@ -57,7 +59,7 @@ def rows(darts_bpe):
 def test_costs_of_an_exact_power_law_are_recovered():
     model = CostModel.fit([row(f"s{i}", b, seconds=law(b)) for i, b in enumerate(sampled(40))])
     new = [b.replace(epochs=600, channels=36, layers=20) for b in sampled(20, seed=1)]
-    np.testing.assert_allclose(model.seconds(new), [law(b) for b in new], rtol=1e-6)
+    np.testing.assert_allclose(amounts(model, new), [law(b) for b in new], rtol=1e-6)
     assert model.error == pytest.approx(0, abs=1e-9)
 
 
@@ -65,9 +67,9 @@ def test_equal_settings_cost_the_same_wherever_they_stand():
     """A matrix product computes the last rows of a matrix in another way than the first."""
     model = CostModel.fit([row(f"s{i}", b, seconds=law(b)) for i, b in enumerate(sampled(40))])
     budgets = sampled(67, seed=2)
-    together = model.seconds(budgets)
-    np.testing.assert_array_equal(together[::-1], model.seconds(budgets[::-1]))
-    np.testing.assert_array_equal(together, [model.seconds([b])[0] for b in budgets])
+    together = amounts(model, budgets)
+    np.testing.assert_array_equal(together[::-1], amounts(model, budgets[::-1]))
+    np.testing.assert_array_equal(together, [amounts(model, [b])[0] for b in budgets])
 
 
 def test_hyper_parameters_that_always_move_together_cost_something_together():
@@ -76,13 +78,13 @@ def test_hyper_parameters_that_always_move_together_cost_something_together():
     model = CostModel.fit([row(str(b.epochs), b, seconds=float(b.epochs) ** 2) for b in budgets])
     shares = dict(zip(model.names, model.coefficients[1:], strict=True))
     assert shares["epochs"] == pytest.approx(shares["layers"]) == pytest.approx(1)
-    assert model.seconds([BPE_1.replace(epochs=20, layers=20)])[0] == pytest.approx(400)
+    assert amounts(model, [BPE_1.replace(epochs=20, layers=20)])[0] == pytest.approx(400)
 
 
 def test_what_changes_no_arithmetic_costs_nothing():
     model = CostModel.fit([row(f"s{i}", b, seconds=law(b)) for i, b in enumerate(sampled(40))])
     other = BPE_1.replace(learning_rate=0.5, lr_schedule="linear", cutout=8)
-    assert model.seconds([other]) == pytest.approx(model.seconds([BPE_1]), rel=1e-12)
+    assert amounts(model, [other]) == pytest.approx(amounts(model, [BPE_1]), rel=1e-12)
 
 
 def test_costs_are_for_the_device_that_most_settings_were_measured_on():
@@ -94,7 +96,7 @@ def test_costs_are_for_the_device_that_most_settings_were_measured_on():
     ]
     model = CostModel.fit(measured)
     assert model.device == "fast"
-    np.testing.assert_allclose(model.seconds(budgets), [law(b) for b in budgets], rtol=1e-6)
+    np.testing.assert_allclose(amounts(model, budgets), [law(b) for b in budgets], rtol=1e-6)
     turned = CostModel.fit(
         [r for r, s in zip(measured, slow, strict=True) if s] * 3 + measured[1:2]
     )
@@ -194,9 +196,8 @@ def test_predictions_are_of_settings_that_were_not_evaluated_and_say_so():
     for found in asked:
         assert found.cost_seconds == pytest.approx(law(found.budget), rel=1e-6)
         assert found.device == "V100"
-        assert found.estimate is None
-        assert math.isnan(found.precision_at_k)
-        assert not found.pareto
+        assert isinstance(found, Predicted)
+        assert found.to_json()["precision_at_k"] is None
         for part in found.label.split(","):
             name, value = part.split("=")
             assert str(getattr(found.budget, name)) == value

@@ -10,7 +10,7 @@ from scipy.stats import qmc
 from sklearn.ensemble import RandomForestRegressor
 
 from bpe_bench.budget import encode
-from bpe_bench.correlation.report import correlate
+from bpe_bench.correlation import correlate
 from bpe_bench.importance.fanova import _FanovaImportance, _main_effects
 from bpe_bench.importance.models import _Forest, fit_forest
 

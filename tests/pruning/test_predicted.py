@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from bpe_bench.correlation.candidates import Predicted
 from bpe_bench.errors import SelectionError
 from bpe_bench.pruning import Rules, prune
-from bpe_bench.pruning.predicted import Predicted
+from bpe_bench.pruning.predicted import SurrogateObjective
 from bpe_bench.surrogate import Question, fit_surrogate
 
 
@@ -19,7 +20,7 @@ def fitted(darts_bpe):
 
 @pytest.fixture(scope="module")
 def predicted(fitted):
-    return Predicted.of(fitted, rng=np.random.default_rng(0))
+    return SurrogateObjective.of(fitted, rng=np.random.default_rng(0))
 
 
 def test_any_setting_of_the_space_can_be_asked_for(predicted, darts_bpe):
@@ -42,13 +43,13 @@ def test_correlations_and_costs_are_the_surrogates(predicted, fitted):
     assert [r.low for r in rows] == found.low.tolist()
     assert [r.high for r in rows] == found.high.tolist()
     assert [r.cost_seconds for r in rows] == fitted.budget_cost(budgets).value.tolist()
-    assert all(row.estimate is None for row in rows)
+    assert all(isinstance(row, Predicted) for row in rows)
     assert predicted.pool.surrogate_error == fitted.error > 0
 
 
 def test_candidates_can_be_named(fitted):
     vary = {"epochs": (10, 50), "layers": (6, 20), "batch_size": (128, 256)}
-    found = Predicted.of(fitted, rng=np.random.default_rng(0), vary=vary)
+    found = SurrogateObjective.of(fitted, rng=np.random.default_rng(0), vary=vary)
     budgets = found.pool.budgets
     assert {b.epochs for b in budgets} == {10, 50}
     assert {b.layers for b in budgets} == {6, 20}
@@ -61,9 +62,9 @@ def test_candidates_can_be_named(fitted):
 
 def test_candidates_outside_of_what_was_fitted_are_refused(fitted):
     with pytest.raises(SelectionError) as error:
-        Predicted.of(fitted, rng=np.random.default_rng(0), vary={"epochs": (10, 600)})
+        SurrogateObjective.of(fitted, rng=np.random.default_rng(0), vary={"epochs": (10, 600)})
     assert "epochs=600 (fitted: 10 to 300)" in str(error.value)
-    found = Predicted.of(
+    found = SurrogateObjective.of(
         fitted, rng=np.random.default_rng(0), vary={"epochs": (10, 600)}, extrapolate=True
     )
     assert {b.epochs for b in found.pool.budgets} == {10, 600}
@@ -73,7 +74,9 @@ def test_too_few_settings_are_refused(fitted, predicted):
     one = predicted.pool.budgets[0]
     vary = {name: (value,) for name, value in one.to_dict().items()}
     with pytest.raises(SelectionError) as error:
-        Predicted.of(fitted, rng=np.random.default_rng(0), vary=vary | {"epochs": (10, 20)})
+        SurrogateObjective.of(
+            fitted, rng=np.random.default_rng(0), vary=vary | {"epochs": (10, 20)}
+        )
     assert str(error.value) == (
         "pruning needs at least 4 settings, found 2 to predict; give more candidates with --vary"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench import Curves, Split, minimum_importance_pruning, open_table
+from bpe_bench import Curves, Selection, Split, minimum_importance_pruning, open_table
 from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.importance import ESTIMATORS
@@ -351,7 +351,14 @@ def test_sequential_evidence_says_what_a_surrogate_answered(darts_bpe):
 def test_a_hyper_parameter_that_alone_can_be_judged_is_called_that(darts_bpe):
     """With few settings at the start one may be eligible and nothing there to compare it with."""
     labels = ["test21", "test26", "linear_lr2", "test14", "test32", "test4"]
-    report = prune(darts_bpe, evidence="sequential", labels=labels, initial=3, per_round=1, keep=1)
+    report = prune(
+        darts_bpe,
+        evidence="sequential",
+        selection=Selection(labels=labels),
+        initial=3,
+        per_round=1,
+        keep=1,
+    )
     alone = [(i, r) for i, r in enumerate(report.rounds, 1) if r.pruned and not r.next_least]
     assert alone
     for number, done in alone:
@@ -428,7 +435,7 @@ def test_an_allowance_that_nobody_meets_gives_a_warning(darts_bpe, observed):
         ({"per_round": 0}, SelectionError, "per_round must be at least 1, found 0"),
         ({"resamples": 1}, SelectionError, "resamples must be at least 2, found 1"),
         (
-            {"labels": ["test5", "test6", "test7"]},
+            {"selection": Selection(labels=["test5", "test6", "test7"])},
             SelectionError,
             "pruning needs at least 4 settings with a correlation and a cost, found 3; widen the "
             "selection or use a larger table",
@@ -482,6 +489,6 @@ def test_settings_that_are_all_the_same_budget_are_refused(darts_bpe):
 
 
 def test_nothing_is_pruned_where_nothing_varies_enough(darts_bpe):
-    report = prune(darts_bpe, labels=["test1", "test2", "test6", "test7"])
+    report = prune(darts_bpe, selection=Selection(labels=["test1", "test2", "test6", "test7"]))
     assert report.pruning_order == ()
     assert report.recommended

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bpe_bench import BPE_1, BudgetSpace
+from bpe_bench.correlation.candidates import Candidate, Cost
 from bpe_bench.correlation.evidence import Evidence
 from bpe_bench.correlation.prediction import CostModel
-from bpe_bench.correlation.report import BudgetRow
 from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.pruning import Pruning, Rules, prune
 
@@ -30,12 +30,11 @@ class MadeUp:
     def __post_init__(self):
         budgets = list(BudgetSpace.around(BPE_1, self.vary))
         rows = [
-            BudgetRow.untrained(
-                str(place),
-                budget,
-                correlation=self.formula(budget),
-                cost_seconds=float(budget.epochs * budget.layers * budget.channels),
-            )
+            Candidate(
+                label=str(place),
+                budget=budget,
+                cost=Cost(float(budget.epochs * budget.layers * budget.channels)),
+            ).predicted(self.formula(budget), np.nan, np.nan)
             for place, budget in enumerate(budgets)
         ]
         self.pool = self.known = Evidence(tuple(rows), self.error)

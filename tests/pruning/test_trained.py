@@ -10,7 +10,7 @@ from scipy import stats
 
 from bpe_bench import BudgetSpace, Curves, get_space
 from bpe_bench.budget import parse_budget
-from bpe_bench.correlation.report import BudgetRow
+from bpe_bench.correlation.candidates import Candidate, Cost
 from bpe_bench.errors import JournalError, MissingReferenceError, RankingError, SelectionError
 from bpe_bench.execution import Progress
 from bpe_bench.execution.journal import Journal
@@ -267,7 +267,7 @@ def test_what_was_begun_is_paid_for_in_part(store, pruned, monkeypatch):
     row = source.pool.rows[0]
     monkeypatch.setattr(source, "_finished", lambda budget: False)
     monkeypatch.setattr(source, "_spent", lambda: 0.0)
-    monkeypatch.setattr(source, "_rate", lambda: 60.0 / (row.cost_seconds * len(CELLS)))
+    monkeypatch.setattr(source, "_rate", lambda: 60.0 / (row.cost.amount * len(CELLS)))
     for begun, hours, affordable in ((0, 59, 0), (0, 61, 1), (30, 29, 0), (30, 31, 1)):
         monkeypatch.setattr(source, "_seconds", lambda budgets, begun=begun: float(begun))
         monkeypatch.setattr(source, "max_device_hours", hours / 3600)
@@ -278,26 +278,27 @@ def test_expected_costs_are_multiply_adds(tmp_path):
     source = objective(tmp_path / "none.sqlite")
     for row in source.pool.rows:
         adds = np.mean([flops_of(cell, row.budget) for cell in CELLS])
-        assert row.cost_seconds == pytest.approx(
-            adds * row.budget.epochs * row.budget.data_fraction
-        )
+        assert row.cost.unit == "multiply-adds"
+        assert row.cost.amount == pytest.approx(adds * row.budget.epochs * row.budget.data_fraction)
     assert not (tmp_path / "none.sqlite").exists()
 
 
 def test_measured_costs_replace_expected_ones_once_there_are_enough(tmp_path):
     source = objective(tmp_path / "none.sqlite")
-    expected = source.costs.seconds([BASE, BASE.replace(epochs=2)])
-    assert expected[1] / expected[0] == pytest.approx(2, rel=0.05)
+    expected = source.costs.costs([BASE, BASE.replace(epochs=2)])
+    assert expected[0].unit == "multiply-adds"
+    assert expected[1].amount / expected[0].amount == pytest.approx(2, rel=0.05)
     rows = [
-        BudgetRow.untrained(str(n), row.budget, correlation=0.5, device="CPU",
-                            cost_seconds=3.0 * row.budget.epochs**3)
+        Candidate(label=str(n), budget=row.budget,
+                  cost=Cost(3.0 * row.budget.epochs**3, device="CPU")).predicted(0.5, 0.0, 1.0)
         for n, row in enumerate([*source.pool.rows, *source.pool.rows])
     ]  # fmt: skip
     source.known = type(source.known)(tuple(rows[:2]))
     assert source.costs.device == "CPU"
     source.known = type(source.known)(tuple(rows))
-    measured = source.costs.seconds([BASE, BASE.replace(epochs=2)])
-    assert measured[1] / measured[0] == pytest.approx(8, rel=1e-6)
+    measured = source.costs.costs([BASE, BASE.replace(epochs=2)])
+    assert measured[0].unit == "seconds"
+    assert measured[1].amount / measured[0].amount == pytest.approx(8, rel=1e-6)
 
 
 @pytest.mark.parametrize(

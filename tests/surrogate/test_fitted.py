@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from bpe_bench import BPE_1, correlate, get_space, open_table
+from bpe_bench import BPE_1, Selection, correlate, get_space, open_table
 from bpe_bench.budget import encode
 from bpe_bench.errors import RankingError, SelectionError, SurrogateFileError, UnknownNameError
 from bpe_bench.estimators import SurrogateEstimator
@@ -57,7 +57,9 @@ def test_names_and_columns_match(accurate, darts_bpe):
 def test_left_out_settings_are_missed_as_the_error_says(correlating, darts_bpe):
     model = correlating.models["correlation"]
     ensemble = model.ensembles["budget"]
-    truth = {row.label: row.correlation for row in correlate(darts_bpe, epochs="last").rows}
+    truth = {
+        row.label: row.correlation for row in correlate(darts_bpe, Selection(epochs="last")).rows
+    }
     y = np.array([truth[s.label] for s in correlating.settings])
     x = model.columns.of_budgets([s.budget for s in correlating.settings])
     every = np.array([member.predict(x) for member in ensemble.members])
@@ -76,7 +78,9 @@ def test_left_out_settings_are_missed_by_less_than_by_a_plain_forest(darts_bpe):
     labels = [f"test{number}" for number in range(1, 33)]
     question = Question("correlation", budgets=labels)
     fitted = fit_surrogate(darts_bpe, question, rng=rng())
-    rows = {row.label: row.correlation for row in correlate(darts_bpe, epochs="last").rows}
+    rows = {
+        row.label: row.correlation for row in correlate(darts_bpe, Selection(epochs="last")).rows
+    }
     y = np.array([rows[setting.label] for setting in fitted.settings])
     x = encode([setting.budget for setting in fitted.settings], HYPER_PARAMETERS)
     missed = []

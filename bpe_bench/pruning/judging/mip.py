@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...budget import Budget, BudgetSpace
-from ...correlation.evidence import Evidence
+from ...correlation.candidates import Candidate, Ranked
+from ...correlation.evidence import Design, Evidence
 from ...correlation.prediction import CostModel
-from ...correlation.report import BudgetRow
 from ...hyper_parameters import Value
 from ...inference import FloatArray
 from .. import ObjectiveKind, Pruning, Rules
@@ -118,7 +118,7 @@ class _Asked:
         return self.trial.pool.statistic
 
     @property
-    def pool(self) -> Evidence:
+    def pool(self) -> Design:
         return self.trial.pool.unseen
 
     @property
@@ -129,13 +129,13 @@ class _Asked:
     def costs(self) -> CostModel:
         return self.trial.pool.costs
 
-    def evaluate(self, rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+    def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
         if not rows and self.gives_up:
             raise _UsedUp
         places = {row.label: place for place, row in enumerate(self.trial.pool.rows)}
         estimates = [self.trial.evaluate(places[row.label]) for row in rows]
-        found = [
-            replace(row, correlation=e.correlation, estimate=e, n_architectures=e.n)
+        found: list[Ranked] = [
+            row.measured(e)
             for row, e in zip(rows, estimates, strict=True)
             if math.isfinite(e.correlation)
         ]
@@ -145,15 +145,15 @@ class _Asked:
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
         return evidence.draw(resamples, rng)
 
-    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[BudgetRow]:
+    def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
         return self.known.rows
 
-    def hours(self, rows: Sequence[BudgetRow]) -> float:
+    def hours(self, rows: Sequence[Candidate]) -> float:
         return sum(row.cost_seconds for row in rows) * self.trial.pool.choosing / 3600
 
     def halves(self, rng: np.random.Generator) -> None:
         return None
 
 
-def _allows(row: BudgetRow, pinned: dict[str, Value]) -> bool:
+def _allows(row: Candidate, pinned: dict[str, Value]) -> bool:
     return all(getattr(row.budget, name) == value for name, value in pinned.items())

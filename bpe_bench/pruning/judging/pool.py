@@ -11,10 +11,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ...correlation.evidence import Evidence
+from ...correlation.candidates import Candidate, Measured
+from ...correlation.correlating import correlate
+from ...correlation.evidence import Design
 from ...correlation.holdout import correlations
 from ...correlation.prediction import CostModel
-from ...correlation.report import BudgetRow, correlate
+from ...correlation.selection import Selection
 from ...errors import ConstantInputWarning, SelectionError
 from ...inference import Estimate, FloatArray, correlation
 from ...randomness import settled
@@ -40,7 +42,7 @@ class Pool:
     dataset: str
     statistic: str
     """A key of `bpe_bench.ranking.STATISTICS`."""
-    rows: tuple[BudgetRow, ...]
+    rows: tuple[Measured, ...]
     """The S settings, with their correlations over all architectures and seconds per network."""
     truth: FloatArray
     """Accuracy of full training, shape (A,), finite."""
@@ -69,7 +71,7 @@ class Pool:
         name
             What to call the table.
         statistic, split, labels
-            As for `bpe_bench.correlation.report.correlate`.
+            As for `bpe_bench.correlation.correlate`.
         max_cost_hours
             What a setting may cost at most, in device hours per network.
 
@@ -80,10 +82,8 @@ class Pool:
             than 8 architectures with full training.
         """
         most = _checked(max_cost_hours)
-        report = correlate(
-            table, name=name, statistic=statistic, split=split, labels=labels, epochs="last",
-            top_k=1,
-        )  # fmt: skip
+        wanted = Selection(split=split, labels=labels, epochs="last")
+        report = correlate(table, wanted, name=name, statistic=statistic)
         known = [row for row in report.rows if _usable_row(row)]
         rows = tuple(row for row in known if row.cost_seconds <= most)
         if len(rows) < FEWEST_SETTINGS:
@@ -92,12 +92,11 @@ class Pool:
                 f"found {len(rows)}{_within(max_cost_hours, known)}; widen the selection or use a "
                 "larger table"
             )
-        chosen = Split(report.split)
-        truth = table.accuracy(report.reference, chosen)
+        truth = table.accuracy(report.reference, Split(report.reference_split))
         trained = np.isfinite(truth)
         pool = cls(
             name, table.space, report.dataset, statistic, rows, truth[trained],
-            _accuracies_of(table, rows, chosen)[trained], _limits(rows, table.caveats),
+            _accuracies_of(table, rows)[trained], _limits(rows, table.caveats),
         )  # fmt: skip
         pool.check_architectures()
         return pool
@@ -131,15 +130,10 @@ class Pool:
         return CostModel.fit(self.rows)
 
     @cached_property
-    def unseen(self) -> Evidence:
+    def unseen(self) -> Design:
         """The settings as a method sees them first: with costs and without correlations."""
         return _Unseen(
-            tuple(
-                BudgetRow.untrained(
-                    row.label, row.budget, cost_seconds=row.cost_seconds, device=row.device
-                )
-                for row in self.rows
-            )
+            tuple(Candidate(label=row.label, budget=row.budget, cost=row.cost) for row in self.rows)
         )
 
     @property
@@ -154,7 +148,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class _Unseen(Evidence):
+class _Unseen(Design):
     """Which hyper-parameters move together is asked for again and again, so it is kept."""
 
     _kept: dict[tuple[str, ...], list[tuple[str, ...]]] = field(
@@ -215,7 +209,7 @@ def _checked(max_cost_hours: float | None) -> float:
     return max_cost_hours * 3600
 
 
-def _within(max_cost_hours: float | None, known: Sequence[BudgetRow]) -> str:
+def _within(max_cost_hours: float | None, known: Sequence[Measured]) -> str:
     if max_cost_hours is None or not known:
         return ""
     ordered = sorted(row.cost_seconds for row in known)
@@ -226,7 +220,7 @@ def _within(max_cost_hours: float | None, known: Sequence[BudgetRow]) -> str:
     )
 
 
-def _limits(rows: Sequence[BudgetRow], caveats: Sequence[str]) -> tuple[str, ...]:
+def _limits(rows: Sequence[Measured], caveats: Sequence[str]) -> tuple[str, ...]:
     notes = list(caveats)
     devices = sorted({row.device for row in rows if row.device})
     if len(devices) > 1:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bpe_bench.budget import BPE_1
+from bpe_bench.correlation.candidates import Candidate, Cost
 from bpe_bench.correlation.holdout import correlations
-from bpe_bench.correlation.report import BudgetRow
+from bpe_bench.inference import Estimate
 from bpe_bench.pruning.judging import Pool
 
 ARCHITECTURES = 24
@@ -23,12 +24,16 @@ def make_pool():
         count = accuracies.shape[1]
         budgets = budgets or [BPE_1.replace(epochs=10 + place) for place in range(count)]
         found = correlations(truth, accuracies, statistic)
-        rows = [
-            BudgetRow.untrained(
-                f"s{place}", budget, correlation=float(value), cost_seconds=float(cost), device="x"
-            )
-            for place, (budget, value, cost) in enumerate(zip(budgets, found, seconds, strict=True))
+        nothing = np.zeros(len(truth))
+        estimates = [
+            Estimate(float(value), *[np.nan] * 3, len(truth), nothing, statistic, 0)
+            for value in found
         ]
+        candidates = [
+            Candidate(label=f"s{place}", budget=budget, cost=Cost(float(cost), device="x"))
+            for place, (budget, cost) in enumerate(zip(budgets, seconds, strict=True))
+        ]
+        rows = [c.measured(e) for c, e in zip(candidates, estimates, strict=True)]
         return Pool("toy", "darts", "cifar10", statistic, tuple(rows), truth, accuracies)
 
     return make

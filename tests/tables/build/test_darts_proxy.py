@@ -5,9 +5,9 @@ import pytest
 from bpe_bench_tables.build.darts_proxy import JOURNAL, build
 from scipy import stats
 
-from bpe_bench import open_table
+from bpe_bench import Selection, open_table
 from bpe_bench.budget import BPE_1
-from bpe_bench.correlation.report import correlate
+from bpe_bench.correlation import correlate
 from bpe_bench.errors import SourceFileError
 from bpe_bench.execution.journal import Journal
 from bpe_bench.tables.catalog import entries
@@ -51,7 +51,7 @@ def test_the_reference_is_the_published_accuracy(table, darts_bpe):
 
 @pytest.mark.parametrize("label", [s.label for s in open_table("darts-proxy").settings[1:]])
 def test_the_correlation_is_that_of_validation_with_the_reference(table, label):
-    row = correlate(table, epochs="last").row(label)
+    row = correlate(table, Selection(epochs="last")).row(label)
     expected = stats.spearmanr(
         table.accuracy(label, Split.VALIDATION), table.accuracy("full", Split.TEST)
     ).statistic
