@@ -9,7 +9,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,20 @@ class Output:
 
         try:
             write_whole(self.output, text)
+        except OSError as error:
+            raise _unwritable(self.output, error.strerror) from error
+
+    def stream(self, pieces: Iterable[str]) -> None:
+        """Write text that is too long to be held at once."""
+        if self.output is None:
+            for piece in pieces:
+                click.echo(piece, nl=False)
+            return
+        from bpe_bench.files import replacing
+
+        try:
+            with replacing(self.output) as temporary, temporary.open("w", encoding="utf-8") as file:
+                file.writelines(pieces)
         except OSError as error:
             raise _unwritable(self.output, error.strerror) from error
 

@@ -122,19 +122,23 @@ def verify(names: tuple[str, ...], out: Output) -> None:
 def export(table: str, out: Output) -> None:
     """Write every result of TABLE as text: one line per training and recorded epoch.
 
+    With -o it is CSV in the long form (docs/importing.md), and a file of facts beside it
+    holds what lines cannot say: `bpe-bench tables import long-csv` reads both, and has the
+    same content.
+
     \b
     Example:
-      bpe-bench tables export darts-bpe --format csv -o darts-bpe.csv
+      bpe-bench tables export darts-bpe -o darts-bpe.csv
     """
     from bpe_bench.tables.catalog import open_table
+    from bpe_bench.tables.exporting import export_table, facts_path, lines_of
 
-    rows = open_table(table).to_frame()
-    if out.format == "json":
-        out.write(rows.to_json(orient="records", lines=True))
-    elif out.format == "csv":
-        out.write(rows.to_csv(index=False))
-    else:
-        out.write(rows.to_string(index=False) + "\n")
+    opened = open_table(table)
+    if out.output is None or out.format == "json":
+        out.stream(lines_of(opened, out.format))
+        return
+    export_table(opened, out.output)
+    out.note(f"{facts_path(out.output)}: what lines cannot say; keep it beside them to import")
 
 
 @tables.command("import")

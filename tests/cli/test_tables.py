@@ -125,7 +125,9 @@ def test_verify_holds_a_registered_table_against_the_registry(bpe_bench, monkeyp
 
 def test_export_as_csv_holds_every_count(bpe_bench, darts_bpe, tmp_path):
     path = tmp_path / "darts-bpe.csv"
-    assert bpe_bench("tables", "export", "darts-bpe", "--format", "csv", "-o", path)[:2] == (0, "")
+    said = bpe_bench("tables", "export", "darts-bpe", "-o", path)
+    facts = f"{path}.facts.json: what lines cannot say; keep it beside them to import\n"
+    assert said == (0, "", facts)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 38 * 100
@@ -133,7 +135,7 @@ def test_export_as_csv_holds_every_count(bpe_bench, darts_bpe, tmp_path):
     places = {space.format(a): place for place, a in enumerate(darts_bpe.architectures)}
     found = {s.label: np.full(100, -1) for s in darts_bpe.settings}
     for row in rows:
-        found[row["setting"]][places[row["architecture"]]] = int(row["correct"])
+        found[row["label"]][places[row["architecture"]]] = int(row["correct"])
         assert float(row["accuracy"]) == int(row["correct"]) / int(row["split_size"])
     for label, counts in found.items():
         np.testing.assert_array_equal(counts, darts_bpe.curves[label, Split.TEST].counts[0, -1])

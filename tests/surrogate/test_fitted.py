@@ -243,7 +243,9 @@ def test_measured_costs_are_learned_by_architecture(darts_bpe):
     found = fitted.cost(darts_bpe.architectures, BPE_1)
     assert np.corrcoef(found.value, seconds)[0, 1] > 0.8
     assert ((found.low <= seconds) & (seconds <= found.high)).mean() > 0.85
-    with pytest.raises(SelectionError, match=r"predicts the cost of each architecture; ask for the"):
+    with pytest.raises(
+        SelectionError, match=r"predicts the cost of each architecture; ask for the"
+    ):
         fitted.budget_cost([BPE_1])
     assert fitted_to(table, "cost", budgets=["test5"]).target == "cost"
 

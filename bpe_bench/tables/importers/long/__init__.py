@@ -21,8 +21,10 @@ from ....errors import BpeBenchWarning, SourceFileError
 from ....hyper_parameters import HYPER_PARAMETERS, written
 from ....spaces import SearchSpace
 from ...curves import MEAN_OF_SEEDS, MISSING, Curves, Split
+from ...exporting import facts_path
 from ...table import Provenance, Setting, Table, plain_name
 from .. import Progress
+from ._exported import read_exported
 from ._faults import LARGEST, Array
 from ._files import BadRowError, LongFile
 from ._rows import TOLERANCE, UNKNOWN_DATASET, Rows
@@ -40,7 +42,8 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     Parameters
     ----------
     source
-        A ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+        A ``.csv``, ``.csv.gz`` or ``.parquet`` file. What `export_table` wrote beside it is
+        read, too, if it is there.
     progress
         Called with the share that is done.
     space
@@ -56,6 +59,8 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
         If it is Parquet and pyarrow is not installed.
     """
     file = LongFile(source)
+    if facts_path(source).is_file():
+        return read_exported(source, facts_path(source), file, progress)
     rows = Rows(source, file, space)
     try:
         for chunk in file.chunks(rows.texts):

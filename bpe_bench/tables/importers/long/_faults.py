@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ....errors import SourceFileError
+from ....errors import BpeBenchError, SourceFileError
 from ._files import _Chunk
 
 if TYPE_CHECKING:
@@ -71,6 +72,38 @@ class _View:
         bad = bad & self.good
         self._faults.add(self.lines[bad], said, *(np.asarray(column)[bad] for column in values))
         self.good &= ~bad
+
+    def places(
+        self,
+        names: Collection[str],
+        place: Callable[[dict[str, str], int], int],
+        answers: dict[Hashable, int | str],
+    ) -> Array:
+        """Return what ``place`` says of each row's cells in some columns and its line.
+
+        It is asked once for the same cells, and ``answers`` keeps what it said.
+        """
+        import pandas as pd
+
+        columns = self.frame[[name for name in names if name in self.frame]]
+        groups = columns.groupby(list(columns), sort=False, observed=True, dropna=False)
+        codes = groups.ngroup().to_numpy()
+        first = np.unique(codes, return_index=True)[1]
+        found: list[int | str] = []
+        for row, values in zip(first, columns.iloc[first].astype(object).to_numpy(), strict=True):
+            cells = {str(n): str(v) for n, v in zip(columns, values, strict=True) if pd.notna(v)}
+            key = (place.__name__, *cells.items())
+            if key not in answers:
+                try:
+                    answers[key] = place(cells, int(self.lines[row]))
+                except SourceFileError:  # `Faults.stop`
+                    raise
+                except BpeBenchError as error:
+                    answers[key] = str(error)
+            found.append(answers[key])
+        places = np.array([-1 if isinstance(a, str) else a for a in found], np.int32)[codes]
+        self.refuse(places < 0, "{}", np.array(found, dtype=object)[codes])
+        return places
 
     def numbers(self, name: str, *, required: bool = False) -> Array:
         """Return a column as numbers, NaN where it is empty, which may be wrong."""

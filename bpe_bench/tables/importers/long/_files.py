@@ -58,8 +58,10 @@ class LongFile:
             names = self._open().schema_arrow.names if self._parquet else next(self._records())[1]
         self.columns = tuple(name.strip() for name in names)
 
-    def chunks(self, texts: Collection[str]) -> Iterator[_Chunk]:
-        """Yield the rows; the columns in ``texts`` become categories.
+    def chunks(
+        self, texts: Collection[str], only: Collection[str] | None = None
+    ) -> Iterator[_Chunk]:
+        """Yield the rows, of ``only`` some columns; those in ``texts`` come as categories.
 
         Raises
         ------
@@ -70,7 +72,8 @@ class LongFile:
         """
         kinds = {name: "category" for name in self.columns if name in texts}
         with _explaining(self._path):
-            yield from (self._batches if self._parquet else self._csv_chunks)(kinds)
+            read = self._batches if self._parquet else self._csv_chunks
+            yield from read(kinds, None if only is None else list(only))
 
     def _open(self) -> Any:
         try:
@@ -83,15 +86,15 @@ class LongFile:
         # Read column by column with small buffers: a file may be a single row group.
         return parquet.ParquetFile(self._path, buffer_size=2**20, pre_buffer=False)
 
-    def _batches(self, kinds: dict[str, str]) -> Iterator[_Chunk]:
+    def _batches(self, kinds: dict[str, str], only: list[str] | None) -> Iterator[_Chunk]:
         opened, row = self._open(), 1
-        for batch in opened.iter_batches(batch_size=ROWS_AT_ONCE):
+        for batch in opened.iter_batches(batch_size=ROWS_AT_ONCE, columns=only):
             frame = batch.to_pandas(strings_to_categorical=True).astype(kinds)
             lines = row + np.arange(len(frame))
             row += len(frame)
             yield _Chunk(frame, lines, (row - 1) / opened.metadata.num_rows)
 
-    def _csv_chunks(self, kinds: dict[str, str]) -> Iterator[_Chunk]:
+    def _csv_chunks(self, kinds: dict[str, str], only: list[str] | None) -> Iterator[_Chunk]:
         import pandas as pd
 
         size, line = max(self._path.stat().st_size, 1), 2
@@ -104,7 +107,7 @@ class LongFile:
                 dtype=dict.fromkeys(kinds, "str"),
                 compression="gzip" if self._packed else None, keep_default_na=False,
                 na_values=[""], skip_blank_lines=False, low_memory=False, encoding="utf-8-sig",
-                chunksize=ROWS_AT_ONCE,
+                chunksize=ROWS_AT_ONCE, usecols=only,
             )  # fmt: skip
             while True:
                 try:

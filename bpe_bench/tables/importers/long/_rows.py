@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +88,9 @@ class Rows:
         view = _View(chunk, self.faults)
         rows: dict[str, Array] = {
             "line": chunk.lines.astype(np.int32),
-            "architecture": self._places(view, _NETWORK, self._architecture),
-            "setting": self._places(view, _SETTING, self._setting),
-            "split": self._places(view, ("split",), _split),
+            "architecture": view.places(_NETWORK, self._architecture, self._answers),
+            "setting": view.places(_SETTING, self._setting, self._answers),
+            "split": view.places(("split",), _split, self._answers),
             "seed": view.whole("seed", MEAN_OF_SEEDS, 0, ", or -1 for a mean over seeds"),
             "split_size": view.whole("split_size", 1),
             **{name: view.positive(name) for name in _COSTS if name in chunk.frame},
@@ -115,32 +115,6 @@ class Rows:
         chunks, self._chunks = self._chunks, []
         found = pd.concat([pd.DataFrame(), *(c for c in chunks if len(c))], ignore_index=True)
         return found.drop(columns=self.ignored, errors="ignore")
-
-    def _places(
-        self, view: _View, names: Collection[str], place: Callable[[dict[str, str], int], int]
-    ) -> Array:
-        """Return ``place`` of each row's cells in some columns, called once per value."""
-        import pandas as pd
-
-        columns = view.frame[[name for name in names if name in view.frame]]
-        groups = columns.groupby(list(columns), sort=False, observed=True, dropna=False)
-        codes = groups.ngroup().to_numpy()
-        first = np.unique(codes, return_index=True)[1]
-        answers: list[int | str] = []
-        for row, values in zip(first, columns.iloc[first].astype(object).to_numpy(), strict=True):
-            cells = {str(n): str(v) for n, v in zip(columns, values, strict=True) if pd.notna(v)}
-            key = (place.__name__, *cells.items())
-            if key not in self._answers:
-                try:
-                    self._answers[key] = place(cells, int(view.lines[row]))
-                except SourceFileError:  # `Faults.stop`
-                    raise
-                except BpeBenchError as error:
-                    self._answers[key] = str(error)
-            answers.append(self._answers[key])
-        places = np.array([-1 if isinstance(a, str) else a for a in answers], np.int32)[codes]
-        view.refuse(places < 0, "{}", np.array(answers, dtype=object)[codes])
-        return places
 
     def _architecture(self, cells: dict[str, str], line: int) -> int:
         if "architecture" not in cells:
