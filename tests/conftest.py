@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 # Under xdist a test runs on every core; threads of numerical libraries would only fight for them.
@@ -50,6 +52,29 @@ def mode_of_new_files():
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
+
+
+@pytest.fixture(scope="session")
+def processes_now():
+    """Return what lists the processes of this machine: the parent and the state of each by its id.
+
+    Without ps, which small containers lack; where there is no /proc, with it.
+    """
+
+    def look():
+        if not Path("/proc/self/stat").exists():
+            command = ["ps", "-A", "-o", "pid=,ppid=,stat="]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            lines = map(str.split, said.splitlines())
+            return {int(process): (int(parent), state) for process, parent, state in lines}
+        found = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended meanwhile
+                state, parent, *_ = file.read_text().rpartition(")")[2].split()
+                found[int(file.parent.name)] = int(parent), state
+        return found
+
+    return look
 
 
 @pytest.fixture(scope="session")

@@ -216,14 +216,12 @@ def wait_for_epochs():
 
 
 @pytest.fixture(scope="session")
-def kill():
+def kill(processes_now):
     """Return what kills a process and its workers at once, as if the machine had gone."""
 
     def end(process):
-        children = subprocess.run(
-            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
-        for pid in [process.pid, *map(int, children)]:
+        now = processes_now().items()
+        for pid in [process.pid, *(p for p, (parent, _) in now if parent == process.pid)]:
             os.kill(pid, signal.SIGKILL)
         process.wait()
 

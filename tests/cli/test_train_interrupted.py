@@ -49,7 +49,7 @@ def test_it_goes_on_where_it_stopped(how, jobs, tmp_path, start, wait_for_epochs
     wait_for_epochs(store, 2, process)
     if how == "SIGINT":
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 1
         assert said.strip() == "bpe-bench: stopped"  # click ends the line of the ^C
     else:
@@ -58,7 +58,7 @@ def test_it_goes_on_where_it_stopped(how, jobs, tmp_path, start, wait_for_epochs
     recorded = sum(len(records) for _, records in before.values())
     assert recorded >= 2
     again = start(*command)
-    assert again.wait(timeout=180) == 0, again.communicate()
+    assert again.wait(timeout=600) == 0, again.communicate()
     after = results(store)
     with Journal(store, read_only=True) as journal:
         assert after == {entry.trial.id: uninterrupted(entry.trial) for entry in journal}
