@@ -1,16 +1,13 @@
-"""Decoded images on disk: read at once the second time, and by all workers from the same memory.
+"""_Decoded images on disk: read at once the second time, and by all workers from the same memory.
 
-A data set is a folder of plain ``.npy`` files. It is filled under another name
-and renamed when it is whole, so that nobody ever sees half of it.
+A data set is a folder of plain ``.npy`` files, each written whole. Its description comes
+last: without one there is nothing to load.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import BpeBenchWarning, SourceFileError
+from ...files import reason_of, replacing, write_whole
 from ._pixels import ImageData, Images
 
 LAYOUT = "1"
@@ -39,7 +37,7 @@ def _cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
             with file.open("rb") as stream:
                 content = hashlib.file_digest(stream, "sha256").digest()
         except OSError as error:
-            raise SourceFileError(f"{file} cannot be read: {error.strerror or error}") from error
+            raise SourceFileError(f"{file} cannot be read: {reason_of(error)}") from error
         whole.update(f"\0{file.relative_to(root).as_posix()}\0".encode(errors="surrogateescape"))
         whole.update(content)
     return whole.hexdigest()
@@ -67,43 +65,25 @@ _ARRAYS = ("pixels", "labels")
 def _store(data: ImageData, folder: Path) -> None:
     """Keep a data set; where that is not possible, warn and go on without."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=folder.parent, prefix=f".{folder.name[:16]}-", ignore_cleanup_errors=True
-        ) as scratch:
-            filled = Path(scratch) / "filled"
-            _fill(data, filled)
-            _put(filled, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _fill(data, folder)
     except OSError as error:
-        reason = error.strerror or error
         warnings.warn(
-            f"the decoded images cannot be kept in {folder.parent} ({reason}); they will be "
-            "decoded again next time",
+            f"the decoded images cannot be kept in {folder.parent} ({reason_of(error)}); they will "
+            "be decoded again next time",
             BpeBenchWarning,
             stacklevel=3,
         )
 
 
 def _fill(data: ImageData, folder: Path) -> None:
-    folder.mkdir()
     for split in _SPLITS:
         part: Images = getattr(data, split)
         for what in _ARRAYS:
-            with (folder / f"{split}-{what}.npy").open("wb") as stream:
+            with (
+                replacing(folder / f"{split}-{what}.npy") as temporary,
+                temporary.open("wb") as stream,
+            ):
                 np.save(stream, getattr(part, what), allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
     about = {"name": data.name, "classes": data.classes, "mirrors": data.mirrors}
-    (folder / _DESCRIPTION).write_text(json.dumps(about) + "\n", encoding="utf-8")
-
-
-def _put(filled: Path, folder: Path) -> None:
-    """Rename a folder to its place, unless a whole one got there first."""
-    try:
-        filled.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        if _load_cached(folder) is None:  # a damaged one is in the way
-            shutil.rmtree(folder, ignore_errors=True)
-            filled.rename(folder)
+    write_whole(folder / _DESCRIPTION, json.dumps(about) + "\n")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,11 @@ UNDERSTOOD = (
 )
 _SPLITS = ("train", "test")
 _SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"]
+    [".parquet", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"]
 )
 _JPEG = b"\xff\xd8\xff"
+_Encoded = tuple[bytes, str, int]
+"""An image as it is stored, what messages call it, and its label."""
 
 
 @dataclass(frozen=True)
@@ -44,44 +45,23 @@ class _Decoded:
     """Whether any image was JPEG-coded."""
 
 
-class _ImageSource(ABC):
-    """A place with images, recognised but not read.
-
-    Parameters
-    ----------
-    root
-        The path given, or the folder in which the files are.
-    files
-        Everything that the images depend on, in a fixed order.
-    """
+@dataclass(frozen=True)
+class _Source:
+    """A place with images, recognised but not read."""
 
     kind: str
-
-    def __init__(self, root: Path, files: Sequence[Path]) -> None:
-        self.root, self.files = root, tuple(files)
-
-    @property
-    def title(self) -> str:
-        """A name for images that are nobody's known data set: of the folder or file."""
-        name = self.root.resolve().name
-        if name == "plain_text":
-            name = self.root.resolve().parent.name
-        return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "images"
-
-    @abstractmethod
-    def decode(self) -> _Decoded:
-        """Read all images.
-
-        Raises
-        ------
-        SourceFileError
-            If a file is not what it should be.
-        OptionalDependencyError
-            If reading needs a package that is not installed.
-        """
+    root: Path
+    """The folder in which the files are."""
+    files: tuple[Path, ...]
+    """Everything that the images depend on, in a fixed order."""
+    decode: Callable[[Path, Sequence[Path]], _Decoded]
+    """Reads all images from root and files. Raises `SourceFileError` if a file is not what it
+    should be, `OptionalDependencyError` if reading needs a package that is not installed."""
+    title: str
+    """A name for images that are nobody's known data set."""
 
 
-def _recognise(path: Path) -> _ImageSource:
+def _recognise(path: Path) -> _Source:
     """Return the source that a path is.
 
     Raises
@@ -91,143 +71,130 @@ def _recognise(path: Path) -> _ImageSource:
     """
     if path.is_file():
         if re.search(r"\.(tar(\.\w+)?|tgz)$", path.name):
-            return _Archive(path.parent, [path])
+            return _Source("cifar-10 archive", path.parent, (path,), _archive, "cifar10")
         raise SourceFileError(f"{path} is no source of images; understood are: {UNDERSTOOD}")
     if not path.is_dir():
         raise SourceFileError(f"no images at {path}; understood are: {UNDERSTOOD}")
     for folder in (path, path / "plain_text"):
         if any(folder.glob("*.parquet")):
-            return _Parquet(folder, _in_splits(folder, _parquet_files))
+            found = _in_splits(folder, "{}-*.parquet")
+            return _Source("parquet", folder, found, _parquet, _title(folder))
     for folder in (path, path / _cifar_archives.PYTHON, path / _cifar_archives.BINARY):
         kind = _cifar_archives._batches_of(_names(folder))
         if kind is not None:
-            files = [folder / name for name in _cifar_archives.BATCHES[kind]]
-            return _Batches(folder, [file for file in files if file.is_file()])
+            files = (folder / name for name in _cifar_archives.BATCHES[kind])
+            found = tuple(file for file in files if file.is_file())
+            return _Source("cifar-10 batches", folder, found, _batches, "cifar10")
     if any((path / split).is_dir() for split in _SPLITS):
-        return _Folders(path, _in_splits(path, _image_files))
+        found = _in_splits(path, "{}/*/*")
+        return _Source("class folders", path, found, _class_folders, _title(path))
     raise SourceFileError(
         f"the folder {path} holds no images that are understood; understood are: {UNDERSTOOD}"
     )
+
+
+def _title(root: Path) -> str:
+    name = root.resolve().name
+    if name == "plain_text":
+        name = root.resolve().parent.name
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "images"
 
 
 def _names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()} if folder.is_dir() else set()
 
 
-def _in_splits(folder: Path, find: Callable[[Path, str], Iterable[Path]]) -> list[Path]:
+def _in_splits(folder: Path, pattern: str) -> tuple[Path, ...]:
     """Return the files of both splits, each split's sorted by name."""
-    found = {split: sorted(find(folder, split)) for split in _SPLITS}
+    found = {
+        split: sorted(
+            file
+            for file in folder.glob(pattern.format(split))
+            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+        )
+        for split in _SPLITS
+    }
     for split, files in found.items():
         if not files:
             raise SourceFileError(
                 f"{folder} has no {split} images; needed are {_SPLITS[0]} and {_SPLITS[1]} images"
             )
-    return [file for files in found.values() for file in files]
+    return tuple(file for files in found.values() for file in files)
 
 
-def _parquet_files(folder: Path, split: str) -> Iterable[Path]:
-    return folder.glob(f"{split}-*.parquet")
+def _archive(root: Path, files: Sequence[Path]) -> _Decoded:
+    (file,) = files
+    train, test = _cifar_archives._read_batches(_cifar_archives._unpack(file), str(file))
+    return _Decoded(train, test, _cifar_archives.CLASSES)
 
 
-def _image_files(folder: Path, split: str) -> Iterator[Path]:
-    for file in (folder / split).glob("*/*"):
-        if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."):
-            yield file
+def _batches(root: Path, files: Sequence[Path]) -> _Decoded:
+    contents = {}
+    for file in files:
+        with _explaining(f"{file} cannot be read"):
+            _cifar_archives._check_size(str(file), file.stat().st_size)
+            contents[file.name] = file.read_bytes()
+    train, test = _cifar_archives._read_batches(contents, str(root))
+    return _Decoded(train, test, _cifar_archives.CLASSES)
 
 
-class _Archive(_ImageSource):
-    kind = "cifar-10 archive"
-
-    def decode(self) -> _Decoded:
-        (file,) = self.files
-        train, test = _cifar_archives._read_batches(_cifar_archives._unpack(file), str(file))
-        return _Decoded(train, test, _cifar_archives.CLASSES)
-
-    @property
-    def title(self) -> str:
-        return "cifar10"
-
-
-class _Batches(_ImageSource):
-    kind = "cifar-10 batches"
-
-    def decode(self) -> _Decoded:
-        contents = {}
-        for file in self.files:
-            with _explaining(f"{file} cannot be read"):
-                _cifar_archives._check_size(str(file), file.stat().st_size)
-                contents[file.name] = file.read_bytes()
-        train, test = _cifar_archives._read_batches(contents, str(self.root))
-        return _Decoded(train, test, _cifar_archives.CLASSES)
-
-    @property
-    def title(self) -> str:
-        return "cifar10"
+def _parquet(root: Path, files: Sequence[Path]) -> _Decoded:
+    of = {split: [f for f in files if f.name.startswith(f"{split}-")] for split in _SPLITS}
+    encoded = {split: [row for f in own for row in _read_parquet(f)] for split, own in of.items()}
+    known = np.unique([label for *_, label in encoded["train"]])
+    decoded = _decoded(encoded, root, known.size)
+    if not np.array_equal(known, np.arange(known.size)):
+        raise SourceFileError(
+            f"{root}: the labels of the train images must count from 0 without a gap, "
+            f"found {', '.join(map(str, known[:20]))}"
+        )
+    return decoded
 
 
-class _Parquet(_ImageSource):
-    kind = "parquet"
-
-    def decode(self) -> _Decoded:
-        decoder = _Decoder()
-        parts = {}
-        for split in _SPLITS:
-            labels: list[int] = []
-            images = []
-            for file in self.files:
-                if file.name.startswith(f"{split}-"):
-                    encoded, found = _read_parquet(file)
-                    images += [decoder.decode(data, where) for data, where in encoded]
-                    labels += found
-            parts[split] = decoder.stack(images, labels, f"{self.root} ({split})")
-        known = np.unique(parts["train"].labels)
-        if not np.array_equal(known, np.arange(known.size)):
-            raise SourceFileError(
-                f"{self.root}: the labels of the train images must count from 0 without a gap, "
-                f"found {', '.join(map(str, known[:20]))}"
-            )
-        return _Decoded(parts["train"], parts["test"], known.size, decoder.lossy)
+def _class_folders(root: Path, files: Sequence[Path]) -> _Decoded:
+    of = {split: [f for f in files if f.parent.parent.name == split] for split in _SPLITS}
+    train, test = (_classes(root / split, own) for split, own in of.items())
+    if train != test:
+        raise SourceFileError(
+            f"{root}: train and test must have images of the same classes; only one has "
+            f"{', '.join(sorted(set(train) ^ set(test)))[:200]}"
+        )
+    encoded = {
+        split: ((_content(f), str(f), train.index(f.parent.name)) for f in own)
+        for split, own in of.items()
+    }
+    return _decoded(encoded, root, len(train))
 
 
-class _Folders(_ImageSource):
-    kind = "class folders"
-
-    def decode(self) -> _Decoded:
-        classes = {split: self._classes(split) for split in _SPLITS}
-        if classes["train"] != classes["test"]:
-            differ = sorted(set(classes["train"]) ^ set(classes["test"]))
-            raise SourceFileError(
-                f"{self.root}: train and test must have images of the same classes; only one has "
-                f"{', '.join(differ)[:200]}"
-            )
-        places = {name: place for place, name in enumerate(classes["train"])}
-        decoder = _Decoder()
-        parts = {}
-        for split in _SPLITS:
-            files = self._of(split)
-            images = []
-            for file in files:
-                with _explaining(f"{file} cannot be read"):
-                    content = file.read_bytes()
-                images.append(decoder.decode(content, str(file)))
-            labels = [places[file.parent.name] for file in files]
-            parts[split] = decoder.stack(images, labels, f"{self.root}/{split}")
-        return _Decoded(parts["train"], parts["test"], len(places), decoder.lossy)
-
-    def _of(self, split: str) -> list[Path]:
-        return [file for file in self.files if file.parent.parent.name == split]
-
-    def _classes(self, split: str) -> list[str]:
-        named = sorted(p.name for p in (self.root / split).iterdir() if p.is_dir())
-        full = {file.parent.name for file in self._of(split)}
-        for name in named:
-            if name not in full and not name.startswith("."):
-                raise SourceFileError(f"{self.root / split / name} holds no images")
-        return [name for name in named if name in full]
+def _content(file: Path) -> bytes:
+    with _explaining(f"{file} cannot be read"):
+        return file.read_bytes()
 
 
-def _read_parquet(file: Path) -> tuple[list[tuple[bytes, str]], list[int]]:
-    """Return the encoded images of a file, each with what messages call it, and the labels."""
+def _classes(folder: Path, files: Sequence[Path]) -> list[str]:
+    named = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    full = {file.parent.name for file in files}
+    for name in named:
+        if name not in full and not name.startswith("."):
+            raise SourceFileError(f"{folder / name} holds no images")
+    return [name for name in named if name in full]
+
+
+def _decoded(encoded: Mapping[str, Iterable[_Encoded]], root: Path, classes: int) -> _Decoded:
+    """Decode the images of both splits."""
+    decoder = _Decoder()
+    parts = []
+    for split, rows in encoded.items():
+        images, labels = [], []
+        for content, where, label in rows:
+            images.append(decoder.decode(content, where))
+            labels.append(label)
+        parts.append(decoder.stack(images, labels, f"{root} ({split})"))
+    train, test = parts
+    return _Decoded(train, test, classes, decoder.lossy)
+
+
+def _read_parquet(file: Path) -> Iterator[_Encoded]:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -249,13 +216,11 @@ def _read_parquet(file: Path) -> tuple[list[tuple[bytes, str]], list[int]]:
             )
         table = opened.read(columns=["img", "label"])
         rows, labels = table.column("img").to_pylist(), table.column("label").to_pylist()
-    encoded = []
     for row, (image, label) in enumerate(zip(rows, labels, strict=True)):
         if image is None or image["bytes"] is None or label is None or label < 0:
             raise SourceFileError(f"{file}, row {row}: an image or its label is missing")
         name = f" ({image['path'][:100]!r})" if image["path"] else ""
-        encoded.append((image["bytes"], f"{file}, row {row}{name}"))
-    return encoded, labels
+        yield image["bytes"], f"{file}, row {row}{name}", label
 
 
 class _Decoder:

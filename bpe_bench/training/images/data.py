@@ -74,7 +74,7 @@ def load_images(source: str | Path | None = None, *, cache: Path | None = None) 
     kept = _load_cached(folder)
     if kept is not None:
         return kept
-    decoded = found.decode()
+    decoded = found.decode(found.root, found.files)
     data = _named(decoded, found.title)
     _store(data, folder)
     return _load_cached(folder) or data

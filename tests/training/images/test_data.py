@@ -487,7 +487,7 @@ def test_the_second_load_decodes_nothing(load, folders, monkeypatch):
     def fail(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(_sources._Folders, "decode", fail)
+    monkeypatch.setattr(_sources, "_class_folders", fail)
     second = load(folders)
     assert second.name == first.name
     assert_same(second.train, first.train)
@@ -536,8 +536,10 @@ def test_a_load_cut_short_leaves_nothing_to_be_taken_for_images(
     monkeypatch.setattr(np, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         load(folders)
-    assert list((tmp_path / "cache" / "images").iterdir()) == []
+    (folder,) = (tmp_path / "cache" / "images").iterdir()
+    assert _cache._load_cached(folder) is None
     load(folders)
+    assert _cache._load_cached(folder) is not None
     assert len(list((tmp_path / "cache" / "images").iterdir())) == 1
 
 
