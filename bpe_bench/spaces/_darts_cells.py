@@ -85,7 +85,7 @@ def from_cells(normal: Cell, reduce: Cell) -> Architecture:
     return Architecture("darts", tuple(genes))
 
 
-def format_genotype(architecture: Architecture) -> str:
+def _format_genotype(architecture: Architecture) -> str:
     """Write the genotype as the released files do, one list per node."""
     parts = []
     for name, cell in zip(CELLS, cells_of(architecture), strict=True):
@@ -97,7 +97,7 @@ def format_genotype(architecture: Architecture) -> str:
     return f"Genotype({', '.join(parts)})"
 
 
-def parse_genotype(text: str) -> Architecture:
+def _parse_genotype(text: str) -> Architecture:
     """Read a genotype; refuses with `GenotypeError` and a position what is none."""
     return _Parser(text).genotype()
 

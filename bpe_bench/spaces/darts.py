@@ -26,11 +26,11 @@ from ._darts_cells import (
     OPERATIONS,
     Cell,
     Node,
+    _format_genotype,
+    _parse_genotype,
     cells_of,
     edge_index,
-    format_genotype,
     from_cells,
-    parse_genotype,
 )
 from .base import Architecture, FloatArray, SearchSpace
 
@@ -121,11 +121,11 @@ class _DartsCells(SearchSpace):
         >>> space.format(space.parse(text)) == text
         True
         """
-        return parse_genotype(text)
+        return _parse_genotype(text)
 
     def format(self, architecture: Architecture) -> str:
         """Write the genotype as the released files do, one list per node."""
-        return format_genotype(architecture)
+        return _format_genotype(architecture)
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Sort the inputs of every node: the sum they enter does not care for order."""

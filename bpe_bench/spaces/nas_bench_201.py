@@ -79,7 +79,7 @@ _DEPTHS = {
 }
 
 
-def live_edges(genes: Sequence[int]) -> tuple[bool, ...]:
+def _live_edges(genes: Sequence[int]) -> tuple[bool, ...]:
     """Return which edges of a NAS-Bench-201 cell lie on a path that has no ``none``.
 
     Examples
@@ -97,7 +97,7 @@ def _live_paths(genes: Sequence[int]) -> list[tuple[int, ...]]:
 
 @cache
 def _described(genes: tuple[int, ...]) -> tuple[float, ...]:
-    live = live_edges(genes)
+    live = _live_edges(genes)
     edges = [gene if alive else _NONE for gene, alive in zip(genes, live, strict=True)]
     row = [float(gene == op) for gene in edges for op in range(len(OPERATIONS))]
     row += [float(edges.count(op)) for op in (_SKIP, _CONV_1, _CONV_3, _POOL)]

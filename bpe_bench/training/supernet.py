@@ -38,7 +38,7 @@ from ._architect import _architecture_gradient, _gradients
 from ._checkpoints import _read_checkpoint, _write_checkpoint
 from .images.data import ImageData, Images, _stratified_order, split_indices, subset
 from .networks.mixed import _derive, _Supernet
-from .networks.network import module_of
+from .networks.network import _module_of
 from .pipeline import _Draws
 from .trainer import Trainer, describe_device
 from .trial import CODE_VERSION, EpochRecord, Recipe, SplitResult, Trial
@@ -82,23 +82,6 @@ class SupernetEpoch:
     seconds: float
     """Device seconds of training, without evaluation."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
-        values = dataclasses.asdict(self)
-        values["architecture"] = get_space(self.architecture.space).format(self.architecture)
-        return values
-
-    @classmethod
-    def from_json(cls, space: str, values: Mapping[str, Any]) -> SupernetEpoch:
-        """Return the record that `to_json` described."""
-        return cls(
-            epoch=values["epoch"],
-            architecture=get_space(space).parse(values["architecture"]),
-            train=SplitResult(**values["train"]),
-            validation=SplitResult(**values["validation"]),
-            seconds=values["seconds"],
-        )
-
 
 @dataclass(frozen=True)
 class SupernetResult:
@@ -118,27 +101,23 @@ class SupernetResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
-        space = get_space(self.architecture.space)
-        return {
-            "space": space.name,
-            "architecture": space.format(self.architecture),
-            "epochs": [epoch.to_json() for epoch in self.epochs],
-            "seconds": self.seconds,
-            "device": self.device,
-            "diverged": self.diverged,
-        }
+        space, values = get_space(self.architecture.space), dataclasses.asdict(self)
+        values["architecture"] = space.format(self.architecture)
+        for made, kept in zip(self.epochs, values["epochs"], strict=True):
+            kept["architecture"] = space.format(made.architecture)
+        return {"space": space.name, **values, "epochs": list(values["epochs"])}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SupernetResult:
         """Return the result that `to_json` described."""
-        space = values["space"]
-        return cls(
-            architecture=get_space(space).parse(values["architecture"]),
-            epochs=tuple(SupernetEpoch.from_json(space, epoch) for epoch in values["epochs"]),
-            seconds=values["seconds"],
-            device=values["device"],
-            diverged=values["diverged"],
-        )
+        rest = dict(values)
+        parse = get_space(rest.pop("space")).parse
+        epochs = []
+        for epoch in rest.pop("epochs"):
+            splits = {name: SplitResult(**epoch[name]) for name in ("train", "validation")}
+            text = epoch["architecture"]
+            epochs.append(SupernetEpoch(**{**epoch, **splits, "architecture": parse(text)}))
+        return cls(parse(rest.pop("architecture")), tuple(epochs), **rest)
 
 
 def train_supernet(
@@ -158,7 +137,7 @@ def train_supernet(
     Parameters
     ----------
     space
-        ``darts`` or ``nas-bench-201``.
+        A space that has a supernet.
     data
         The images; those for testing are not looked at.
     budget
@@ -246,7 +225,7 @@ class _Search(Trainer):
     ) -> None:
         self.space, self.order = space, order
         self.half = _weights_half(data, budget, seed)
-        everything = module_of(space, "supernet").SUPERNET.everything
+        everything = _module_of(space, "supernet").SUPERNET.everything
         trial = Trial(everything, budget, data.name, seed=seed, recipe=recipe.weights)
         super().__init__(trial, _without_test(data), device=device)
         # So that no epoch reports on the stand-in.

@@ -11,10 +11,10 @@ from bpe_bench.search import make_searcher  # noqa: E402
 from bpe_bench.spaces import SPACES, Architecture, get_space  # noqa: E402
 from bpe_bench.training.networks.mixed import _derive, _Supernet  # noqa: E402
 from bpe_bench.training.networks.network import (  # noqa: E402
+    _module_of,
     build_network,
     count_parameters,
     flops_of,
-    module_of,
 )
 from bpe_bench.training.trial import Trial  # noqa: E402
 
@@ -104,7 +104,7 @@ def test_a_supernet_classifies_and_learns_its_shares(space):
 
 @searched
 def test_a_mixture_of_one_candidate_stands_for_it(space):
-    relaxation = module_of(space.name, "supernet").SUPERNET
+    relaxation = _module_of(space.name, "supernet").SUPERNET
     assert relaxation.shape[-1] == len(relaxation.candidates)
     shares = np.random.default_rng(0).random(relaxation.shape)
     found = _derive(space.name, shares)

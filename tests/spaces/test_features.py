@@ -5,7 +5,7 @@ import pytest
 
 from bpe_bench.errors import GenotypeError, UnknownNameError
 from bpe_bench.spaces import ENCODINGS, Architecture, get_space
-from bpe_bench.spaces.nas_bench_201 import live_edges
+from bpe_bench.spaces.nas_bench_201 import _live_edges
 
 NB201 = get_space("nas-bench-201")
 DARTS = get_space("darts")
@@ -107,7 +107,7 @@ def test_live_edges_are_those_on_a_path():
         for _ in range(3):
             leads |= {s for s, n in open_ if n in leads}
         expected = tuple((s, n) in open_ and s in reached and n in leads for n, s in edges)
-        assert live_edges(genes) == expected
+        assert _live_edges(genes) == expected
 
 
 def test_isomorphic_cells_are_described_alike():

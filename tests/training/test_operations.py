@@ -13,9 +13,9 @@ from bpe_bench.training.networks.nas_bench_201 import (  # noqa: E402
     OPERATIONS as NAS_BENCH_201_OPERATIONS,
 )
 from bpe_bench.training.networks.operations import (  # noqa: E402
-    FactorizedReduction,
+    _FactorizedReduction,
+    _path_masks,
     drop_path,
-    path_masks,
 )
 
 CHANNELS = 4
@@ -143,12 +143,12 @@ def test_every_operation_of_the_spaces_can_be_built():
 
 @pytest.mark.parametrize("channels", [4, 5])
 def test_reduction_gives_the_channels_asked_for(channels):
-    assert FactorizedReduction(3, channels)(torch.randn(2, 3, 8, 8)).shape == (2, channels, 4, 4)
+    assert _FactorizedReduction(3, channels)(torch.randn(2, 3, 8, 8)).shape == (2, channels, 4, 4)
 
 
 def masks_of(seed, keep=0.8, paths=50, samples=400):
     generator = torch.Generator().manual_seed(seed)
-    return path_masks(paths, samples, torch.tensor(keep), generator)
+    return _path_masks(paths, samples, torch.tensor(keep), generator)
 
 
 def test_masks_keep_the_mean_and_the_share():

@@ -25,7 +25,7 @@ from bpe_bench.training import supernet as module  # noqa: E402
 from bpe_bench.training._architect import _architecture_gradient  # noqa: E402
 from bpe_bench.training.images.data import ImageData, Images, load_images  # noqa: E402
 from bpe_bench.training.networks.mixed import _derive, _Supernet  # noqa: E402
-from bpe_bench.training.networks.network import build_network, module_of  # noqa: E402
+from bpe_bench.training.networks.network import _module_of, build_network  # noqa: E402
 from bpe_bench.training.pipeline import Pipeline  # noqa: E402
 from bpe_bench.training.supernet import (  # noqa: E402
     SearchRecipe,
@@ -81,7 +81,7 @@ def plain():
 
 
 def candidates(space):
-    return module_of(space, "supernet").SUPERNET.candidates
+    return _module_of(space, "supernet").SUPERNET.candidates
 
 
 def supernet(space, **changes):

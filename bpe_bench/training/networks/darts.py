@@ -9,6 +9,7 @@ Theirs are what this project compares with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -20,17 +21,17 @@ from ...budget import Budget
 from ...spaces import Architecture, darts
 from ...spaces.base import FloatArray
 from .mixed import Relaxation, _MixedOperation
-from .network import ProxyNetwork
+from .network import Frame, ProxyNetwork
 from .operations import (
-    FactorizedReduction,
     Factory,
-    Graph,
-    average_pool,
-    check_size,
-    none,
-    relu_conv_norm,
-    skip,
-    stem,
+    _average_pool,
+    _check_size,
+    _FactorizedReduction,
+    _Graph,
+    _relu_conv_norm,
+    _skip,
+    _stem,
+    _Zero,
 )
 
 _STEM_MULTIPLIER = 3
@@ -44,7 +45,7 @@ def _normalised_max_pool(channels: int, stride: int) -> nn.Module:
 
 
 def _normalised_average_pool(channels: int, stride: int) -> nn.Module:
-    return nn.Sequential(average_pool(channels, stride), nn.BatchNorm2d(channels))
+    return nn.Sequential(_average_pool(channels, stride), nn.BatchNorm2d(channels))
 
 
 class _Depthwise(nn.Conv2d):
@@ -87,47 +88,32 @@ def _depthwise_separable(
     return [
         nn.ReLU(),
         _Depthwise(
-            channels,
-            channels,
-            size,
-            stride,
-            padding=dilation * (size // 2),
-            dilation=dilation,
-            groups=channels,
-            bias=False,
+            channels, channels, size, stride, dilation * (size // 2), dilation, channels, bias=False
         ),
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
     ]
 
 
-def _separable(size: int) -> Factory:
-    def make(channels: int, stride: int) -> nn.Module:
-        return nn.Sequential(
-            *_depthwise_separable(channels, size, stride),
-            *_depthwise_separable(channels, size, 1),
-        )
-
-    return make
+def _separable(size: int, channels: int, stride: int) -> nn.Module:
+    first, second = (_depthwise_separable(channels, size, step) for step in (stride, 1))
+    return nn.Sequential(*first, *second)
 
 
-def _dilated(size: int) -> Factory:
-    def make(channels: int, stride: int) -> nn.Module:
-        return nn.Sequential(*_depthwise_separable(channels, size, stride, dilation=2))
-
-    return make
+def _dilated(size: int, channels: int, stride: int) -> nn.Module:
+    return nn.Sequential(*_depthwise_separable(channels, size, stride, dilation=2))
 
 
 OPERATIONS: Mapping[str, Factory] = MappingProxyType(
     {
-        "none": none,
+        "none": _Zero,
         "max_pool_3x3": _normalised_max_pool,
         "avg_pool_3x3": _normalised_average_pool,
-        "skip_connect": skip,
-        "sep_conv_3x3": _separable(3),
-        "sep_conv_5x5": _separable(5),
-        "dil_conv_3x3": _dilated(3),
-        "dil_conv_5x5": _dilated(5),
+        "skip_connect": _skip,
+        "sep_conv_3x3": partial(_separable, 3),
+        "sep_conv_5x5": partial(_separable, 5),
+        "dil_conv_3x3": partial(_dilated, 3),
+        "dil_conv_5x5": partial(_dilated, 5),
     }
 )
 """DARTS' operations by name; ``none`` is in no genotype, only in search networks."""
@@ -149,16 +135,16 @@ class _DartsCell(nn.Module):
         preceding, stride = strides
         # After a reduction the input from two cells ago is still twice as large.
         self.before = (
-            FactorizedReduction(before, channels)
+            _FactorizedReduction(before, channels)
             if preceding == 2
-            else relu_conv_norm(before, channels, 1)
+            else _relu_conv_norm(before, channels, 1)
         )
-        self.previous = relu_conv_norm(previous, channels, 1)
+        self.previous = _relu_conv_norm(previous, channels, 1)
         nodes = [
             [(darts.OPERATIONS[op], stride if source < 2 else 1, source) for op, source in node]
             for node in cell
         ]
-        self.graph = Graph(nodes, operations, channels)
+        self.graph = _Graph(nodes, operations, channels)
 
     def forward(self, before: Tensor, previous: Tensor, masks: Iterator[Tensor] | None) -> Tensor:
         states = self.graph([self.before(before), self.previous(previous)], masks)
@@ -168,37 +154,29 @@ class _DartsCell(nn.Module):
 class Network(ProxyNetwork):
     """Normal cells, with a reduction cell at each third of the depth."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        budget: Budget,
-        classes: int,
-        input_channels: int,
-        auxiliary: bool,
-        operations: Mapping[str, Factory],
-    ) -> None:
+    def __init__(self, architecture: Architecture, budget: Budget, frame: Frame) -> None:
         normal, reduce = darts.cells_of(architecture)
         places = (budget.layers // 3, 2 * budget.layers // 3)
         reductions = len(set(places))
-        check_size("DARTS", budget, reductions)
+        _check_size("DARTS", budget, reductions)
         width = darts.NODES * budget.channels
-        super().__init__(input_channels, width * 2**reductions, classes)
+        super().__init__(frame, width * 2**reductions)
         width_of_stem = _STEM_MULTIPLIER * budget.channels
-        self.stem = stem(input_channels, width_of_stem)
+        self.stem = _stem(frame.input_channels, width_of_stem)
         cells: list[_DartsCell] = []
         inputs, channels, preceding = (width_of_stem, width_of_stem), budget.channels, 1
         for place in range(budget.layers):
             stride = 2 if place in places else 1
             channels *= stride
             cell = reduce if stride == 2 else normal
-            cells.append(_DartsCell(cell, inputs, channels, (preceding, stride), operations))
+            cells.append(_DartsCell(cell, inputs, channels, (preceding, stride), frame.operations))
             inputs, preceding = (inputs[1], darts.NODES * channels), stride
         self.cells = nn.ModuleList(cells)
         self.paths = sum(cell.graph.paths for cell in cells)
         self.last_reduction = places[-1]
-        if auxiliary:
+        if frame.auxiliary:
             size = _reduced(budget.image_size, reductions)
-            self.auxiliary_head = _auxiliary_head(width * 2**reductions, size, classes)
+            self.auxiliary_head = _auxiliary_head(width * 2**reductions, size, frame.classes)
 
     def _features(self, images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         before = previous = middle = self.stem(images)

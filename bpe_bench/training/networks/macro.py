@@ -27,8 +27,8 @@ from ...errors import TrainingError
 from ...spaces import Architecture
 from ...spaces.macro import BLOCKS, LAYERS, STAGES, MacroSpace
 from .mixed import Relaxation
-from .network import ProxyNetwork
-from .operations import Factory, check_size, stem
+from .network import Frame, ProxyNetwork
+from .operations import Factory, _check_size, _stem
 
 _HEAD = 5
 """Channels before the classifier, as a multiple of the last stage's."""
@@ -84,28 +84,20 @@ OPERATIONS: Mapping[str, Factory] = MappingProxyType(
 class Network(ProxyNetwork):
     """A chain of eight layers between a stem and a wide convolution."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        budget: Budget,
-        classes: int,
-        input_channels: int,
-        auxiliary: bool,
-        operations: Mapping[str, Factory],
-    ) -> None:
+    def __init__(self, architecture: Architecture, budget: Budget, frame: Frame) -> None:
         chosen = iter(_SPACE.choices_of(architecture))
         copies = _copies(budget.layers)
-        check_size(_SPACE.title, budget, len(STAGES), least=1)
+        _check_size(_SPACE.title, budget, len(STAGES), least=1)
         channels = budget.channels
         head = _HEAD * channels * 2 ** len(STAGES)
-        super().__init__(input_channels, head, classes)
-        self.stem = nn.Sequential(stem(input_channels, channels), nn.ReLU())
+        super().__init__(frame, head)
+        self.stem = nn.Sequential(_stem(frame.input_channels, channels), nn.ReLU())
         blocks = []
         for length in STAGES:
             strides = [2, *[1] * (length * copies - 1)]
             names = [name for _ in range(length) for name in [BLOCKS[next(chosen)]] * copies]
             for name, stride in zip(names, strides, strict=True):
-                blocks.append(operations[name](channels, channels * stride, stride))
+                blocks.append(frame.operations[name](channels, channels * stride, stride))
                 channels *= stride
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(_convolution(channels, head), nn.ReLU())

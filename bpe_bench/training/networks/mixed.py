@@ -19,7 +19,7 @@ from torch.nn import functional
 from ...budget import Budget
 from ...errors import TrainingError
 from ...spaces import Architecture
-from .network import build_network, module_of
+from .network import _module_of, build_network
 from .operations import Factory
 
 _NONE = "none"
@@ -128,7 +128,7 @@ class _Supernet(nn.Module):
         self, space: str, budget: Budget, classes: int, *, input_channels: int = 3
     ) -> None:
         super().__init__()
-        module = module_of(space, "supernet")
+        module = _module_of(space, "supernet")
         relaxation: Relaxation = module.SUPERNET
 
         def mixed(*shape: int) -> nn.Module:
@@ -211,10 +211,10 @@ def _derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
 
     Examples
     --------
-    >>> derive("nas-bench-201", np.eye(5)[[3, 3, 4, 0, 3, 4]]).genes
+    >>> _derive("nas-bench-201", np.eye(5)[[3, 3, 4, 0, 3, 4]]).genes
     (3, 3, 4, 0, 3, 4)
     """
-    relaxation: Relaxation = module_of(space, "supernet").SUPERNET
+    relaxation: Relaxation = _module_of(space, "supernet").SUPERNET
     shares = np.asarray(probabilities, dtype=np.float64)
     if shares.shape != relaxation.shape:
         raise TrainingError(

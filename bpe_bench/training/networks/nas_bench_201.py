@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from torch import Tensor, nn
@@ -12,36 +13,33 @@ from ...errors import TrainingError
 from ...spaces import Architecture, nas_bench_201
 from ...spaces.base import FloatArray
 from .mixed import Relaxation
-from .network import ProxyNetwork
+from .network import Frame, ProxyNetwork
 from .operations import (
     Factory,
-    Graph,
-    average_pool,
-    check_size,
-    none,
-    relu_conv_norm,
-    skip,
-    stem,
+    _average_pool,
+    _check_size,
+    _Graph,
+    _relu_conv_norm,
+    _skip,
+    _stem,
+    _Zero,
 )
 
 _SPACE = nas_bench_201.NasBench201Space()
 _STAGES = 3
 
 
-def _convolution(size: int) -> Factory:
-    def make(channels: int, stride: int) -> nn.Module:
-        return relu_conv_norm(channels, channels, size, stride)
-
-    return make
+def _convolution(size: int, channels: int, stride: int) -> nn.Module:
+    return _relu_conv_norm(channels, channels, size, stride)
 
 
 OPERATIONS: Mapping[str, Factory] = MappingProxyType(
     {
-        "none": none,
-        "skip_connect": skip,
-        "nor_conv_1x1": _convolution(1),
-        "nor_conv_3x3": _convolution(3),
-        "avg_pool_3x3": average_pool,
+        "none": _Zero,
+        "skip_connect": _skip,
+        "nor_conv_1x1": partial(_convolution, 1),
+        "nor_conv_3x3": partial(_convolution, 3),
+        "avg_pool_3x3": _average_pool,
     }
 )
 """NAS-Bench-201's operations by name."""
@@ -53,8 +51,8 @@ class _ResidualReduction(nn.Module):
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            relu_conv_norm(channels_in, channels_out, 3, stride=2),
-            relu_conv_norm(channels_out, channels_out, 3),
+            _relu_conv_norm(channels_in, channels_out, 3, stride=2),
+            _relu_conv_norm(channels_out, channels_out, 3),
         )
         self.shortcut = nn.Sequential(
             # Rounding up, as the convolution does, for images of odd size.
@@ -77,7 +75,7 @@ class _Cell(nn.Module):
         operations: Mapping[str, Factory],
     ) -> None:
         super().__init__()
-        self.graph = Graph(nodes, operations, channels)
+        self.graph = _Graph(nodes, operations, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.graph([x])[-1]
@@ -87,26 +85,18 @@ class _Cell(nn.Module):
 class Network(ProxyNetwork):
     """Three stages of equal cells, a residual reduction between them."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        budget: Budget,
-        classes: int,
-        input_channels: int,
-        auxiliary: bool,
-        operations: Mapping[str, Factory],
-    ) -> None:
+    def __init__(self, architecture: Architecture, budget: Budget, frame: Frame) -> None:
         nodes = _nodes(architecture)
         cells = _cells_per_stage(budget.layers)
-        check_size("NAS-Bench-201", budget, _STAGES - 1)
+        _check_size("NAS-Bench-201", budget, _STAGES - 1)
         widths = [budget.channels * 2**stage for stage in range(_STAGES)]
-        super().__init__(input_channels, widths[-1], classes)
-        self.stem = stem(input_channels, widths[0])
+        super().__init__(frame, widths[-1])
+        self.stem = _stem(frame.input_channels, widths[0])
         blocks: list[nn.Module] = []
         for stage, channels in enumerate(widths):
             if stage:
                 blocks.append(_ResidualReduction(widths[stage - 1], channels))
-            blocks.extend(_Cell(nodes, channels, operations) for _ in range(cells))
+            blocks.extend(_Cell(nodes, channels, frame.operations) for _ in range(cells))
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
 

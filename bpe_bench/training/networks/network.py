@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,20 @@ from torch import Tensor, nn
 from ...budget import Budget
 from ...errors import TrainingError
 from ...spaces import Architecture, get_space
-from .operations import Factory, path_masks
+from .operations import Factory, _path_masks
+
+
+class Frame(NamedTuple):
+    """What a network is made of beside its architecture and budget."""
+
+    classes: int
+    """Number of classes K."""
+    input_channels: int
+    """Channels of the images."""
+    auxiliary: bool
+    """Whether it gets an auxiliary head, if the networks of its space have one."""
+    operations: Mapping[str, Factory]
+    """What to put in the place of an operation, by the operation's name."""
 
 
 class ProxyNetwork(nn.Module):
@@ -24,29 +37,25 @@ class ProxyNetwork(nn.Module):
 
     Parameters
     ----------
-    input_channels
-        Channels of the images.
+    frame
+        Its images and classes.
     features
         Channels before the classifier.
-    classes
-        Number of classes K.
     """
 
-    input_channels: int
-    """Channels of the images."""
     auxiliary_head: nn.Module | None
     """Second classifier in the middle of the network, used in training only."""
     paths: int
     """Paths that drop-path may drop."""
     _keep: Tensor
 
-    def __init__(self, input_channels: int, features: int, classes: int) -> None:
+    def __init__(self, frame: Frame, features: int) -> None:
         super().__init__()
-        self.input_channels = input_channels
+        self.input_channels = frame.input_channels
         self.auxiliary_head = None
         self.paths = 0
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(features, classes)
+        self.classifier = nn.Linear(features, frame.classes)
         self._drop_path = 0.0
         # On the device, so that setting it needs no new capture of a CUDA graph; not in
         # the state dictionary, because the schedule and not the checkpoint knows it.
@@ -122,10 +131,10 @@ class ProxyNetwork(nn.Module):
                 )
             return None
         # Also at probability 0, so that a graph captured then holds for all others.
-        return path_masks(self.paths, samples, self._keep, generator)
+        return _path_masks(self.paths, samples, self._keep, generator)
 
 
-def module_of(space: str, ability: str) -> Any:
+def _module_of(space: str, ability: str) -> Any:
     """Return the module of a space's networks, for a use that needs an ability of the space.
 
     Raises
@@ -186,11 +195,9 @@ def build_network(
     >>> count_parameters(build_network(get_space("nas-bench-201").from_index(284), budget, 10))
     101306
     """
-    module = module_of(architecture.space, "network")
-    operations = module.OPERATIONS if operations is None else operations
-    made: ProxyNetwork = module.Network(
-        architecture, budget, classes, input_channels, auxiliary, operations
-    )
+    module = _module_of(architecture.space, "network")
+    frame = Frame(classes, input_channels, auxiliary, operations or module.OPERATIONS)
+    made: ProxyNetwork = module.Network(architecture, budget, frame)
     return made
 
 

@@ -20,16 +20,10 @@ Factory = Callable[..., nn.Module]
 operation."""
 
 
-class Zero(nn.Module):
-    """Nothing: zeros of the output's shape, whatever comes in.
+class _Zero(nn.Module):
+    """Nothing: zeros of the output's shape, whatever comes in."""
 
-    Parameters
-    ----------
-    stride
-        Height and width are divided by it, rounded up.
-    """
-
-    def __init__(self, stride: int) -> None:
+    def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
@@ -38,7 +32,7 @@ class Zero(nn.Module):
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
-class FactorizedReduction(nn.Module):
+class _FactorizedReduction(nn.Module):
     """Halve height and width by two 1x1 convolutions, each on every other pixel.
 
     The first sees the pixels of even row and column, the second those of odd row
@@ -66,7 +60,7 @@ class FactorizedReduction(nn.Module):
         return reduced
 
 
-def relu_conv_norm(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Module:
+def _relu_conv_norm(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Module:
     """Return ReLU, convolution, batch normalisation.
 
     Parameters
@@ -85,7 +79,7 @@ def relu_conv_norm(channels_in: int, channels_out: int, size: int, stride: int =
     )
 
 
-def path_masks(paths: int, samples: int, keep: Tensor, generator: torch.Generator) -> Tensor:
+def _path_masks(paths: int, samples: int, keep: Tensor, generator: torch.Generator) -> Tensor:
     """Draw which paths are dropped for which images (Larsson et al., ICLR 2017, as in DARTS).
 
     One draw serves all paths of a network, and nothing is read from the device.
@@ -114,22 +108,17 @@ def drop_path(x: Tensor, mask: Tensor) -> Tensor:
     return x * mask.to(x.dtype)
 
 
-def average_pool(channels: int, stride: int) -> nn.Module:
+def _average_pool(channels: int, stride: int) -> nn.Module:
     """Return the mean of 3x3 pixels, those of the padding left out."""
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 
-def skip(channels: int, stride: int) -> nn.Module:
+def _skip(channels: int, stride: int) -> nn.Module:
     """Return nothing at stride 1, else a factorised reduction."""
-    return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
+    return nn.Identity() if stride == 1 else _FactorizedReduction(channels, channels)
 
 
-def none(channels: int, stride: int) -> nn.Module:
-    """Return zeros of the output's shape."""
-    return Zero(stride)
-
-
-def stem(channels_in: int, channels_out: int) -> nn.Module:
+def _stem(channels_in: int, channels_out: int) -> nn.Module:
     """Return the first convolution of 3x3 pixels, normalised."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
@@ -137,7 +126,7 @@ def stem(channels_in: int, channels_out: int) -> nn.Module:
     )
 
 
-class Graph(nn.Module):
+class _Graph(nn.Module):
     """Nodes that add up what comes over their edges.
 
     Parameters
@@ -189,7 +178,7 @@ class Graph(nn.Module):
         return states
 
 
-def check_size(space: str, budget: Budget, reductions: int, least: int = 2) -> None:
+def _check_size(space: str, budget: Budget, reductions: int, least: int = 2) -> None:
     """Refuse images that are too small for a network's reductions.
 
     Parameters
