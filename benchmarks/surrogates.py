@@ -34,8 +34,8 @@ from bpe_bench.budget import encode
 from bpe_bench.inference import noise_ceiling
 from bpe_bench.randomness import integer_seed
 from bpe_bench.surrogate import Question, evaluate_surrogates, fit_surrogate
-from bpe_bench.surrogate.crossfit import Folds, Member, judge
-from bpe_bench.surrogate.examples import gather
+from bpe_bench.surrogate.crossfit import _Folds, _judge, _Member
+from bpe_bench.surrogate.examples import _gather
 from bpe_bench.tables.table import Split, Table
 
 SETTINGS = [f"test{number}" for number in range(1, 33)]
@@ -85,12 +85,12 @@ def one_by_one(x: Array, y: Array, fit: Fit, rng: np.random.Generator) -> Array:
 
 def shipped(examples: Any, model: str, trend: bool, rng: np.random.Generator) -> Array:
     """Predict each setting by the surrogate that the others would give, and its interval."""
-    folds = Folds.deal([("settings", examples.budget)], examples.y.size, rng)
+    folds = _Folds.deal([("settings", examples.budget)], examples.y.size, rng)
 
-    def fit(learned: Array) -> Member:
-        return Member.fit(examples.x[learned], examples.y[learned], model, rng, trend=trend)
+    def fit(learned: Array) -> _Member:
+        return _Member.fit(examples.x[learned], examples.y[learned], model, rng, trend=trend)
 
-    judged = judge(examples.x, examples.y, folds, fit, confidence=0.9)
+    judged = _judge(examples.x, examples.y, folds, fit, confidence=0.9)
     order = np.argsort(judged.place)
     return np.array([judged.value[order], judged.low[order], judged.high[order]])
 
@@ -126,7 +126,7 @@ def paired(y: Array, ours: Array, theirs: Array, rng: np.random.Generator) -> di
 def measure_settings(seeds: int) -> dict[str, Any]:
     """Leave each of the 32 published settings out."""
     table = open_table("darts-bpe")
-    examples = gather(table, Question("correlation", budgets=SETTINGS), np.random.default_rng(0))
+    examples = _gather(table, Question("correlation", budgets=SETTINGS), np.random.default_rng(0))
     names = examples.columns.hyper_parameters
     raw = encode([setting.budget for setting in examples.settings], names)
     y = examples.y

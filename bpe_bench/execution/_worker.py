@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import BpeBenchError, JournalError, LostTrialError
 from ..training.trial import EpochRecord
 from .base import Task, _load_task
-from .journal import FINAL_STATES, Claim, Journal
+from .journal import FINAL_STATES, Journal, _Claim
 
 REFUSED = 2
 """Exit status of a worker that cannot work at all; the last line of its log says why."""
@@ -49,7 +49,7 @@ def _new_name() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(6)}"
 
 
-def work(told: _Instructions, name: str, log: Path, parent: Connection) -> None:
+def _work(told: _Instructions, name: str, log: Path, parent: Connection) -> None:
     """Take trials until none is left, in a process of its own.
 
     Parameters
@@ -110,7 +110,7 @@ def _take_trials(told: _Instructions, name: str, task: Task, stop: threading.Eve
 
 def _work_on(
     journal: Journal,
-    claim: Claim,
+    claim: _Claim,
     task: Task,
     options: Mapping[str, Any],
     stop: threading.Event,

@@ -33,7 +33,7 @@ _LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
-class Claim:
+class _Claim:
     """A trial that a worker owns, and what is there to go on from."""
 
     trial: Trial
@@ -181,7 +181,7 @@ class Journal:
         stale_after: float,
         most_crashes: int = MOST_CRASHES,
         trial_id: str | None = None,
-    ) -> Claim | None:
+    ) -> _Claim | None:
         """Take the first trial that is planned, or whose worker has died.
 
         Parameters
@@ -230,7 +230,7 @@ class Journal:
                 found = connection.execute(
                     "SELECT content FROM checkpoints WHERE trial = ?", (identity,)
                 ).fetchone()
-                return Claim(trial, worker, records, found[0] if found else None)
+                return _Claim(trial, worker, records, found[0] if found else None)
         return None
 
     def record(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError, JournalError, SelectionError
-from ._worker import REFUSED, STOPPED, _Instructions, _new_name, work
+from ._worker import REFUSED, STOPPED, _Instructions, _new_name, _work
 from .base import Progress
 from .journal import MOST_CRASHES, Journal
 
@@ -230,7 +230,7 @@ class _Pool:
         theirs, ours = context.Pipe(duplex=False)
         threads = str(self._told.options["threads"])
         process = context.Process(
-            target=work,
+            target=_work,
             args=(self._told, name, log, theirs),
             env=dict.fromkeys(_THREAD_VARIABLES, threads),
         )

@@ -13,7 +13,7 @@ from .objective import OBJECTIVES, Objective, ObjectiveKind, Replay
 from .plan import ObjectivePlan, make_objective, plan_search
 from .procedure import EVIDENCE, EvidenceKind, minimum_importance_pruning, prune
 from .report import Importance, PruningReport, Recommendation, Round
-from .rounds import Pruning, Rules
+from .rounds import Rules
 
 __all__ = [
     "EVIDENCE",
@@ -23,7 +23,6 @@ __all__ = [
     "Objective",
     "ObjectiveKind",
     "ObjectivePlan",
-    "Pruning",
     "PruningReport",
     "Recommendation",
     "Replay",

@@ -16,7 +16,7 @@ from ..tables.table import Table
 from .objective import Objective, Replay
 from .recommending import _check_allowances, _recommend
 from .report import PruningReport, Round
-from .rounds import Pruning, Rules
+from .rounds import Rules, _Pruning
 
 EvidenceKind = Literal["table", "sequential"]
 EVIDENCE: tuple[EvidenceKind, ...] = ("table", "sequential")
@@ -54,7 +54,7 @@ def prune(
         For an allowance that is not above 0.
     """
     _check_allowances(max_cost_hours)
-    run = Pruning(objective, rules, rng, progress).run()
+    run = _Pruning(objective, rules, rng, progress).run()
     notes = [*objective.notes, *_limits(objective.pool)]
     recommended = _recommend(run, max_cost_hours, predictions, notes)
     notes += _unsure(run.rounds)

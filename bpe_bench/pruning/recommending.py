@@ -17,14 +17,14 @@ from ..correlation.prediction import predict
 from ..errors import SelectionError
 from .objective import FEWEST_SETTINGS, FEWEST_TO_HALVE, Objective
 from .report import Recommendation
-from .rounds import Pruning
+from .rounds import _Pruning
 
 _LEAST_GAIN = 0.02
 """Predicted budgets that gain less over a cheaper one are not worth a line."""
 
 
 def _recommend(
-    run: Pruning, max_cost_hours: Sequence[float], predictions: int, notes: list[str]
+    run: _Pruning, max_cost_hours: Sequence[float], predictions: int, notes: list[str]
 ) -> tuple[Recommendation, ...]:
     """Return budgets to use, by cost; what the user must know of them goes to ``notes``.
 
@@ -124,7 +124,7 @@ def _with_held_out(
 
 
 def _predicted(
-    run: Pruning, rows: Sequence[Ranked], predictions: int, notes: list[str]
+    run: _Pruning, rows: Sequence[Ranked], predictions: int, notes: list[str]
 ) -> list[Recommendation]:
     """Return predictions that improve on what was observed."""
     if not predictions or len(rows) < FEWEST_SETTINGS:

@@ -63,7 +63,7 @@ class Rules:
 
 
 @dataclass
-class Pruning:
+class _Pruning:
     """The state of a pruning: what is known, what is pinned, what was done."""
 
     objective: Objective
@@ -79,7 +79,7 @@ class Pruning:
     stop_reason: str = ""
     _asked: set[Budget] = field(default_factory=set)
 
-    def run(self) -> Pruning:
+    def run(self) -> _Pruning:
         """Run all rounds, and return itself."""
         pool = self.objective.pool.rows
         first = covering(pool, (), self.rules.initial) if self.rules.sequential else pool

@@ -6,11 +6,11 @@ from .base import SCORES, Score, Searcher
 from .comparison import Comparison, compare_searchers
 from .darts import Darts
 from .evolution import RegularizedEvolution
-from .loop import attach_outcome, check_allowance, repeat_search, run_search
+from .loop import repeat_search, run_search
 from .plan import SEARCHERS, SearchPlan, SearchResult, make_searcher, run_plan, whole_table
 from .random_search import RandomSearch, expected_regret
 from .reinforce import Reinforce
-from .summary import SearchReport, summarise, to_frame
+from .summary import SearchReport, summarise
 from .trace import SearchTrace, Step, read_traces, write_traces
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "SearchTrace",
     "Searcher",
     "Step",
-    "attach_outcome",
-    "check_allowance",
     "compare_searchers",
     "expected_regret",
     "make_searcher",
@@ -38,7 +36,6 @@ __all__ = [
     "run_plan",
     "run_search",
     "summarise",
-    "to_frame",
     "whole_table",
     "write_traces",
 ]

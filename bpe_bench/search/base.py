@@ -78,7 +78,7 @@ class Searcher(ABC):
         }
 
 
-def check_at_least(name: str, value: float, least: float) -> None:
+def _check_at_least(name: str, value: float, least: float) -> None:
     """Refuse a parameter that is too small, or no finite number.
 
     Raises
@@ -91,7 +91,7 @@ def check_at_least(name: str, value: float, least: float) -> None:
         raise SelectionError(f"{name} must be {limit}, found {value:g}")
 
 
-def scored_space(space: SearchSpace, score: Score) -> SearchSpace:
+def _scored_space(space: SearchSpace, score: Score) -> SearchSpace:
     """Return the space of what is scored.
 
     Parameters

@@ -14,7 +14,7 @@ from ..files import to_json_value
 from ..inference import check_confidence, holm
 from ..randomness import settled
 from ..tables.curves import FloatArray
-from .summary import SearchReport, mean_of_known
+from .summary import SearchReport, _mean_of_known
 
 _LEVEL = 0.05
 """Adjusted p-value below which two searchers count as different."""
@@ -87,7 +87,7 @@ def compare_searchers(
     rows = []
     for pair in pairs:
         a, b = (report.validation[np.isfinite(report.validation)] for report in pair)
-        difference = mean_of_known(a) - mean_of_known(b)
+        difference = _mean_of_known(a) - _mean_of_known(b)
         if min(len(a), len(b)) < 2:
             rows.append((difference, math.nan, math.nan, math.nan))
         else:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import SelectionError
 from ..estimators import Evaluation
 from ..spaces import Architecture, SearchSpace
-from .base import Score, Searcher, check_at_least, scored_space
+from .base import Score, Searcher, _check_at_least, _scored_space
 
 
 @dataclass
@@ -41,14 +41,14 @@ class RegularizedEvolution(Searcher):
         self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
     ) -> None:
         """Begin a search."""
-        check_at_least("population", self.population, 1)
-        check_at_least("tournament", self.tournament, 1)
+        _check_at_least("population", self.population, 1)
+        _check_at_least("tournament", self.tournament, 1)
         if evaluations is not None and self.population > evaluations:
             raise SelectionError(
                 f"a population of {self.population} cannot be filled with {evaluations} "
                 "evaluations; choose a smaller population or more evaluations"
             )
-        self._space, self._rng = scored_space(space, self.score), rng
+        self._space, self._rng = _scored_space(space, self.score), rng
         self._members = deque(maxlen=self.population)
         self._asked = 0
 

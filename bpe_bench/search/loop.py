@@ -66,7 +66,7 @@ def run_search(
     Returns
     -------
     SearchTrace
-        Without final figures: those are attached by `attach_outcome`.
+        Without final figures: those are attached by `_attach_outcome`.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def run_search(
     >>> trace.evaluations, trace.seconds, trace.stopped_by
     (10, 600.0, 'seconds')
     """
-    check_allowance(evaluations, seconds)
+    _check_allowance(evaluations, seconds)
     searching, answering = rng.spawn(2)
     space = getattr(estimator, "search_space", None) or get_space(estimator.space)
     searcher.start(space, searching, evaluations)
@@ -195,7 +195,7 @@ class _Loop:
         return not self._charge_repeats and architecture in self._seen
 
 
-def attach_outcome(trace: SearchTrace, estimator: Estimator) -> SearchTrace:
+def _attach_outcome(trace: SearchTrace, estimator: Estimator) -> SearchTrace:
     """Return a finished search with the final figures of what it found."""
     if trace.found is None:
         return trace
@@ -241,7 +241,7 @@ def repeat_search(
     ExecutionError
         If a process is killed, or searcher or estimator cannot be sent to it.
     """
-    check_allowance(evaluations, seconds)
+    _check_allowance(evaluations, seconds)
     for name, value in (("repeats", repeats), ("jobs", jobs)):
         if value < 1:
             raise SelectionError(f"{name} must be at least 1, found {value}")
@@ -255,7 +255,7 @@ def repeat_search(
             traces.append(search(own, _part(on_progress, place, repeats)))
     else:
         traces = share_work(search, seeds, jobs=jobs, on_progress=on_progress)
-    return [attach_outcome(trace, estimator) for trace in traces]
+    return [_attach_outcome(trace, estimator) for trace in traces]
 
 
 def _search(
@@ -284,7 +284,7 @@ def _part(on_progress: Callable[[float], None], place: int, parts: int) -> Calla
     return lambda share: on_progress((place + share) / parts)
 
 
-def check_allowance(evaluations: int | None, seconds: float | None) -> None:
+def _check_allowance(evaluations: int | None, seconds: float | None) -> None:
     """Refuse a search that would not end, or not begin.
 
     Raises

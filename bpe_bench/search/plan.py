@@ -22,10 +22,10 @@ from .base import Searcher
 from .comparison import Comparison, compare_searchers
 from .darts import Darts
 from .evolution import RegularizedEvolution
-from .loop import check_allowance, repeat_search
+from .loop import _check_allowance, repeat_search
 from .random_search import RandomSearch
 from .reinforce import Reinforce
-from .summary import SearchReport, summarise, to_frame
+from .summary import SearchReport, _to_frame, summarise
 from .trace import SearchTrace
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SearchResult:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a line per searcher."""
-        return to_frame(self.reports)
+        return _to_frame(self.reports)
 
 
 def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = None) -> SearchResult:
@@ -135,7 +135,7 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
         plan = replace(
             plan, evaluations=evaluations, seconds=None if evaluations else _TABLE_SECONDS
         )
-    check_allowance(plan.evaluations, plan.seconds)
+    _check_allowance(plan.evaluations, plan.seconds)
     repeats = (2 if training else 100) if plan.repeats is None else plan.repeats
     processes = (os.cpu_count() or 1) if training or repeats >= _WORTH_PROCESSES else 1
     name, estimator = _estimator(plan)

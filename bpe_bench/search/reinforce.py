@@ -24,7 +24,7 @@ from ..estimators import Evaluation
 from ..randomness import settled
 from ..spaces import Architecture, SearchSpace
 from ..tables.curves import FloatArray
-from .base import Score, Searcher, check_at_least, scored_space
+from .base import Score, Searcher, _check_at_least, _scored_space
 
 _TINY = 1e-12
 
@@ -67,13 +67,13 @@ class Reinforce(Searcher):
         self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
     ) -> None:
         """Begin a search with the uniform policy."""
-        check_at_least("learning_rate", self.learning_rate, 0)
-        check_at_least("entropy", self.entropy, 0)
+        _check_at_least("learning_rate", self.learning_rate, 0)
+        _check_at_least("entropy", self.entropy, 0)
         if not 0 <= self.baseline_decay < 1:
             raise SelectionError(
                 f"baseline_decay must be at least 0 and below 1, found {self.baseline_decay:g}"
             )
-        self._space = scored_space(space, self.score)
+        self._space = _scored_space(space, self.score)
         sizes = self._space.sizes
         self._rng = rng
         widest = max(sizes)

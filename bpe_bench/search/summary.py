@@ -167,11 +167,13 @@ def summarise(
         repeats=len(traces),
         evaluations_mean=evaluations,
         simulated_seconds=seconds,
-        validation_mean=mean_of_known(validation),
+        validation_mean=_mean_of_known(validation),
         validation_std=_deviation(validation),
-        test_mean=mean_of_known(test),
+        test_mean=_mean_of_known(test),
         test_std=_deviation(test),
-        regret_mean=math.nan if optimum is None else optimum.validation - mean_of_known(validation),
+        regret_mean=math.nan
+        if optimum is None
+        else optimum.validation - _mean_of_known(validation),
         optimum=optimum,
         target=target,
         seconds_to_target=math.nan if math.isnan(target) else float(np.median(reached)),
@@ -187,7 +189,7 @@ def summarise(
     )
 
 
-def to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
+def _to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
     """Return a line per searcher, indexed by its name."""
     import pandas as pd
 
@@ -303,7 +305,7 @@ def _best(traces: Sequence[SearchTrace], validation: FloatArray) -> str:
     return get_space(trace.space).format(trace.found)
 
 
-def mean_of_known(values: FloatArray) -> float:
+def _mean_of_known(values: FloatArray) -> float:
     """Return the mean of the values that are there; NaN if none is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan

@@ -31,7 +31,7 @@ _ORDERED_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Folds:
+class _Folds:
     """Rows divided into K folds along one or two axes (architectures, budgets)."""
 
     of_row: IntArray
@@ -42,7 +42,7 @@ class Folds:
     @classmethod
     def deal(
         cls, axes: Sequence[tuple[str, IntArray]], count: int, rng: np.random.Generator
-    ) -> Folds:
+    ) -> _Folds:
         """Divide groups at random into folds with nearly equal numbers of groups.
 
         Parameters
@@ -84,7 +84,7 @@ class Folds:
 
 
 @dataclass(frozen=True)
-class Member:
+class _Member:
     """One fitted regression, with a trend if it has one."""
 
     regression: _Regression
@@ -93,7 +93,7 @@ class Member:
     @classmethod
     def fit(
         cls, x: FloatArray, y: FloatArray, model: str, rng: np.random.Generator, *, trend: bool
-    ) -> Member:
+    ) -> _Member:
         """Fit rows (n, d) to targets (n,) by a model of `bpe_bench.surrogate.models.MODELS`."""
         line = _Trend.fit(x, y).settled() if trend else None
         rest = y - line.predict(x) if line is not None else y
@@ -109,7 +109,7 @@ class Member:
 class _CrossFitted:
     """K members, and the error of each on the fold that it never saw."""
 
-    members: tuple[Member, ...]
+    members: tuple[_Member, ...]
     fold: IntArray
     """Shape (n,): the member that judged each row."""
     residuals: FloatArray
@@ -176,7 +176,7 @@ def _fewest_residuals(confidence: float) -> int:
     return math.ceil(round(1 / (1 - confidence), 9)) - 1
 
 
-FitMember = Callable[[npt.NDArray[np.bool_]], Member]
+FitMember = Callable[[npt.NDArray[np.bool_]], _Member]
 """Fits a member to the rows in a mask of shape (n,)."""
 Progress = Callable[[float], None]
 """Called with the share of the work that is done."""
@@ -185,7 +185,7 @@ Progress = Callable[[float], None]
 def _crossfit(
     x: FloatArray,
     y: FloatArray,
-    folds: Folds,
+    folds: _Folds,
     fit: FitMember,
     progress: Progress | None = None,
 ) -> _CrossFitted:
@@ -216,10 +216,10 @@ class _Judged:
     """Fewest residuals behind any of the intervals."""
 
 
-def judge(
+def _judge(
     x: FloatArray,
     y: FloatArray,
-    folds: Folds,
+    folds: _Folds,
     fit: FitMember,
     *,
     confidence: float,

@@ -15,8 +15,8 @@ from ..files import to_json_value
 from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
 from ..tables.table import Split, Table
-from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _Judged, judge
-from .examples import Examples, gather
+from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _judge, _Judged
+from .examples import Examples, _gather
 from .fitting import _member_fitter, _share_of
 from .forecast import CONFIDENCE
 from .metrics import UNKNOWN, Figure, _Clusters, _r2, _rank_correlation, _share, _top_metrics
@@ -186,7 +186,7 @@ def evaluate_surrogates(
         raise SelectionError(f"at least 1 resample is needed, found {resamples}")
     for model in models or ():
         _get_model(model)
-    examples = gather(table, question, rng)
+    examples = _gather(table, question, rng)
     folds = folds or examples.usual_folds()
     ranked = len(examples.settings) if examples.by_setting else examples.n_architectures(table)
     k = default_k(ranked) if top_k is None else top_k
@@ -197,7 +197,7 @@ def evaluate_surrogates(
     rows, notes = [], list(examples.notes)
     for place, (model, grouping) in enumerate(jobs):
         dealt = examples.folds(grouping, folds, rng)
-        judged = judge(
+        judged = _judge(
             examples.x,
             examples.y,
             dealt,

@@ -17,7 +17,7 @@ from ..errors import SelectionError, unknown_name
 from ..spaces import Architecture
 from ..tables.table import Setting, Split, Table
 from .columns import Columns
-from .crossfit import Folds, Grouping, IntArray
+from .crossfit import Grouping, IntArray, _Folds
 from .question import TARGETS, FloatArray, Question, TargetName
 
 DEFAULT_FOLDS = 10
@@ -54,7 +54,7 @@ class Examples:
         """Whether a row is a setting, for all architectures together."""
         return not self.columns.encoding
 
-    def folds(self, grouping: Grouping, count: int, rng: np.random.Generator) -> Folds:
+    def folds(self, grouping: Grouping, count: int, rng: np.random.Generator) -> _Folds:
         """Divide the rows into folds by architecture, by budget or by both.
 
         Raises
@@ -67,7 +67,7 @@ class Examples:
             "budget": ("settings", self.budget),
         }
         chosen = list(axes.values()) if grouping == "both" else [axes[grouping]]
-        return Folds.deal(chosen, count, rng)
+        return _Folds.deal(chosen, count, rng)
 
     def n_architectures(self, table: Table) -> int:
         """Return how many architectures the rows have."""
@@ -97,7 +97,7 @@ class Examples:
         return ("architecture", "budget", "both")
 
 
-def gather(table: Table, question: Question, rng: np.random.Generator) -> Examples:
+def _gather(table: Table, question: Question, rng: np.random.Generator) -> Examples:
     """Return the rows of a table that a question is learned from.
 
     Raises

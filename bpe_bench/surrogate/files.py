@@ -27,7 +27,7 @@ from ..hyper_parameters import check_hyper_parameter
 from ..spaces import DeclaredSpace, get_space
 from ..tables.table import Setting, Split
 from .columns import Columns
-from .crossfit import GROUPINGS, Member, _CrossFitted
+from .crossfit import GROUPINGS, _CrossFitted, _Member
 from .fitted import FittedSurrogate
 from .forecast import _TargetModel
 from .models import Array, _get_model, _Trend
@@ -316,7 +316,7 @@ def _ensemble(
         line = arrays.pop("trend", None)
         _require((line is not None) == trend, f"{folder}/{place} should have a trend or should not")
         regression = from_arrays(arrays, len(columns.names))
-        members.append(Member(regression, None if line is None else _trend(line, columns)))
+        members.append(_Member(regression, None if line is None else _trend(line, columns)))
     arrays = _read_arrays(archive, f"{folder}/")
     fold, residuals = arrays["fold"], arrays["residuals"]
     _require(

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ..tables.storage import content_hash
 from ..tables.table import Table
-from .crossfit import Grouping, Member, _crossfit, _CrossFitted
-from .examples import Examples, _gather_costs, gather
+from .crossfit import Grouping, _crossfit, _CrossFitted, _Member
+from .examples import Examples, _gather, _gather_costs
 from .fitted import FittedSurrogate
 from .forecast import _TargetModel
 from .models import _get_model
@@ -60,7 +60,7 @@ def fit_surrogate(
         If there are too few rows to learn from, or nothing varies.
     """
     question = question or Question()
-    examples = gather(table, question, rng)
+    examples = _gather(table, question, rng)
     costs = _gather_costs(table, examples, question) if question.target != "cost" else None
     todo = [rows for rows in (examples, costs) if rows is not None]
     models = {}
@@ -84,13 +84,13 @@ def fit_surrogate(
 
 def _member_fitter(
     examples: Examples, model: str, rng: np.random.Generator
-) -> Callable[[npt.NDArray[np.bool_]], Member]:
+) -> Callable[[npt.NDArray[np.bool_]], _Member]:
     """Return a function that fits a member to the examples in a mask (n,)."""
     _get_model(model)
     trend = TARGETS[examples.target].trend
 
-    def fit(learned: npt.NDArray[np.bool_]) -> Member:
-        return Member.fit(examples.x[learned], examples.y[learned], model, rng, trend=trend)
+    def fit(learned: npt.NDArray[np.bool_]) -> _Member:
+        return _Member.fit(examples.x[learned], examples.y[learned], model, rng, trend=trend)
 
     return fit
 

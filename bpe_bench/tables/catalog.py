@@ -26,7 +26,7 @@ CACHE_VARIABLE = "BPE_BENCH_CACHE"
 
 
 @dataclass(frozen=True)
-class SourceFile:
+class _SourceFile:
     """A published file that a table is built from."""
 
     name: str
@@ -75,7 +75,7 @@ class Entry:
     """SHA-256 of its content (`bpe_bench.tables.storage.content_hash`)."""
     licence: str
     """Licence of the figures."""
-    sources: tuple[SourceFile, ...]
+    sources: tuple[_SourceFile, ...]
     """What it is built from."""
     build: str = ""
     """The module of ``bpe_bench_tables.build`` that builds it."""
@@ -102,7 +102,7 @@ class Entry:
     @property
     def path(self) -> Path | None:
         """Path of the table on this machine, None if it is not here."""
-        for path in (self._shipped, cache_directory() / self.file):
+        for path in (self._shipped, _cache_directory() / self.file):
             if path.is_file():
                 return path
         return None
@@ -119,7 +119,7 @@ class Entry:
         return Path(str(resources.files(SHIPPED_PACKAGE))) / self.file
 
 
-def cache_directory() -> Path:
+def _cache_directory() -> Path:
     """Return where fetched tables and their sources are kept."""
     import platformdirs
 
@@ -133,7 +133,7 @@ def entries() -> Mapping[str, Entry]:
     text = (resources.files(SHIPPED_PACKAGE) / "registry.toml").read_text(encoding="utf-8")
     found = {}
     for name, fields in tomllib.loads(text)["table"].items():
-        sources = tuple(SourceFile(**source) for source in fields["sources"])
+        sources = tuple(_SourceFile(**source) for source in fields["sources"])
         found[name] = Entry(
             name=name,
             file=fields["file"],

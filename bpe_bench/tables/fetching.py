@@ -20,7 +20,14 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import OptionalDependencyError, SourceFileError, TableFileError, unknown_name
 from ..files import reason_of
-from .catalog import SHIPPED_PACKAGE, Entry, SourceFile, cache_directory, entries, verify_registered
+from .catalog import (
+    SHIPPED_PACKAGE,
+    Entry,
+    _cache_directory,
+    _SourceFile,
+    entries,
+    verify_registered,
+)
 from .storage import content_hash, verify_table, write_table
 from .table import Table
 
@@ -60,7 +67,7 @@ def fetch(
     progress
         Called with the share of the work that is done.
     cache
-        The folder to keep everything in, by default `catalog.cache_directory`.
+        The folder to keep everything in; by default that of the catalog.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def fetch(
         # Made by this project: it ships, and there is nothing else to get it from.
         verify_registered(name)
         return entry.require_path()
-    folder = cache or cache_directory()
+    folder = cache or _cache_directory()
     target = folder / entry.file
     with _locked(folder):
         if _intact(target, entry):
@@ -122,7 +129,9 @@ def _check_packages(entry: Entry) -> None:
             )
 
 
-def _fetch_source(source: SourceFile, folder: Path, mirror: str | None, progress: Progress) -> None:
+def _fetch_source(
+    source: _SourceFile, folder: Path, mirror: str | None, progress: Progress
+) -> None:
     """Put a source into the cache, unless it is there."""
     import pooch
 
@@ -172,7 +181,7 @@ class _Bar:
 
 
 def _from_urls(
-    urls: Sequence[str], source: SourceFile, progress: Progress, mirror: str | None = None
+    urls: Sequence[str], source: _SourceFile, progress: Progress, mirror: str | None = None
 ) -> Downloader:
     """Return a downloader for pooch that tries URLs in turn until one has the file."""
     import pooch
@@ -204,7 +213,7 @@ def _from_urls(
 
 
 def _failed(
-    error: BaseException, url: str, source: SourceFile, mirror: str | None
+    error: BaseException, url: str, source: _SourceFile, mirror: str | None
 ) -> SourceFileError:
     """Say why a download failed, by the error that others were raised from."""
     while error.__context__ is not None:
@@ -216,7 +225,7 @@ def _failed(
     )
 
 
-def _from_folder(mirror: Path, source: SourceFile) -> Downloader:
+def _from_folder(mirror: Path, source: _SourceFile) -> Downloader:
     """Return a downloader for pooch that copies from a folder."""
     import pooch
 
@@ -245,7 +254,7 @@ def _from_folder(mirror: Path, source: SourceFile) -> Downloader:
     return copy
 
 
-def _check(file: Path, source: SourceFile, place: str) -> None:
+def _check(file: Path, source: _SourceFile, place: str) -> None:
     import pooch
 
     found = pooch.file_hash(str(file))

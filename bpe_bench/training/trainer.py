@@ -165,7 +165,7 @@ class Trainer:
 
     def _epoch(self, epoch: int) -> EpochRecord:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.budget, epoch)
+            group["lr"] = _learning_rate(self.budget, epoch)
         self.network.drop_path = self.recipe.drop_path * (epoch - 1) / self.budget.epochs
         self._synchronise()
         start = time.perf_counter()
@@ -236,7 +236,7 @@ class Trainer:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def learning_rate(budget: Budget, epoch: int) -> float:
+def _learning_rate(budget: Budget, epoch: int) -> float:
     """Return the learning rate of an epoch (from 1): cosine or linear towards 0, as published.
 
     Examples

@@ -14,7 +14,8 @@ import pytest
 
 from bpe_bench.budget import BPE_1
 from bpe_bench.estimators import Evaluation, TableEstimator
-from bpe_bench.search import SEARCHERS, attach_outcome, make_searcher, run_search
+from bpe_bench.search import SEARCHERS, make_searcher, run_search
+from bpe_bench.search.loop import _attach_outcome
 from bpe_bench.spaces import SPACES, Architecture, get_space
 from bpe_bench.spaces.darts import cells_of
 from bpe_bench.tables.curves import Curves, Split
@@ -166,7 +167,7 @@ def test_it_lives_with_nothing_but_failures(name, space):
     trace = search(make(name, space), Answers(space, is_good=lambda number: False))
     assert trace.evaluations == len(trace.steps) >= 1
     assert trace.found is None
-    assert attach_outcome(trace, Answers(space)).outcome is None
+    assert _attach_outcome(trace, Answers(space)).outcome is None
 
 
 @functools.cache
@@ -210,7 +211,7 @@ def test_test_figures_change_nothing_but_the_report(name, space):
     traces = [search(make(name, space), estimator, seed=1) for estimator in estimators]
     assert path(traces[0]) == path(traces[1])
     one, other = (
-        attach_outcome(trace, estimator).outcome
+        _attach_outcome(trace, estimator).outcome
         for trace, estimator in zip(traces, estimators, strict=True)
     )
     assert one.validation == other.validation

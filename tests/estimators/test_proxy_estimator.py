@@ -16,11 +16,11 @@ from bpe_bench.execution.journal import Journal
 from bpe_bench.search import (
     RandomSearch,
     RegularizedEvolution,
-    attach_outcome,
     repeat_search,
     run_search,
     summarise,
 )
+from bpe_bench.search.loop import _attach_outcome
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.curves import Split
 from bpe_bench.training.trial import Trial
@@ -315,7 +315,7 @@ def test_a_search_lives_with_failures(estimator, go_wrong):
     trace = search(estimator, RandomSearch(), seed=1)
     assert [step.architecture for step in trace.steps] == proposed
     assert [n for n, step in enumerate(trace.steps) if step.state != "done"] == [0, 5]
-    report = summarise([attach_outcome(trace, estimator)], estimator)
+    report = summarise([_attach_outcome(trace, estimator)], estimator)
     assert report.failed_evaluations == 2
     assert (report.estimator, report.dataset, report.optimum) == ("training", "digits", None)
     assert report.budget == BUDGET.to_dict()
@@ -371,6 +371,6 @@ def test_a_real_search_trains_and_goes_on(tmp_path, monkeypatch):
     assert search(estimators[1], evaluations=6) == found
     with Journal(tmp_path / "two", read_only=True) as journal:
         assert found.seconds == pytest.approx(journal.device_seconds())
-    outcome = attach_outcome(found, estimators[1]).outcome
+    outcome = _attach_outcome(found, estimators[1]).outcome
     assert outcome.validation == max(step.accuracy for step in found.steps)
     assert 0 < outcome.test < 1

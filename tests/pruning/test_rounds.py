@@ -11,7 +11,8 @@ from bpe_bench.correlation.candidates import Candidate, Cost
 from bpe_bench.correlation.evidence import Evidence
 from bpe_bench.correlation.prediction import CostModel
 from bpe_bench.errors import SelectionError, UnknownNameError
-from bpe_bench.pruning import Pruning, Rules, prune
+from bpe_bench.pruning import Rules, prune
+from bpe_bench.pruning.rounds import _Pruning
 
 
 @dataclass
@@ -70,7 +71,7 @@ def only_epochs(budget):
 
 def run(objective, seed=0, **rules):
     rules = {"resamples": 40, "sequential": False, "importance": "forest", **rules}
-    return Pruning(objective, Rules(**rules), np.random.default_rng(seed)).run()
+    return _Pruning(objective, Rules(**rules), np.random.default_rng(seed)).run()
 
 
 def test_hyper_parameters_that_do_nothing_go_together():

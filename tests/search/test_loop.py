@@ -18,12 +18,12 @@ from bpe_bench.search import (
     RandomSearch,
     RegularizedEvolution,
     Reinforce,
-    attach_outcome,
     make_searcher,
     repeat_search,
     run_search,
     summarise,
 )
+from bpe_bench.search.loop import _attach_outcome
 from bpe_bench.spaces import Architecture, get_space
 from bpe_bench.spaces.darts import cells_of
 
@@ -192,9 +192,9 @@ def test_final_figures_are_attached_when_the_search_has_ended(toys):
     toy = toys.Toy(final=lambda a: 0.9)
     trace = run(toys.Scripted((B, A)), toy, evaluations=2)
     assert trace.outcome is None
-    assert attach_outcome(trace, toy).outcome == Outcome(0.9, 0.9 + 0.03)
+    assert _attach_outcome(trace, toy).outcome == Outcome(0.9, 0.9 + 0.03)
     nothing = run(RandomSearch(), toys.Toy(lambda a: math.nan), evaluations=2)
-    assert attach_outcome(nothing, toy) is nothing
+    assert _attach_outcome(nothing, toy) is nothing
 
 
 # The supernet's own seconds

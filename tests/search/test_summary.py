@@ -10,7 +10,8 @@ import pytest
 from bpe_bench.budget import BPE_1
 from bpe_bench.errors import SelectionError
 from bpe_bench.estimators import Outcome
-from bpe_bench.search import RandomSearch, repeat_search, summarise, to_frame
+from bpe_bench.search import RandomSearch, repeat_search, summarise
+from bpe_bench.search.summary import _to_frame
 from bpe_bench.spaces import get_space
 
 FINAL = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: math.nan}
@@ -218,7 +219,7 @@ def test_reports_are_strict_json(three, toy, make_trace, toys):
 
 def test_frames_have_a_line_per_searcher(three, toy, make_trace):
     other = make_trace((0, 0.5, 10.0), searcher="evolution", outcome=Outcome(0.9, 0.9))
-    frame = to_frame([summarise(three, toy), summarise([other], toy)])
+    frame = _to_frame([summarise(three, toy), summarise([other], toy)])
     assert list(frame.index) == ["random", "evolution"]
     assert frame.loc["random", "optimum_validation"] == 0.96
     assert frame.loc["random", "speedup_full_training"] == pytest.approx(7 / 3 * 1_000 / 40)

@@ -9,12 +9,12 @@ import pytest
 
 from bpe_bench.errors import SelectionError
 from bpe_bench.surrogate.crossfit import (
-    Folds,
-    Member,
     _crossfit,
     _cv_plus,
     _fewest_residuals,
-    judge,
+    _Folds,
+    _judge,
+    _Member,
 )
 
 
@@ -75,7 +75,7 @@ BUDGET = np.tile(np.arange(7), 23)
 
 
 def test_groups_stay_together_and_folds_are_equal():
-    folds = Folds.deal([("cells", CELL)], 5, np.random.default_rng(0))
+    folds = _Folds.deal([("cells", CELL)], 5, np.random.default_rng(0))
     held = [set(CELL[folds.judged(k)]) for k in range(5)]
     assert sorted(itertools.chain(*held)) == list(range(23))
     assert sorted(map(len, held)) == [4, 4, 5, 5, 5]
@@ -85,7 +85,7 @@ def test_groups_stay_together_and_folds_are_equal():
 
 
 def test_both_leaves_out_rows_that_share_either():
-    folds = Folds.deal([("cells", CELL), ("budgets", BUDGET)], 3, np.random.default_rng(0))
+    folds = _Folds.deal([("cells", CELL), ("budgets", BUDGET)], 3, np.random.default_rng(0))
     for k in range(3):
         judged, learned = folds.judged(k), folds.learned(k)
         assert judged.any()
@@ -99,13 +99,13 @@ def test_fewer_groups_than_folds_are_refused():
         match=r"^cross-validation in 8 folds needs at least 8 budgets, found 7; take fewer folds, "
         r"or more budgets$",
     ):
-        Folds.deal([("cells", CELL), ("budgets", BUDGET)], 8, np.random.default_rng(0))
+        _Folds.deal([("cells", CELL), ("budgets", BUDGET)], 8, np.random.default_rng(0))
     with pytest.raises(SelectionError, match=r"needs at least 2 folds, found 1$"):
-        Folds.deal([("cells", CELL)], 1, np.random.default_rng(0))
+        _Folds.deal([("cells", CELL)], 1, np.random.default_rng(0))
 
 
 def test_folds_follow_the_seed():
-    dealt = [Folds.deal([("cells", CELL)], 5, np.random.default_rng(s)).of_row for s in (0, 0, 1)]
+    dealt = [_Folds.deal([("cells", CELL)], 5, np.random.default_rng(s)).of_row for s in (0, 0, 1)]
     np.testing.assert_array_equal(dealt[0], dealt[1])
     assert not np.array_equal(dealt[0], dealt[2])
 
@@ -124,18 +124,18 @@ class Remembers:
 def test_nobody_judges_a_group_that_it_was_fitted_to(axes):
     """A budget has another name than any cell; with one axis, budgets do not count."""
     x = np.column_stack([CELL, 100 + BUDGET])
-    folds = Folds.deal(axes, 4, np.random.default_rng(0))
+    folds = _Folds.deal(axes, 4, np.random.default_rng(0))
 
     def fit(learned):
         seen = set(CELL[learned]) | (set(100 + BUDGET[learned]) if len(axes) == 2 else set())
-        return Member(Remembers(seen))
+        return _Member(Remembers(seen))
 
     y = np.zeros(len(x))
     told = []
     fitted = _crossfit(x, y, folds, fit, told.append)
     assert fitted.residuals.max() == 0
     assert told == [0.25, 0.5, 0.75, 1.0]
-    judged = judge(x, y, folds, fit, confidence=0.9, progress=told.append)
+    judged = _judge(x, y, folds, fit, confidence=0.9, progress=told.append)
     assert np.abs(judged.value).max() == 0
     assert np.abs(judged.high).max() == 0
     assert told[-1] == 1.0
@@ -144,12 +144,12 @@ def test_nobody_judges_a_group_that_it_was_fitted_to(axes):
 
 
 def test_two_folds_leave_nothing_to_judge_from():
-    folds = Folds.deal([("cells", CELL)], 2, np.random.default_rng(0))
+    folds = _Folds.deal([("cells", CELL)], 2, np.random.default_rng(0))
     x = np.zeros((len(CELL), 1))
     with pytest.raises(
         SelectionError, match=r"^judging surrogates needs at least 3 folds, found 2"
     ):
-        judge(x, x[:, 0], folds, lambda _: Member(Mean(0.0)), confidence=0.9)
+        _judge(x, x[:, 0], folds, lambda _: _Member(Mean(0.0)), confidence=0.9)
 
 
 @dataclass
@@ -167,12 +167,12 @@ def test_nine_in_ten_new_groups_lie_inside():
     for _ in range(300):
         group = np.repeat(np.arange(40), 3)
         y = rng.normal(size=60)[group] + rng.normal(size=120)
-        folds = Folds.deal([("groups", group)], 10, rng)
+        folds = _Folds.deal([("groups", group)], 10, rng)
 
         def fit(learned, y=y):
-            return Member(Mean(float(y[learned].mean())))
+            return _Member(Mean(float(y[learned].mean())))
 
-        judged = judge(np.zeros((120, 1)), y, folds, fit, confidence=0.9)
+        judged = _judge(np.zeros((120, 1)), y, folds, fit, confidence=0.9)
         inside.append(np.mean((judged.low <= y[judged.place]) & (y[judged.place] <= judged.high)))
         fitted = _crossfit(np.zeros((120, 1)), y, folds, fit)
         _, low, high = fitted.forecast(np.zeros((20, 1)), 0.9)

@@ -9,8 +9,8 @@ from sklearn.metrics import r2_score
 
 from bpe_bench.errors import RankingError, SelectionError, UnknownNameError
 from bpe_bench.surrogate import Question, evaluate_surrogates
-from bpe_bench.surrogate.crossfit import judge
-from bpe_bench.surrogate.examples import gather
+from bpe_bench.surrogate.crossfit import _judge
+from bpe_bench.surrogate.examples import _gather
 from bpe_bench.surrogate.fitting import _member_fitter
 
 FEW = Question(budgets=["test5", "test6", "test23", "test32"])
@@ -95,10 +95,10 @@ def test_figures_are_those_of_what_was_predicted(darts_bpe):
     """The folds made again by hand, the figures by scikit-learn and scipy; the best are cheap."""
     question, rng = Question("cost"), np.random.default_rng(0)
     (row,) = report_of(darts_bpe, question, folds=8, top_k=5).rows
-    examples = gather(darts_bpe, question, rng)
+    examples = _gather(darts_bpe, question, rng)
     folds = examples.folds("budget", 8, rng)
     fit = _member_fitter(examples, "forest", rng)
-    judged = judge(examples.x, examples.y, folds, fit, confidence=0.9)
+    judged = _judge(examples.x, examples.y, folds, fit, confidence=0.9)
     truth = examples.y[judged.place]
     np.testing.assert_allclose(np.exp(np.sort(truth)), np.sort([s.seconds for s in
                                darts_bpe.settings if s.seconds > 0]))  # fmt: skip

@@ -14,7 +14,7 @@ from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.search import RandomSearch, run_search
 from bpe_bench.surrogate import Question, fit_surrogate, load_surrogate, save_surrogate
 from bpe_bench.surrogate.columns import Columns
-from bpe_bench.surrogate.examples import gather
+from bpe_bench.surrogate.examples import _gather
 from bpe_bench.tables.table import Split
 
 FAR = BPE_1.replace(epochs=2000)
@@ -265,9 +265,9 @@ def test_accuracies_of_an_earlier_epoch_are_given(tmp_path):
     known /= counts.split_size * counts.scale
     np.testing.assert_allclose(read.given_from(table, table.architectures[:5])[:, 0], known)
     with pytest.raises(SelectionError, match=f"^{full} cannot be both given and predicted$"):
-        gather(table, replace(question, given=[f"{full}@200"]), rng())
+        _gather(table, replace(question, given=[f"{full}@200"]), rng())
     with pytest.raises(UnknownNameError, match=f"^unknown epoch of setting '{full}' '999'"):
-        gather(table, replace(question, given=[f"{full}@999"]), rng())
+        _gather(table, replace(question, given=[f"{full}@999"]), rng())
 
 
 def test_given_accuracies_are_looked_up_and_needed(informed, darts_bpe):

@@ -21,7 +21,7 @@ from bpe_bench.errors import (
     UnknownNameError,
 )
 from bpe_bench.tables import catalog, fetching
-from bpe_bench.tables.catalog import Entry, SourceFile, entries
+from bpe_bench.tables.catalog import Entry, _SourceFile, entries
 from bpe_bench.tables.fetching import fetch
 from bpe_bench.tables.storage import content_hash, verify_table, write_table
 
@@ -89,7 +89,7 @@ def entry(monkeypatch, golden, server):
     module.build = build
     monkeypatch.setitem(sys.modules, module.__name__, module)
     sources = tuple(
-        SourceFile(path.split("/")[-1], f"{server.url}/{path}", sha256(data), path)
+        _SourceFile(path.split("/")[-1], f"{server.url}/{path}", sha256(data), path)
         for path, data in FILES.items()
     )
     expected = replace(golden, caveats=(", ".join(sha256(data) for data in FILES.values()),))
@@ -184,7 +184,7 @@ def test_the_cache_is_the_users_own_by_default(monkeypatch):
     import platformdirs
 
     monkeypatch.delenv(catalog.CACHE_VARIABLE, raising=False)
-    assert catalog.cache_directory() == platformdirs.user_cache_path("bpe-bench")
+    assert catalog._cache_directory() == platformdirs.user_cache_path("bpe-bench")
 
 
 @pytest.mark.parametrize("layout", [{p: p for p in FILES}, {p: p.split("/")[-1] for p in FILES},

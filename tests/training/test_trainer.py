@@ -14,7 +14,7 @@ from bpe_bench.spaces import get_space
 from bpe_bench.tables.curves import Split
 from bpe_bench.training import trainer as trainer_module
 from bpe_bench.training.images.data import load_images
-from bpe_bench.training.trainer import Trainer, learning_rate
+from bpe_bench.training.trainer import Trainer, _learning_rate
 from bpe_bench.training.trial import EpochRecord, Recipe, Trial
 
 CELL = get_space("nas-bench-201").from_index(284)
@@ -144,10 +144,10 @@ def test_the_gradient_is_clipped_and_decay_spares_nothing(digits, monkeypatch):
 
 def test_schedules_by_hand():
     linear = SMALL.replace(lr_schedule="linear", epochs=4, learning_rate=0.4)
-    assert [learning_rate(linear, e) for e in (1, 2, 3, 4)] == pytest.approx([0.4, 0.3, 0.2, 0.1])
+    assert [_learning_rate(linear, e) for e in (1, 2, 3, 4)] == pytest.approx([0.4, 0.3, 0.2, 0.1])
     cosine = SMALL.replace(epochs=4, learning_rate=0.4)
     expected = [0.2 * (1 + math.cos(math.pi * e / 4)) for e in range(4)]
-    assert [learning_rate(cosine, e) for e in (1, 2, 3, 4)] == pytest.approx(expected)
+    assert [_learning_rate(cosine, e) for e in (1, 2, 3, 4)] == pytest.approx(expected)
 
 
 def test_running_out_of_memory_is_said(digits, monkeypatch):

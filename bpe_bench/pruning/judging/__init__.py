@@ -8,7 +8,7 @@ and what came out.
 from .judge import judge
 from .methods import METHODS, MIP, SIMPLE, Method, make_methods
 from .pool import Deal, Pool
-from .report import Curve, Interval, JudgingReport, MethodComparison, MethodResult
+from .report import Curve, Interval, JudgingReport, MethodResult
 from .trial import Step, Trial
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Interval",
     "JudgingReport",
     "Method",
-    "MethodComparison",
     "MethodResult",
     "Pool",
     "Step",

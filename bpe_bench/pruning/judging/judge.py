@@ -17,7 +17,7 @@ from .conclusions import _conclude
 from .methods import Method
 from .mip import _MinimumImportancePruning
 from .pool import IntArray, Pool
-from .report import Curve, Interval, JudgingReport, MethodComparison, MethodResult
+from .report import Curve, Interval, JudgingReport, MethodResult, _MethodComparison
 from .resampled import _resampled_mean, _ResampledMean
 from .runs import _run_all, _Runs
 
@@ -184,12 +184,12 @@ def _report(
 
 def _comparisons(
     methods: Sequence[Method], judged: _Judged, order: Sequence[int]
-) -> list[MethodComparison]:
+) -> list[_MethodComparison]:
     pairs = list(itertools.combinations(order, 2))
     found = [judged.mean(*pair) for pair in pairs]
     adjusted = holm([one.p_value for one in found])
     return [
-        MethodComparison(
+        _MethodComparison(
             methods[i].name, methods[j].name, one.mean, one.low, one.high, one.p_value, p
         )
         for (i, j), one, p in zip(pairs, found, adjusted, strict=True)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bpe_bench.pruning.rounds import _Pruning
+
 from ...budget import Budget, BudgetSpace
 from ...correlation.candidates import Candidate, Ranked
 from ...correlation.evidence import Design, Evidence
 from ...correlation.prediction import CostModel
 from ...hyper_parameters import Value
 from ...inference import FloatArray
-from .. import ObjectiveKind, Pruning, Rules
+from .. import ObjectiveKind, Rules
 from .trial import Trial
 
 RESAMPLES = 4
@@ -64,7 +66,7 @@ class _MinimumImportancePruning:
 
     def run(self, trial: Trial) -> None:
         """Evaluate every setting, those of the pruned space first."""
-        pruning = Pruning(_Asked(trial), self._rules(), trial.rng)
+        pruning = _Pruning(_Asked(trial), self._rules(), trial.rng)
         with suppress(_UsedUp):
             pruning.run()
         pins = [dict(done.pinned_to) for done in pruning.rounds if done.pruned]

@@ -77,7 +77,7 @@ class MethodResult:
 
 
 @dataclass(frozen=True)
-class MethodComparison:
+class _MethodComparison:
     """Two methods compared over the same halves."""
 
     first: str
@@ -119,7 +119,7 @@ class JudgingReport:
     """Device hours at which the curves are known, shape (G,), evenly in the logarithm."""
     methods: tuple[MethodResult, ...]
     """By mean regret, the best first."""
-    comparisons: tuple[MethodComparison, ...]
+    comparisons: tuple[_MethodComparison, ...]
     """All pairs, in the order of the methods."""
     conclusion: tuple[str, ...] = ()
     """What the figures say, a sentence each."""
@@ -131,7 +131,7 @@ class JudgingReport:
         """Return the result of a method by name."""
         return next(m for m in self.methods if m.name == name)
 
-    def compare(self, first: str, second: str) -> MethodComparison:
+    def compare(self, first: str, second: str) -> _MethodComparison:
         """Return the comparison of two methods, seen from the first."""
         for c in self.comparisons:
             if (c.first, c.second) == (first, second):

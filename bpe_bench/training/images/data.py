@@ -199,7 +199,7 @@ def _named(decoded: _Decoded, title: str) -> ImageData:
 
 
 def _cache_directory() -> Path:
-    """Return `catalog.cache_directory`, which lies above this package and cannot be imported."""
+    """Return the folder of the catalog, which lies above this package and cannot be imported."""
     import platformdirs
 
     chosen = os.environ.get("BPE_BENCH_CACHE")

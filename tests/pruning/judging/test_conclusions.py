@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from bpe_bench.pruning.judging import Curve, Interval, JudgingReport, MethodComparison, MethodResult
+from bpe_bench.pruning.judging import Curve, Interval, JudgingReport, MethodResult
 from bpe_bench.pruning.judging.conclusions import _conclude
+from bpe_bench.pruning.judging.report import _MethodComparison
 
 
 def report_of(regrets, p=0.5, optimism=0.05):
@@ -26,7 +27,7 @@ def report_of(regrets, p=0.5, optimism=0.05):
         for name, value in sorted(regrets.items(), key=lambda item: item[1])
     )
     comparisons = tuple(
-        MethodComparison(
+        _MethodComparison(
             a.name,
             b.name,
             a.regret.mean - b.regret.mean,

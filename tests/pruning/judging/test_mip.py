@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from bpe_bench.pruning import Pruning, Rules
+from bpe_bench.pruning import Rules
 from bpe_bench.pruning.judging import Deal, Trial
 from bpe_bench.pruning.judging.mip import _Asked, _MinimumImportancePruning
+from bpe_bench.pruning.rounds import _Pruning
 
 
 def trial_of(pool, seed=0):
@@ -24,7 +25,7 @@ def labels_in_order(trial):
 def test_what_matters_is_kept(layered, importance, seed):
     rules = Rules(importance=importance, keep=1, initial=12, per_round=4, resamples=4, force=True)
     trial = trial_of(layered, seed)
-    run = Pruning(_Asked(trial, gives_up=False), rules, trial.rng).run()
+    run = _Pruning(_Asked(trial, gives_up=False), rules, trial.rng).run()
     assert run.kept() == ("layers",)
     assert run.pinned == {"batch_size": 128, "channels": 4}
     assert run.answered == 0
@@ -48,7 +49,7 @@ def test_the_remaining_space_comes_first_and_prunings_are_undone_last_first(laye
     assert sorted(asked) == list(range(len(layered.rows)))
     rules = Rules(keep=1, per_round=1, resamples=4, force=True)
     again = trial_of(layered)
-    run = Pruning(_Asked(again, gives_up=False), rules, again.rng).run()
+    run = _Pruning(_Asked(again, gives_up=False), rules, again.rng).run()
     during = len(run.evidence.rows)
     first, second = (dict(done.pinned_to) for done in run.rounds if done.pruned)
 
