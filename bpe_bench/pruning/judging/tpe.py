@@ -14,6 +14,10 @@ from ...randomness import integer_seed
 from .pool import IntArray, Pool
 from .trial import Trial
 
+_APART = 1e-6
+"""By how much codes of equal values differ from setting to setting. Optuna sorts codes by a sort
+that leaves equal ones in an order that depends on the processor; so none are equal."""
+
 
 @dataclass(frozen=True)
 class _Tpe:
@@ -40,7 +44,7 @@ class _Tpe:
         names, codes = _codes(trial.pool)
         ranges = np.maximum(codes.max(axis=0, initial=0), 1)
         axes = {
-            name: optuna.distributions.IntDistribution(0, int(most))
+            name: optuna.distributions.FloatDistribution(-0.5, float(most) + 0.5)
             for name, most in zip(names, ranges, strict=True)
         }
         with silent(optuna):
@@ -50,11 +54,12 @@ class _Tpe:
             while left:
                 proposed = study.ask(axes)
                 study.tell(proposed, state=optuna.trial.TrialState.FAIL)
-                wanted = np.array([proposed.params[name] for name in names])
+                wanted = np.rint([proposed.params[name] for name in names]).clip(0, ranges)
                 place = left.pop(_nearest(codes[left], wanted, ranges))
                 value = trial.evaluate(place).correlation
                 if math.isfinite(value):
-                    params = {n: int(code) for n, code in zip(names, codes[place], strict=True)}
+                    told = (codes[place] + _APART * place).tolist()
+                    params = dict(zip(names, told, strict=True))
                     study.add_trial(
                         optuna.trial.create_trial(params=params, distributions=axes, value=value)
                     )
@@ -68,7 +73,7 @@ def _codes(pool: Pool) -> tuple[tuple[str, ...], IntArray]:
     return names, np.array(places, dtype=np.intp).reshape(len(names), len(columns)).T
 
 
-def _nearest(codes: IntArray, wanted: IntArray, ranges: IntArray) -> int:
+def _nearest(codes: IntArray, wanted: FloatArray, ranges: IntArray) -> int:
     """Return which row (n, d) is nearest; the first of equals."""
     distances: FloatArray = (np.abs(codes - wanted) / ranges).sum(axis=1)
     return int(np.argmin(distances.round(9)))
