@@ -94,7 +94,8 @@ def select(table: Table, wanted: Selection) -> Selected:
     candidates = []
     for setting, split, epoch in chosen:
         whole = setting.budget.epochs
-        cost = Cost(costs[setting.label] * (epoch / whole), device=setting.device)
+        share = table.cost_share(setting.label, epoch)
+        cost = Cost(costs[setting.label] * share, device=setting.device)
         label = setting.label if epoch == whole else f"{setting.label}@{epoch}"
         candidates.append(
             Candidate(

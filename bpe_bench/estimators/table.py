@@ -208,7 +208,11 @@ def _seconds(table: Table, setting: Setting, epoch: int | None) -> FloatArray:
         seconds = np.where(np.isnan(seconds), setting.seconds, seconds)
     else:
         seconds = np.full(len(table.architectures), setting.seconds)
-    return seconds if epoch is None else seconds * (epoch / setting.budget.epochs)
+    if epoch is None:
+        return seconds
+    measured = table.measures.get((setting.label, f"seconds@{epoch}"), np.nan)
+    shares = seconds * table.cost_share(setting.label, epoch)
+    return np.where(np.isnan(measured), shares, measured)
 
 
 def _final(table: Table, reference: Setting) -> tuple[FloatArray, FloatArray]:

@@ -121,12 +121,13 @@ def _read_cell(genes: Iterator[int]) -> Cell:
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>[A-Za-z_]\w*)|(?P<number>[0-9]{1,9})|'(?P<text>[^'\n]*)'|(?P<sign>\S))"
 )
+_NAMED = re.compile(r"\s*[A-Za-z_]\w*\s*=\s*(?=Genotype\b)")
 
 
 class _Parser:
     """Recursive descent over the genotype grammar.
 
-    genotype = "Genotype" "(" "normal" "=" cell "," "normal_concat" "=" concat ","
+    genotype = [name "="] "Genotype" "(" "normal" "=" cell "," "normal_concat" "=" concat ","
                "reduce" "=" cell "," "reduce_concat" "=" concat ")"
     cell     = "[" node {"," node} "]" | "[" edge {"," edge} "]"
     node     = "[" edge {"," edge} "]"
@@ -136,7 +137,8 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.kind, self.token, self.start, self.end = "", "", 0, 0
+        named = _NAMED.match(text)
+        self.kind, self.token, self.start, self.end = "", "", 0, named.end() if named else 0
         self._advance()
 
     def genotype(self) -> Architecture:

@@ -426,6 +426,20 @@ class Table:
             raise unknown_name(f"measure of setting {label!r}", name, known)
         return self.measures[label, name]
 
+    def cost_share(self, label: str, epoch: int) -> float:
+        """Return the share of a setting's seconds that training up to an epoch takes.
+
+        As measured, where the table has ``seconds@EPOCH``; else the share of the epochs.
+        """
+        setting = self.setting(label)
+        part = self.measures.get((setting.label, f"seconds@{epoch}"))
+        whole = self.measures.get((setting.label, "seconds"))
+        if part is not None and whole is not None:
+            both = np.isfinite(part) & np.isfinite(whole)
+            if both.any():
+                return float(part[both].sum() / whole[both].sum())
+        return epoch / setting.budget.epochs
+
     def steering_accuracy(self, label: str, split: Split, **options: Any) -> FloatArray:
         """Return accuracies that a search may look at; otherwise as `accuracy`.
 

@@ -57,6 +57,17 @@ def seed_mean(counts, epoch):
     return np.nanmean(values, axis=0)
 
 
+def test_an_epoch_whose_cost_was_measured_costs_that(table):
+    label = "cifar10-valid-200"
+    measures = {
+        (label, "seconds"): np.full(NETWORKS, 2000.0),
+        (label, "seconds@4"): np.full(NETWORKS, 300.0),
+    }
+    rows = {r.label: r for r in correlate(dataclasses.replace(table, measures=measures)).rows}
+    assert rows[f"{label}@4"].cost_seconds == pytest.approx(300)
+    assert rows[f"{label}@12"].cost_seconds == pytest.approx(2000 * 12 / 200)
+
+
 def test_every_epoch_is_a_budget_with_its_cost(table, counts):
     report = correlate(table, statistic="kendall")
     final = seed_mean(counts, 3)

@@ -106,6 +106,18 @@ def test_an_earlier_epoch_costs_its_share(whole):
     assert str(error.value) == "unknown epoch of setting 'valid-12' '7'; there are: 6, 12"
 
 
+def test_an_earlier_epoch_costs_what_was_measured(whole):
+    measured = np.full(15_625, 31.0)
+    measured[5] = np.nan
+    own = {**whole.measures, ("valid-12", "seconds@6"): measured}
+    estimator = TableEstimator(dataclasses.replace(whole, measures=own), "valid-12@6")
+    assert ask(estimator, whole, 4).cost_seconds == 31.0
+    seconds = whole.measures["valid-12", "seconds"]
+    both = np.isfinite(measured) & np.isfinite(seconds)
+    share = measured[both].sum() / seconds[both].sum()
+    assert ask(estimator, whole, 5).cost_seconds == pytest.approx(seconds[5] * share)
+
+
 def test_a_cost_that_is_unknown_is_nan(whole):
     estimator = TableEstimator(whole, "dear-12")
     assert math.isnan(estimator.expected_seconds(whole.architectures[0]))

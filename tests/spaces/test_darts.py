@@ -92,6 +92,13 @@ def test_space_between_tokens_means_nothing():
     assert SPACE.parse(f"  {loose}\n") == SPACE.parse(NESTED)
 
 
+@pytest.mark.parametrize("name", ["GENOTYPE=", "DARTS_V2 = ", "\nx ="])
+def test_the_name_that_code_gives_a_genotype_is_skipped(name):
+    assert SPACE.parse(name + NESTED) == SPACE.parse(NESTED)
+    with pytest.raises(GenotypeError, match=f"position {len(name) + 8}: "):
+        SPACE.parse(f"{name}Genotype[")
+
+
 def test_the_published_genotypes_survive_byte_for_byte(published_truth):
     texts = [row[1] for row in published_truth]
     assert len(texts) == 100

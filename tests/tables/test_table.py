@@ -261,3 +261,13 @@ def test_a_label_with_an_epoch_that_is_not_there(golden, name, message):
     with pytest.raises(UnknownNameError) as caught:
         golden.setting_at(name)
     assert str(caught.value).startswith(message)
+
+
+def test_an_epoch_costs_what_was_measured_or_its_share(golden):
+    assert golden.cost_share("cheap", 5) == 0.5
+    whole, part = np.full(6, 10.0), np.full(6, 7.0)
+    part[0] = whole[1] = np.nan  # only what has both counts
+    measured = {("cheap", "seconds"): whole, ("cheap", "seconds@5"): part}
+    table = dataclasses.replace(golden, measures=measured)
+    assert table.cost_share("cheap", 5) == pytest.approx(0.7)
+    assert table.cost_share("cheap", 1) == 0.1
