@@ -142,87 +142,68 @@ class _Parser:
         self._advance()
 
     def genotype(self) -> Architecture:
-        self._word("Genotype")
-        self._sign("(")
+        self._take("Genotype", "(")
         cells = []
         for place, name in enumerate(CELLS):
-            if place:
-                self._sign(",")
-            self._word(name)
-            self._sign("=")
+            self._take(*"," * place, name, "=")
             cells.append(self._cell())
-            self._sign(",")
-            self._word(f"{name}_concat")
-            self._sign("=")
+            self._take(",", f"{name}_concat", "=")
             self._concat()
-        self._sign(")")
+        self._take(")")
         if self.kind != "end":
             self._fail("the end of the text")
         return from_cells(cells[0], cells[1])
 
     def _cell(self) -> Cell:
-        self._sign("[")
-        if self.token == "(":
-            return self._flat_cell()
+        self._take("[")
+        flat = self.token == "("
         nodes: list[Node] = []
         for index in range(NODES):
-            if index:
-                self._sign(",")
-            self._sign("[")
-            nodes.append(self._edges(index))
-            self._sign("]")
-        self._sign("]")
+            self._take(*"," * (index > 0), *"[" * (not flat))
+            nodes.append(self._edges(index, count=2 if flat else None))
+            self._take(*"]" * (not flat))
+        self._take("]")
         return tuple(nodes)
 
-    def _flat_cell(self) -> Cell:
-        nodes: list[Node] = []
-        for index in range(NODES):
-            if index:
-                self._sign(",")
-            nodes.append(self._edges(index, count=2))
-        self._sign("]")
-        return tuple(nodes)
-
-    def _edges(self, index: int, count: int | None = None) -> Node:
+    def _edges(self, index: int, count: int | None) -> Node:
         edges: list[Edge] = []
         while True:
             edges.append(self._edge(index, {source for _, source in edges}))
             if len(edges) == count or (count is None and self.token != ","):
                 return tuple(edges)
-            self._sign(",")
+            self._take(",")
 
     def _edge(self, index: int, used: set[int]) -> Edge:
-        self._sign("(")
+        self._take("(")
         if self.kind != "text" or self.token not in OPERATIONS:
             self._fail(f"an operation ({', '.join(OPERATIONS)})")
         operation = OPERATIONS.index(self.token)
         self._advance()
-        self._sign(",")
+        self._take(",")
         wanted = f"an input of node {index + 2}, 0 to {index + 1}, each once"
         if self.kind != "number" or int(self.token) > index + 1 or int(self.token) in used:
             self._fail(wanted)
         source = int(self.token)
         self._advance()
-        self._sign(")")
+        self._take(")")
         return operation, source
 
     def _concat(self) -> None:
         wanted = list(range(2, 2 + NODES))
         start = self.start
         if self.kind == "word" and self.token == "range":
-            self._advance()
-            self._sign("(")
+            self._take("range", "(")
             first = self._number()
-            self._sign(",")
+            self._take(",")
             found = list(range(first, min(self._number(), first + 100)))
-            self._sign(")")
+            self._take(")")
         else:
-            self._sign("[")
+            self._take("[")
             found = [self._number()]
             while self.token == ",":
                 self._advance()
                 found.append(self._number())
-            self._sign("]")
+            self._take("]")
         if found != wanted:
             raise GenotypeError(
                 f"malformed DARTS genotype at position {start}: expected range(2, {2 + NODES}), "
@@ -236,15 +217,11 @@ class _Parser:
         self._advance()
         return number
 
-    def _word(self, word: str) -> None:
-        if self.kind != "word" or self.token != word:
-            self._fail(repr(word))
-        self._advance()
-
-    def _sign(self, sign: str) -> None:
-        if self.kind != "sign" or self.token != sign:
-            self._fail(repr(sign))
-        self._advance()
+    def _take(self, *wanted: str) -> None:
+        for token in wanted:
+            if self.kind not in ("word", "sign") or self.token != token:
+                self._fail(repr(token))
+            self._advance()
 
     def _advance(self) -> None:
         match = _TOKEN.match(self.text, self.end)
