@@ -42,12 +42,11 @@ class Architecture:
 
 
 class SearchSpace(ABC):
-    """A set of architectures that can be drawn from, written, read and described by numbers.
+    """A set of architectures that can be drawn, written, read and described by numbers.
 
-    A space says which independent `choices` make an architecture, and how one is
-    written and read. Sampling, mutation, neighbours, numbers and the size follow; a space
-    whose choices depend on each other overrides them. Same generator state, same
-    result: nothing else is random.
+    A space says which independent `choices` make an architecture, and how one is written
+    and read. The rest follows from them; a space whose choices depend on each other
+    overrides it. Same generator state, same result: nothing else is random.
     """
 
     name: str
@@ -96,8 +95,6 @@ class SearchSpace(ABC):
         """
         return architecture
 
-    # --- From choices to architectures and back ----------------------------------------------
-
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of options of each choice, (C,)."""
@@ -126,8 +123,6 @@ class SearchSpace(ABC):
     def used(self, choices: Sequence[int]) -> Sequence[int]:
         """Return the places of those choices on which the architecture depends."""
         return range(len(choices))
-
-    # --- Drawing -----------------------------------------------------------------------------
 
     @property
     def size(self) -> int:
@@ -178,8 +173,6 @@ class SearchSpace(ABC):
         """
         return architecture
 
-    # --- Listing -----------------------------------------------------------------------------
-
     @property
     def listed(self) -> bool:
         """Whether the space is so small that `from_index` lists all of it."""
@@ -216,8 +209,6 @@ class SearchSpace(ABC):
             raise GenotypeError(f"{self.title} index must be 0 to {self.size - 1}, found {place}")
         return place
 
-    # --- Numbers for regression --------------------------------------------------------------
-
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of `encode`."""
@@ -238,41 +229,28 @@ class SearchSpace(ABC):
         return ()
 
     def feature_names(self, encoding: str = "structure") -> tuple[str, ...]:
-        """Return the names of the columns that `features` gives.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is no such encoding.
-        """
+        """Return the names of the columns that `features` gives for an encoding."""
         columns, descriptors = self._shown(encoding)
         return (self.columns if columns else ()) + (self.descriptors if descriptors else ())
 
     def features(
         self, architectures: Sequence[Architecture], encoding: str = "structure"
     ) -> FloatArray:
-        """Return A architectures as numbers that are known before a training.
+        """Return A architectures as finite numbers that are known before a training.
 
         Parameters
         ----------
         architectures
-            A architectures of the space.
+            A architectures of the space; refused with `GenotypeError` if they are not.
         encoding
-            A key of `ENCODINGS`. Trees learn accuracy from few architectures by
-            ``structure`` much better (docs/surrogates.md has figures): what matters of
-            an edge is what lies before and behind it.
+            A key of `ENCODINGS`, else `UnknownNameError`. Trees learn accuracy from few
+            architectures by ``structure`` much better (docs/surrogates.md has figures):
+            what matters of an edge is what lies before and behind it.
 
         Returns
         -------
         array of shape (A, d)
-            Finite; columns as named by `feature_names`.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is no such encoding.
-        GenotypeError
-            For an architecture that is not of the space.
+            Columns as named by `feature_names`.
         """
         columns, descriptors = self._shown(encoding)
         parts = [self.encode(architectures)] if columns else []

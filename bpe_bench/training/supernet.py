@@ -347,16 +347,8 @@ def _content(
     """Return everything that fixes the result of a search, as plain values by name."""
     values = dataclasses.asdict(recipe)
     weights = values.pop("weights")
-    return {
-        "space": space,
-        "data set": data.name,
-        "order": order,
-        "seed": seed,
-        **budget.to_dict(),
-        **values,
-        **weights,
-        "code version": CODE_VERSION,
-    }
+    asked = {"space": space, "data set": data.name, "order": order, "seed": seed}
+    return {**asked, **budget.to_dict(), **values, **weights, "code version": CODE_VERSION}
 
 
 def _extended(result: SupernetResult, record: EpochRecord, search: _Search) -> SupernetResult:

@@ -16,8 +16,14 @@ from bpe_bench.tables.importers import get_importer  # noqa: E402
 from bpe_bench.training.networks.network import (  # noqa: E402
     build_network,
     count_flops,
-    count_parameters,
 )
+
+
+def count_parameters(network, *, auxiliary=False):
+    """Return the number of trained parameters, with or without those of the auxiliary head."""
+    head = () if auxiliary or not network.auxiliary_head else network.auxiliary_head.parameters()
+    return sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in head)
+
 
 NAS_BENCH_201 = BPE_1.replace(layers=17, channels=16, image_size=32)
 SMALL = BPE_1.replace(layers=5, channels=4)

@@ -192,21 +192,13 @@ def build_network(
     >>> from bpe_bench.budget import BPE_1
     >>> from bpe_bench.spaces import get_space
     >>> budget = BPE_1.replace(layers=17, channels=16, image_size=32)
-    >>> count_parameters(build_network(get_space("nas-bench-201").from_index(284), budget, 10))
-    101306
+    >>> count_flops(build_network(get_space("nas-bench-201").from_index(284), budget, 10), 32)
+    11715210
     """
     module = _module_of(architecture.space, "network")
     frame = Frame(classes, input_channels, auxiliary, operations or module.OPERATIONS)
     made: ProxyNetwork = module.Network(architecture, budget, frame)
     return made
-
-
-def count_parameters(network: ProxyNetwork, *, auxiliary: bool = False) -> int:
-    """Return the number of trained parameters, with or without those of the auxiliary head."""
-    total = sum(parameter.numel() for parameter in network.parameters())
-    if auxiliary or network.auxiliary_head is None:
-        return total
-    return total - sum(parameter.numel() for parameter in network.auxiliary_head.parameters())
 
 
 def count_flops(network: ProxyNetwork, image_size: int) -> int:
