@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,7 @@ def correlation_figure(report: CorrelationReport) -> Figure:
     OptionalDependencyError
         If matplotlib is not installed.
     """
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(_STYLE):
-        figure = _figure(7.2, 4.6)
+    with _drawing(7.2, 4.6) as figure:
         axes = figure.add_subplot()
         names = {row.label: report.names.get(row.label, row.label) for row in report.rows}
         if len({row.setting for row in report.rows}) < len(report.rows):
@@ -69,9 +68,7 @@ def pruning_figure(report: PruningReport) -> Figure:
     OptionalDependencyError
         If matplotlib is not installed.
     """
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(_STYLE):
-        figure = _figure(11.0, 4.8)
+    with _drawing(11.0, 4.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _draw_budgets(left, report.rows, {row.label: row.label for row in report.rows})
         predicted = [r.row for r in report.recommended if not r.observed]
@@ -94,12 +91,10 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
     SelectionError
         If no search has a clock to draw over.
     """
-    matplotlib = _matplotlib()
     drawn = [report for report in reports if np.isfinite(report.curve.median).any()]
     if not drawn:
         raise SelectionError("no search found anything at a known time, so there is no curve")
-    with matplotlib.rc_context(_STYLE):
-        figure = _figure(7.2, 4.6)
+    with _drawing(7.2, 4.6) as figure:
         axes = figure.add_subplot()
         for place, report in enumerate(drawn):
             colour, curve = _COLOURS[place % len(_COLOURS)], report.curve
@@ -117,11 +112,7 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
             axes.step(hours, 100 * curve.median, where="post", color=colour, lw=1.5, label=label)
         optimum = drawn[0].optimum
         if optimum is not None and np.isfinite(optimum.validation):
-            axes.axhline(100 * optimum.validation, color=_MUTED, lw=1, ls="--")
-            axes.text(
-                0.01, 100 * optimum.validation, "optimum", va="bottom", fontsize=7.5, color=_MUTED,
-                transform=axes.get_yaxis_transform(),
-            )  # fmt: skip
+            _draw_line(axes, 100 * optimum.validation, "optimum")
         # What the first draws find is of no interest: the view begins where half have some result.
         lowest = min(float(np.nanmin(r.curve.low[len(r.curve.low) // 10 :])) for r in drawn)
         margin = 0.05 * max(axes.dataLim.ymax - 100 * lowest, 0.5)
@@ -133,9 +124,7 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
             f"{drawn[0].space} on {drawn[0].report_dataset}: median and quartiles of the repeats",
             loc="left",
         )
-        axes.grid(axis="y", color="#e6e6ec", lw=0.6)
-        axes.set_axisbelow(True)
-        axes.legend(loc="lower right", frameon=False)
+        _draw_grid(axes)
     return figure
 
 
@@ -189,10 +178,30 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _figure(width: float, height: float) -> Figure:
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[Figure]:
+    """Give a new figure, of so many inches, to draw in our style."""
+    matplotlib = _matplotlib()
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    with matplotlib.rc_context(_STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _draw_grid(axes: Any, axis: str = "y", *, legend: bool = True) -> None:
+    axes.grid(axis=axis, color="#e6e6ec", lw=0.6)
+    axes.set_axisbelow(True)
+    if legend:
+        axes.legend(loc="lower right", frameon=False)
+
+
+def _draw_line(axes: Any, value: float, text: str) -> None:
+    """Draw a dashed line through a value of the vertical axis, with what it is."""
+    axes.axhline(value, color=_MUTED, lw=1, ls="--")
+    axes.text(
+        0.01, value, text, va="bottom", fontsize=7.5, color=_MUTED,
+        transform=axes.get_yaxis_transform(),
+    )  # fmt: skip
 
 
 def _draw_budgets(axes: Any, rows: Sequence[Ranked], names: dict[str, str]) -> None:
@@ -208,8 +217,6 @@ def _draw_budgets(axes: Any, rows: Sequence[Ranked], names: dict[str, str]) -> N
     axes.set_xscale("log")
     axes.set_xlabel("cost per network, device hours (log scale)")
     axes.set_ylim(min(0.0, *axes.get_ylim()), 1.0)
-    axes.grid(axis="y", color="#e6e6ec", lw=0.6)
-    axes.set_axisbelow(True)
     axes.xaxis.set_major_formatter("{x:g}")
     for place, row in enumerate(front):
         # Neighbours closer than a label is wide: the right one's label goes above the left one's.
@@ -224,7 +231,7 @@ def _draw_budgets(axes: Any, rows: Sequence[Ranked], names: dict[str, str]) -> N
             fontsize=7.5,
             color=_INK,
         )
-    axes.legend(loc="lower right", frameon=False)
+    _draw_grid(axes)
 
 
 def _draw_curves(axes: Any, report: CorrelationReport) -> None:
@@ -255,18 +262,12 @@ def _draw_curves(axes: Any, report: CorrelationReport) -> None:
                     color=colour,
                 )
     if np.isfinite(report.noise_ceiling):
-        axes.axhline(report.noise_ceiling, color=_MUTED, lw=1, ls="--")
-        axes.text(
-            0.01, report.noise_ceiling, "noise ceiling", va="bottom", fontsize=7.5, color=_MUTED,
-            transform=axes.get_yaxis_transform(),
-        )  # fmt: skip
+        _draw_line(axes, report.noise_ceiling, "noise ceiling")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("cost per network, device hours (log scale)" if costs else "epoch (log scale)")
     axes.set_ylim(min(0.0, *axes.get_ylim()), 1.0)
-    axes.grid(axis="y", color="#e6e6ec", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.legend(loc="lower right", frameon=False)
+    _draw_grid(axes)
 
 
 def _draw_points(

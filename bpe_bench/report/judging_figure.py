@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..pruning.judging import JudgingReport, MethodResult
-from .figures import _ACCENT, _INK, _MUTED, _SECOND, _STYLE, _figure, _matplotlib
+from .figures import _ACCENT, _INK, _SECOND, _draw_grid, _draw_line, _drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,9 +29,7 @@ def judging_figure(report: JudgingReport) -> Figure:
     OptionalDependencyError
         If matplotlib is not installed.
     """
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(_STYLE):
-        figure = _figure(11.0, 5.2)
+    with _drawing(11.0, 5.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
         _draw_curves(left, report)
         _draw_regrets(right, report)
@@ -45,11 +43,7 @@ def _draw_curves(axes: Any, report: JudgingReport) -> None:
     banded = [group[0].name for group in (pruning, simple) if group]
     for method in reversed(report.methods):  # the best on top
         _draw_curve(axes, report, method, method.name in banded, pruning)
-    axes.axhline(report.best_correlation, color=_MUTED, lw=1, ls="--")
-    axes.text(
-        0.01, report.best_correlation, f"best of the pool ({report.best})", va="bottom",
-        fontsize=7.5, color=_MUTED, transform=axes.get_yaxis_transform(),
-    )  # fmt: skip
+    _draw_line(axes, report.best_correlation, f"best of the pool ({report.best})")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(report.hours[0], report.hours[-1])
@@ -62,8 +56,7 @@ def _draw_curves(axes: Any, report: JudgingReport) -> None:
         "bands: quartiles",
         loc="left",
     )
-    axes.grid(axis="y", color="#e6e6ec", lw=0.6)
-    axes.set_axisbelow(True)
+    _draw_grid(axes, legend=False)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles[::-1], labels[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4,
@@ -108,5 +101,4 @@ def _draw_regrets(axes: Any, report: JudgingReport) -> None:
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     axes.set_xlabel("regret on the held-out half, mean over log hours")
     axes.set_title(f"ranking, corrected {report.confidence:.0%} intervals", loc="left")
-    axes.grid(axis="x", color="#e6e6ec", lw=0.6)
-    axes.set_axisbelow(True)
+    _draw_grid(axes, "x", legend=False)
