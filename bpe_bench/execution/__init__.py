@@ -1,7 +1,7 @@
-"""Where trainings run: executors, which work off the planned trials of a journal.
+"""Where trainings run: executors, which run the planned trials of a journal.
 
-Which process takes which trial is the journal's business, so several executors of one
-machine may share a journal.
+The journal decides which process takes which trial, so several executors on one machine may
+share a journal.
 """
 
 from .base import TRAINING_TASK, Executor, Progress, Report, Task

@@ -1,4 +1,4 @@
-"""The file of a journal: an SQLite store, opened, checked and made; its errors in one line."""
+"""The file of a journal: an SQLite store, with one-line errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ..errors import JournalError
 
 APPLICATION_ID = 0x42504A31
-"""``BPJ1``, in the file's head: tells a journal from any other SQLite store."""
+"""``BPJ1`` in the file's head, which marks an SQLite store as a journal."""
 SCHEMA_VERSION = 1
 
 _SCHEMA = f"""
@@ -48,12 +48,12 @@ PRAGMA user_version = {SCHEMA_VERSION};
 
 
 def _connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Connection:
-    """Open a journal, and make it if it is not there and may be.
+    """Open a journal; make it if it does not exist, unless that is not allowed.
 
     Raises
     ------
     JournalError
-        If there is none, it is something else, or it cannot be read or written.
+        If the file is missing, is not a journal, or cannot be read or written.
     """
     if not path.parent.is_dir():
         raise JournalError(f"no folder {path.parent} for the journal {path}")
@@ -96,14 +96,14 @@ def _needs_no_log(error: BaseException, path: Path) -> bool:
 
 
 def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a store holds nothing yet; refuse any that is not a journal."""
+    """Return whether a store is still empty; refuse a store that is not a journal."""
     # In this order: another process may be making both at this moment, in one transaction.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application = _number(connection, "application_id")
     if application != APPLICATION_ID:
         if not application and not tables:
             return True
-        raise JournalError(f"{path} is an SQLite store of something else, not a journal")
+        raise JournalError(f"{path} is an SQLite store, but not a journal")
     version = _number(connection, "user_version")
     if version > SCHEMA_VERSION:
         raise JournalError(
@@ -116,7 +116,7 @@ def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
 def _prepare(
     connection: sqlite3.Connection, path: Path, busy_timeout: float, *, empty: bool
 ) -> None:
-    """Make the tables if there are none, and find out now whether the store can be written."""
+    """Make the tables if they are missing, and check that the store can be written."""
     # Every commit reaches the disk, so that not even a power cut takes an epoch back.
     connection.execute("PRAGMA synchronous = FULL")
     if empty:
@@ -135,7 +135,7 @@ def _prepare(
 
 
 def _use_log(connection: sqlite3.Connection, busy_timeout: float) -> None:
-    """Switch to a write-ahead log. SQLite does not wait for others here, so this does."""
+    """Switch to a write-ahead log, waiting for other processes, as SQLite does not wait here."""
     until = time.monotonic() + busy_timeout
     while True:
         try:
@@ -154,7 +154,7 @@ def _number(connection: sqlite3.Connection, pragma: str) -> int:
 
 @contextmanager
 def _explaining(path: Path, busy_timeout: float) -> Iterator[None]:
-    """Turn what SQLite says into one line that says what to do.
+    """Turn an error of SQLite into one line that says what to do.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What an executor is, and what it asks of the task that it runs."""
+"""The protocols of executors and of the tasks that they run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..errors import ExecutionError
 from ..training.trial import EpochRecord, State, Trial
 
 Report = Callable[[EpochRecord, bytes, Mapping[str, str]], bool]
-"""Takes an epoch's record, the checkpoint after it, and the device and versions that made
-it; returns False if the task should stop there."""
+"""Called with an epoch's record, the checkpoint after it, and the device and versions that made
+it; returns False if the task should stop."""
 
 Task = Callable[[Trial, bytes | None, Mapping[str, Any], Report], State]
-"""Trains a trial from a checkpoint (or None) on, with options, reporting every epoch; returns
-``done``, ``diverged``, or ``planned`` if it stopped on request."""
+"""Trains a trial, from a checkpoint if there is one, and reports every epoch; returns ``done``,
+``diverged``, or ``planned`` if it stopped on request."""
 
 TRAINING_TASK = "bpe_bench.training.task:train_trial"
 """The task that trains for real, by the name that workers import it by."""
@@ -26,7 +26,7 @@ TRAINING_TASK = "bpe_bench.training.task:train_trial"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a journal is."""
+    """Progress of a journal."""
 
     counts: Mapping[State, int]
     """Trials by state."""
@@ -35,7 +35,7 @@ class Progress:
     device_seconds: float
     """Device seconds of those epochs."""
     seconds_left: float | None
-    """Seconds until all is done at the pace of this run; None while it cannot be told."""
+    """Seconds until all is done at the pace of this run; None if unknown."""
 
     @property
     def left(self) -> int:
@@ -44,7 +44,7 @@ class Progress:
 
 
 class Executor(Protocol):
-    """Runs the trials of a journal until none is left, or until it is told to stop."""
+    """Runs the trials of a journal until all are done, or until it is told to stop."""
 
     def __call__(
         self,
@@ -72,10 +72,10 @@ class Executor(Protocol):
         stale_after
             Seconds without a heartbeat after which a trial's worker counts as dead.
         on_progress
-            Called now and then.
+            Called from time to time.
         stop
-            When set, running trials are released, and the call returns. So it does on
-            KeyboardInterrupt, which is then raised again.
+            When set, running trials are released and the call returns. On KeyboardInterrupt
+            they are released, too, and the interrupt is raised again.
 
         Returns
         -------

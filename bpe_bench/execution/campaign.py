@@ -1,4 +1,4 @@
-"""A campaign of trainings: which trials, what they will cost, and running them."""
+"""A campaign: the trials to run, their expected cost, and running them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from . import TRAINING_TASK, Executor, Progress, run_local
 from .journal import Journal
 
 _STALE_AFTER = 20.0
-"""Seconds without a heartbeat after which a worker counts as dead; it beats five times in them."""
+"""Seconds without a heartbeat after which a worker counts as dead; it sends five in that time."""
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 _DIGITS_BUDGETS = (
     "epochs=2,batch_size=64,learning_rate=0.05,layers={layers},channels=4,image_size=8",
     "epochs=7,batch_size=64,learning_rate=0.05,layers={layers},channels=8,image_size=8",
 )
 _FEWEST_FOR_COSTS = 8
-"""Settings below which a table says too little about how cost grows."""
+"""A table needs so many settings to show how cost grows."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a journal's trials are."""
+    """Progress of a journal's trials."""
 
     store: str
     counts: dict[str, int]
@@ -48,7 +48,7 @@ class Status:
     device_seconds: float
     """Device seconds of the epochs recorded."""
     estimated_seconds_left: float | None
-    """Device seconds that the rest needs, by what was recorded; None if nothing tells."""
+    """Expected device seconds of the remaining trials; None if unknown."""
     failures: tuple[str, ...]
     """What went wrong, a line per failed trial."""
 
@@ -76,7 +76,7 @@ def choose_architectures(
     Raises
     ------
     SelectionError
-        If the text names nothing, or architectures of another space.
+        If the text names no architectures, or those of another space.
     GenotypeError
         For a malformed line of a file, with its number.
     """
@@ -128,7 +128,7 @@ def make_trials(
     seeds: Sequence[int] = (0,),
     protocol: Protocol = "split",
 ) -> list[Trial]:
-    """Return a trial for every budget, seed and architecture, cheap budgets as they come."""
+    """Return a trial for every budget, seed and architecture, in the order of the budgets."""
     return [
         Trial(architecture, budget, dataset, seed, protocol)
         for budget, seed, architecture in itertools.product(budgets, seeds, architectures)
@@ -136,9 +136,9 @@ def make_trials(
 
 
 def default_budgets(space: str, source: str | None) -> tuple[str, ...]:
-    """Return the budgets of trainings where none is named, as text: on the digits two small ones.
+    """Return the default budgets of trainings as text: two small ones on the digits.
 
-    The first is cheap, the second one to rank against. On other images BPE-1.
+    The first is cheap, the second is the reference. On other images it is BPE-1.
     """
     known = get_space(space)
     layers = known.default_layers
@@ -148,21 +148,21 @@ def default_budgets(space: str, source: str | None) -> tuple[str, ...]:
 
 
 def dataset_name(source: str | None) -> str:
-    """Return what the images of a source are called, loading them."""
+    """Load the images of a source and return their name."""
     return load_images(source).name
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the trainings of one budget will probably cost."""
+    """Expected cost of the trainings of one budget."""
 
     budget: Budget
     dataset: str
     trainings: int
     seconds_each: float
-    """Device seconds; NaN if nothing tells."""
+    """Device seconds; NaN if unknown."""
     device: str
-    """What the seconds are of; empty if they are unknown."""
+    """Device of the seconds; empty if unknown."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; unknown seconds are null."""
@@ -178,9 +178,9 @@ class Expected:
 
 
 def expected_costs(trials: Sequence[Trial]) -> list[Expected]:
-    """Return what trials on one data set will cost, by budget, as their space's table suggests.
+    """Return the expected cost of trials on one data set by budget, from their space's table.
 
-    Unknown on other images than the table's, or where fewer than 8 of its settings have costs.
+    Unknown on other images than the table's, or if fewer than 8 of its settings have costs.
     """
     budgets = list(dict.fromkeys(trial.budget for trial in trials))
     seconds, device = [math.nan] * len(budgets), ""
@@ -209,25 +209,24 @@ def run_campaign(
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Status:
-    """Plan trials in a journal and run all that it has planned.
+    """Plan trials in a journal and run all planned trials.
 
-    Trials that the journal has finished are not run again; those that were
-    interrupted go on from their last epoch.
+    Finished trials are not run again; interrupted ones continue from their last epoch.
 
     Parameters
     ----------
     store
         The journal's file; made if it is not there.
     trials
-        What to train.
+        The trials to run.
     source
-        Where the images are (see `bpe_bench.training.images.data.load_images`).
+        Path of the images (see `bpe_bench.training.images.data.load_images`).
     device
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     jobs
         Trainings at a time: by default one per core on a CPU, four on a GPU.
     executor
-        What runs them.
+        The executor.
     on_progress, stop
         As for `bpe_bench.execution.Executor`.
 
@@ -258,7 +257,7 @@ def _default_jobs(device: str) -> int:
 
 
 def status_of(store: Path) -> Status:
-    """Return how far a journal's trials are.
+    """Return the progress of a journal's trials.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One trial in this process, through the journal: for searches, which ask one after the other."""
+"""One trial in this process, through the journal, for searches that ask one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import _load_task
 from .journal import FINAL_STATES, Entry, Journal
 
 _POLL = 0.5
-"""Seconds between looks at a trial that somebody else is training."""
+"""Seconds between two looks at a trial that another process is training."""
 
 
 def run_trial(
@@ -27,11 +27,11 @@ def run_trial(
     *,
     stale_after: float = 60.0,
 ) -> Entry:
-    """Return the journal's entry of a trial that has ended, training it if it has not.
+    """Return the journal's entry of a finished trial; train it if it is not finished.
 
-    What the journal has is not trained again; what was interrupted goes on from
-    its last epoch; what another process is training is waited for. Interrupted
-    by the user, the trial is released.
+    A finished trial is not trained again, an interrupted one continues from its last epoch, and
+    the call waits for a trial that another process is training. If the user interrupts, the
+    trial is released.
 
     Parameters
     ----------

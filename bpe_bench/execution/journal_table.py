@@ -1,8 +1,8 @@
-"""A journal of trainings as a table: what `bpe-bench train` has made.
+"""Importer of journals: the trainings of `bpe-bench train` as a table.
 
-Every budget on a data set is a setting, under the protocol, recipe and version of
-the training code that it was run with. Trainings that diverged are missing where
-they had ended, and those that failed or are not finished are missing altogether.
+A setting is a budget on a data set with the protocol, recipe and version of the training code.
+A training that diverged is missing from that epoch on; failed and unfinished trainings are
+missing completely.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .journal import Entry, Journal
 
 @dataclass(frozen=True)
 class _Way:
-    """How a network was trained: what fixes a setting."""
+    """How a network was trained, which determines the setting."""
 
     budget: Budget
     dataset: str
@@ -59,7 +59,7 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
     Raises
     ------
     SourceFileError
-        If it is no journal, holds nothing finished, or trainings of several spaces.
+        If it is not a journal, has no finished trainings, or has trainings of several spaces.
     """
     try:
         with Journal(source, read_only=True) as journal:
@@ -98,7 +98,7 @@ def _shown(
 
 
 def _records(entry: Entry) -> Sequence[EpochRecord]:
-    """Return the epochs in which the training was sound."""
+    """Return the epochs before a training diverged."""
     return [record for record in entry.records if record.finite]
 
 
@@ -158,7 +158,7 @@ def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: 
 
 
 def _labels(ways: Sequence[_Way], full: Budget | None) -> list[str]:
-    """Return a short name per setting: a published budget's, or what sets it apart."""
+    """Return a short name per setting: that of a published budget, or made from what differs."""
     published = {budget: name for name, budget in NAMED_BUDGETS.items()}
     published |= {budget: "full" for budget in (DARTS_FULL, full) if budget}
     others = [way.budget for way in ways if way.budget not in published]
@@ -177,7 +177,7 @@ def _labels(ways: Sequence[_Way], full: Budget | None) -> list[str]:
 
 
 def _differences(ways: Sequence[_Way], labels: Sequence[str]) -> list[str]:
-    """Say what label and budget do not: protocol, and recipe and code version where they differ."""
+    """Return caveats: protocol, and recipe and code version if they differ."""
     caveats = []
     if paper := [n for w, n in zip(ways, labels, strict=True) if w.protocol == "paper"]:
         caveats.append(
@@ -194,7 +194,7 @@ def _differences(ways: Sequence[_Way], labels: Sequence[str]) -> list[str]:
 def _seconds(
     entries: Sequence[Entry], places: Mapping[Architecture, int], label: str, caveats: list[str]
 ) -> tuple[FloatArray, str]:
-    """Return mean seconds by network (A,), and the device; of several, the most used."""
+    """Return mean seconds by network (A,) and the device, the most used of several."""
     done = [entry for entry in entries if entry.state == "done"]
     devices = Counter(_device(entry) for entry in done)
     device = devices.most_common(1)[0][0] if devices else ""
@@ -215,12 +215,12 @@ def _seconds(
 
 
 def _device(entry: Entry) -> str:
-    """Return the device of a training; those of one that went on elsewhere, joined."""
+    """Return the device of a training; several are joined if it moved."""
     return " and ".join(dict.fromkeys(made.get("device", "") for made in entry.made_on))
 
 
 def _versions(entries: Sequence[Entry]) -> str:
-    """Return what the trainings were made with: every value that was recorded."""
+    """Return the versions that the trainings were made with, all that were recorded."""
     found: dict[str, dict[str, None]] = {}
     for entry in entries:
         for made in entry.made_on:

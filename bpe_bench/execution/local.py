@@ -1,8 +1,8 @@
 """Trainings in processes of this machine.
 
-Every worker is a fresh interpreter that takes its trials from the journal. Its
-parent only watches: it replaces workers that die, so that their trials go on at
-once, and tells all of them to stop.
+Every worker is a fresh interpreter that takes its trials from the journal. The parent only
+watches: it replaces workers that die, so that their trials continue at once, and tells all
+workers to stop.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .base import Progress
 from .journal import MOST_CRASHES, Journal
 
 GRACE = 5.0
-"""Seconds that workers have, when told to stop, to end the epoch that they are in."""
+"""Seconds that workers have to finish their epoch when they are told to stop."""
 _POLL = 0.1
 _REPORT_EVERY = 1.0
 _MOST_IDLE_DEATHS = 10
-"""Workers that may die one after the other without having taken a trial."""
+"""After so many workers in a row died without taking a trial, the run fails."""
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -56,16 +56,15 @@ def run_local(
     Parameters
     ----------
     journal, task, options, jobs, stale_after, on_progress, stop
-        As `Executor` says. Of the options, ``threads`` (1 if not given) is also
-        how many threads numerical libraries may start in each process.
+        As for `Executor`. The option ``threads`` (default 1) also limits the threads of
+        numerical libraries in each process.
     most_crashes
-        Workers that may die of a trial, without recording an epoch of it, before it
-        counts as failed.
+        After so many workers died of a trial without recording an epoch, it counts as failed.
 
     Returns
     -------
     Progress
-        At the end. A trial that failed is counted there and stops no other.
+        At the end. A failed trial is counted there and does not stop the others.
 
     Raises
     ------
@@ -74,7 +73,7 @@ def run_local(
     JournalError
         If the journal cannot be read or written.
     KeyboardInterrupt
-        If interrupted, after running trials were released; running again goes on.
+        If interrupted, after running trials were released; another run continues.
     """
     if jobs < 1:
         raise SelectionError(f"jobs must be at least 1, found {jobs}")
@@ -105,7 +104,7 @@ def run_local(
 
 
 class _Pace:
-    """How far a journal is, and how fast it goes on."""
+    """Progress and speed of a journal."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -128,12 +127,12 @@ class _Pace:
 
 @dataclass(frozen=True)
 class _Worker:
-    """A worker's process, seen from its parent."""
+    """A worker's process, as its parent sees it."""
 
     name: str
     process: BaseProcess
     line: Connection
-    """Any message tells it to stop; closed, it stops at once."""
+    """Any message tells it to stop; if the pipe is closed, it stops at once."""
     log: Path
 
     def tell_to_stop(self) -> None:
@@ -152,7 +151,7 @@ class _Worker:
         return ""
 
     def death(self) -> str:
-        """Return what is known of how it ended."""
+        """Return how it ended, as far as known."""
         status = self.process.exitcode or 0
         how = f"exit status {status}"
         if status < 0:
@@ -173,7 +172,7 @@ class _Pool:
         self._idle_deaths, self._reached = 0, 0
 
     def tend(self, jobs: int) -> bool:
-        """Replace workers that have ended; return False if nothing is left to do.
+        """Replace workers that have ended; return False if all is done.
 
         Raises
         ------
@@ -191,11 +190,11 @@ class _Pool:
         return bool(self._workers)
 
     def wait(self, seconds: float) -> None:
-        """Wait until a worker ends, so long at most."""
+        """Wait until a worker ends, at most for a given time."""
         wait([worker.process.sentinel for worker in self._workers], seconds)
 
     def stop(self) -> None:
-        """Tell the workers to stop, and see to it that they do and own nothing afterwards."""
+        """Tell the workers to stop, wait for them, and release their trials."""
         try:
             for worker in self._workers:
                 worker.tell_to_stop()
@@ -239,7 +238,7 @@ class _Pool:
         return _Worker(name, process, ours, log)
 
     def _bury(self, worker: _Worker) -> None:
-        """Give back what an ended worker owned."""
+        """Release the trials of an ended worker."""
         status = worker.process.exitcode
         if status == REFUSED:
             with suppress(JournalError):
@@ -262,7 +261,7 @@ class _Pool:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C in a terminal does not reach, not even while they start."""
+    """Start processes that never receive Ctrl-C from a terminal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

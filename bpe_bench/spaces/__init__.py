@@ -1,4 +1,4 @@
-"""Search spaces: what architectures there are, their text, neighbours, numbers and facts."""
+"""Search spaces: their architectures with text, neighbours, features and facts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def get_space(name: str, *, having: str | None = None) -> SearchSpace:
     Raises
     ------
     UnknownNameError
-        If there is none of that name; the message lists those that exist.
+        If no space has that name; the message lists those that exist.
     SelectionError
         If it lacks the ability; the message lists the spaces that have it.
     """
@@ -60,7 +60,7 @@ def get_space(name: str, *, having: str | None = None) -> SearchSpace:
 
 
 def register_space(space: SearchSpace) -> None:
-    """Make a search space known by its name to all of this process.
+    """Register a search space by its name, for this process.
 
     Raises
     ------

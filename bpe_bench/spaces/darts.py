@@ -90,7 +90,7 @@ def _descriptors() -> tuple[str, ...]:
 
 
 class _DartsCells(SearchSpace):
-    """What the space and that of all edges have in common: text, numbers, networks."""
+    """The common part of the space and of that with all edges."""
 
     name = "darts"
     title = "DARTS"
@@ -128,7 +128,7 @@ class _DartsCells(SearchSpace):
         return _format_genotype(architecture)
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """Sort the inputs of every node: the sum they enter does not care for order."""
+        """Sort the inputs of every node, because their order does not change the sum."""
         normal, reduce = (
             tuple(tuple(sorted(node, key=lambda edge: edge[1])) for node in cell)
             for cell in cells_of(architecture)
@@ -215,8 +215,8 @@ class FullDartsSpace(_DartsCells):
         rng
             Breaks ties.
         weights
-            Of the operations of all edges, shape (28, 7): an edge has that of its
-            operation. By default all are the same.
+            Weights of the operations of all edges, shape (28, 7); the weight of an edge is that
+            of its operation. By default all are equal.
         """
         operations = self.choices_of(architecture)
         known = (
@@ -241,9 +241,8 @@ class FullDartsSpace(_DartsCells):
 class DartsSpace(_DartsCells):
     """The DARTS space: two different inputs per node.
 
-    The operations of all 28 edges and, for each of the eight nodes, which pair of its
-    inputs is kept, make an architecture; the operations of other edges have no part
-    in it.
+    The choices are the operations of all 28 edges and, for each of the eight nodes, the pair of
+    inputs that is kept. The operations of the other edges have no effect.
     """
 
     unpruned = FullDartsSpace()

@@ -1,4 +1,4 @@
-"""Spaces that are declared in a small file: named parameters, for tables of anything.
+"""Spaces of named parameters, declared in a small file, for tables of anything.
 
 ::
 
@@ -70,7 +70,7 @@ class Parameter:
     log: bool = False
 
     def gene(self, text: str) -> int:
-        """Return the number that stands for a value: its place, or one that spells it.
+        """Return the gene of a value: its place, or a number that encodes it.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Parameter:
         return self.options.index(known)
 
     def text(self, gene: int) -> str:
-        """Return the value that a number stands for; `gene` reads it back."""
+        """Return the value of a gene; `gene` reads it back."""
         if self.kind == "real":
             return repr(self._value(gene))
         if not self.options:
@@ -101,7 +101,7 @@ class Parameter:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that show it to a model."""
+        """Names of its feature columns."""
         if self.kind == "categorical" and self.options:
             return tuple(f"{self.name} {option}" for option in self.options)
         return (self.name,)
@@ -109,7 +109,8 @@ class Parameter:
     def encode(self, gene: int) -> list[float]:
         """Return a value as numbers: 0/1 for categories, the value or its place otherwise.
 
-        An observed value becomes a number that tells it from others and says nothing more.
+        An observed value becomes a number that distinguishes it from others and has no other
+        meaning.
         """
         if self.kind == "real":
             value = self._value(gene)

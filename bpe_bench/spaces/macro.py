@@ -59,8 +59,8 @@ class MacroSpace(SearchSpace):
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the spelling that was trained: in each stage identities come last.
 
-        Behind the first layer of a stage, which changes the size, an identity is nothing
-        at all. So there are 3 · 3 · (3 · 7)² = 3,969 networks.
+        After the first layer of a stage, which changes the size, an identity has no effect. So
+        there are 3 · 3 · (3 · 7)² = 3,969 networks.
         """
         genes = iter(self.choices_of(architecture))
         ordered: list[int] = []

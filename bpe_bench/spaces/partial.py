@@ -1,4 +1,4 @@
-"""What a table holds of a space, as a space of its own: for searches over partial tables."""
+"""The architectures of a table as a space of its own, for searches over partial tables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _NEAREST = 10
 
 
 class PartialSpace(SearchSpace):
-    """The architectures that are listed, and no others.
+    """A space of listed architectures only.
 
-    `sample` draws one of them. The neighbours of one are those that differ in one choice or,
-    where there are none, the ten nearest by `encode`. Choices that make an architecture which
-    is not listed make the one that shares most of them; the first listed, of several.
+    `sample` draws one of them. Neighbours differ in one choice; if there are no such
+    architectures, they are the ten nearest by `encode`. Choices of an architecture that is not
+    listed give the listed one with the most choices in common, the first of several.
 
     Parameters
     ----------

@@ -37,21 +37,21 @@ def _architecture_gradient(
 
         ∇²αw L_train(w, α) g ≈ (∇α L_train(w + εg, α) - ∇α L_train(w - εg, α)) / (2ε)
 
-    with ε = 0.01 / ‖g‖. The code of Zheng et al., CVPR 2020, as others that go back
-    to the same source, has ``(p - n) / 2. * eps`` for it, which multiplies by ε; what
-    is left of the second order then is next to nothing.
+    with ε = 0.01 / ‖g‖. The code of Zheng et al., CVPR 2020, as others that go back to the same
+    source, has ``(p - n) / 2. * eps`` for it, which multiplies by ε and makes the second-order
+    term vanish.
 
     Parameters
     ----------
     weights
-        w, leaves that require a gradient. They are changed on the way and are, bit
-        for bit, what they were in the end, also if a loss raises an error.
+        w, leaves that require a gradient. They are changed during the call and restored bit for
+        bit, also if a loss raises an error.
     alphas
         α, one tensor of any shape, likewise a leaf; not changed.
     training_loss, validation_loss
         Return L_train and L_val, scalars, at the present values of w and α.
     step
-        ξ. At 0 the order is the first, and ``training_loss`` is never asked.
+        ξ. With 0 the gradient is of first order, and ``training_loss`` is never called.
     momentum, weight_decay
         μ and λ.
     velocities

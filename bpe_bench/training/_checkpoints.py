@@ -1,7 +1,7 @@
-"""A file that keeps the state of a training: whole or not at all, and of that training only.
+"""Checkpoint files: the state of one training, written completely or not at all.
 
-Its first line says what it is; then come the SHA-256 of the rest, and the rest as
-`torch.save` writes it: what the training is made of, and its state.
+The first line names the format. The SHA-256 of the rest follows, then the rest as `torch.save`
+writes it: the description of the training and its state.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _MEANWHILE = "remove it, or choose another file"
 def _read_checkpoint(
     path: Path, content: Mapping[str, Any], device: str | torch.device = "cpu"
 ) -> dict[str, Any] | None:
-    """Return the state that a file keeps, or None if there is no file yet.
+    """Return the state in a file, or None if there is no file yet.
 
     Parameters
     ----------
     path
         The file.
     content
-        What the training is made of: names and plain values.
+        Description of the training: names and plain values.
     device
         Where tensors are put.
 
     Raises
     ------
     TrainingError
-        If its folder is not there, it cannot be read, is something else or damaged,
-        or is of a training that is made of something else.
+        If its folder is missing, or the file cannot be read, is damaged or not a checkpoint, or
+        belongs to another training.
     """
     if not path.parent.is_dir():
         raise TrainingError(f"no folder {path.parent} for the checkpoint {path}")
@@ -65,12 +65,12 @@ def _read_checkpoint(
 
 
 def _write_checkpoint(path: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Replace a file by one that keeps a state; a reader sees the one or the other, whole.
+    """Replace a file by one with a state; a reader sees the old or the new file, complete.
 
     Raises
     ------
     TrainingError
-        If it cannot be written; what was there before is still there.
+        If it cannot be written; the previous file stays.
     """
     buffer = io.BytesIO()
     torch.save({"content": dict(content), "state": dict(state)}, buffer)
@@ -82,7 +82,7 @@ def _write_checkpoint(path: Path, content: Mapping[str, Any], state: Mapping[str
 
 
 def _compare(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse the checkpoint of another training, saying in what it differs."""
+    """Refuse the checkpoint of another training, with the differences."""
     differences = [
         f"{name} is {found.get(name)!r} there and {wanted.get(name)!r} here"
         for name in dict.fromkeys([*wanted, *found])

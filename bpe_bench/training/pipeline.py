@@ -1,13 +1,13 @@
-"""From images in memory to the batches that a network sees, as tensor operations on the device.
+"""Batches for training from images in memory, as tensor operations on the device.
 
 Cropping, turning round and resizing are linear along each axis, so each is a
 row of a small matrix, and all three together are two batched products per
 batch, whatever the budget's image size: ``out = A(row, size) X B(column, flip,
-size)``. Nothing is done image by image, and nothing waits for the device.
+size)``. No step works image by image, and no step waits for the device.
 
-Everything random in an epoch is drawn before it begins, on the CPU, from the
-seed and the number of the epoch alone. So an epoch can be repeated after a
-restart, and sees the same images on every device.
+All random numbers of an epoch are drawn before it begins, on the CPU, from the seed and the
+number of the epoch only. So an epoch can be repeated after a restart, and sees the same images
+on every device.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .images.data import ImageData, split_indices, subset
 from .trial import Protocol
 
 _PADDING = 8
-"""An image is padded by its size over this on each side before the crop: 4 pixels of 32."""
+"""Each side is padded by the image size divided by this before the crop: 4 pixels for 32."""
 _CHUNK = {"cpu": 128, "cuda": 4096}
-"""Images made at once: what fits a CPU's cache, and enough to keep a GPU's queue short."""
+"""So many images are made at once: they fit a CPU's cache and keep a GPU busy."""
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """All that is random in an epoch of N images; one entry per image that the epoch shows."""
+    """All random numbers of an epoch of N images, one entry per image shown."""
 
     order: Tensor
     """The images, as places in the training part, shape (N,): a permutation."""
@@ -214,7 +214,7 @@ class Pipeline:
             yield self._normalise(images), labels.index_select(0, chosen)
 
     def draw(self, seed: int, epoch: int) -> _Draws:
-        """Draw all that is random in an epoch, on the CPU."""
+        """Draw all random numbers of an epoch, on the CPU."""
         state = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         size = self.sizes[Split.TRAIN]
@@ -275,7 +275,7 @@ class Pipeline:
 
 
 def _batches(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut what was made at once into batches; a single image left over joins the last one."""
+    """Cut images into batches; a single image left over joins the last batch."""
     whole, rest = divmod(len(labels), size)
     sizes = [size] * whole
     if rest == 1 and sizes:
@@ -312,12 +312,12 @@ def _transform(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _crops(source: int, padding: int, target: int) -> Tensor:
-    """Return for every place of a crop the matrix that crops and resizes an axis.
+    """Return for every offset of a crop the matrix that crops and resizes an axis.
 
     Returns
     -------
     tensor of shape (2 * padding + 1, target, source)
-        The padding is black: a row of which the crop shows only padding is 0.
+        The padding is black: rows that show only padding are 0.
     """
     resizing = torch.zeros(target, source + 2 * padding)
     resizing[:, :source] = _resizing(source, target)

@@ -1,4 +1,4 @@
-"""Differentiable architecture search: a supernet is trained, its architecture by gradient, too.
+"""Differentiable architecture search: the architecture of a supernet is trained by gradient.
 
 Liu, Simonyan, Yang, *DARTS: Differentiable Architecture Search*, ICLR 2019. The
 weights w are trained on one half of the training images by the loss L_train, the
@@ -47,12 +47,12 @@ Order = Literal[1, 2]
 Batch = tuple[Tensor, Tensor]
 
 _HALVES_STREAM = 2
-"""Tells the order that halves the images from those of `split_indices` and `subset`."""
+"""Separates the order that halves the images from those of `split_indices` and `subset`."""
 
 
 @dataclass(frozen=True)
 class SearchRecipe:
-    """What is the same in every search, whatever the budget (Liu et al., ICLR 2019)."""
+    """Settings that are the same for every budget (Liu et al., ICLR 2019)."""
 
     architecture_learning_rate: float = 3e-4
     """Of Adam."""
@@ -69,14 +69,14 @@ PUBLISHED = SearchRecipe()
 
 @dataclass(frozen=True)
 class SupernetEpoch:
-    """What one epoch of a search left."""
+    """Results of one epoch of a search."""
 
     epoch: int
     """Counted from 1."""
     architecture: Architecture
-    """What `derive` makes of the mixture after the epoch."""
+    """The architecture that `derive` makes of the mixture after the epoch."""
     train: SplitResult
-    """The supernet on the half that trains its weights, on the way through the epoch."""
+    """The supernet on the half that trains its weights, during the epoch."""
     validation: SplitResult
     """The supernet, mixed as it is, on the validation images after the epoch."""
     seconds: float
@@ -85,15 +85,15 @@ class SupernetEpoch:
 
 @dataclass(frozen=True)
 class SupernetResult:
-    """What a search found, and what it cost."""
+    """The result of a search, and its cost."""
 
     architecture: Architecture
-    """Of the epoch with most correct validation images, the first such; of the mixture
-    that the search began with, if there is no epoch."""
+    """That of the first epoch with the most correct validation images; without any epoch, that
+    of the initial mixture."""
     epochs: tuple[SupernetEpoch, ...]
     """All epochs whose losses are finite."""
     seconds: float
-    """Device seconds of training in all, those of an epoch that diverged included."""
+    """Device seconds of all training, including an epoch that diverged."""
     device: str
     """Name of the device."""
     diverged: bool = False
@@ -144,8 +144,8 @@ def train_supernet(
         Of the supernet. A fifth of the training images validates; of the others
         ``data_fraction`` is used, half for the weights and half for α.
     order
-        1 takes the weights as they are for the best ones; 2 looks one of their steps
-        ahead, in about two and a half times the time. See `architecture_gradient`.
+        1 takes the present weights for the best ones; 2 looks one step of the weights ahead, in
+        about two and a half times the time. See `architecture_gradient`.
     seed
         Of the first values, the halves and the batches.
     device
@@ -241,7 +241,7 @@ class _Search(Trainer):
         )
 
     def derive(self) -> Architecture:
-        """Return the architecture that the mixture stands for now."""
+        """Return the architecture of the present mixture."""
         return _derive(self.space, self.network.probabilities)
 
     def state(self) -> dict[str, Any]:
@@ -249,7 +249,7 @@ class _Search(Trainer):
         return {"trainer": self.checkpoint(), "architect": self.architect.state_dict()}
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self.restore(state["trainer"])
         self.architect.load_state_dict(state["architect"])
 
@@ -344,7 +344,7 @@ def _check(space: str, order: int, seed: int) -> None:
 def _content(
     space: str, data: ImageData, budget: Budget, order: int, seed: int, recipe: SearchRecipe
 ) -> dict[str, Any]:
-    """Return everything that fixes the result of a search, as plain values by name."""
+    """Return everything that determines the result of a search, as plain values by name."""
     values = dataclasses.asdict(recipe)
     weights = values.pop("weights")
     asked = {"space": space, "data set": data.name, "order": order, "seed": seed}
@@ -352,7 +352,7 @@ def _content(
 
 
 def _extended(result: SupernetResult, record: EpochRecord, search: _Search) -> SupernetResult:
-    """Return the result with an epoch more, or with the word that it diverged."""
+    """Return the result with one more epoch, or marked as diverged."""
     seconds = result.seconds + record.seconds
     if not record.finite:
         return dataclasses.replace(result, seconds=seconds, diverged=True)
@@ -369,7 +369,7 @@ def _finished(result: SupernetResult, budget: Budget) -> bool:
 
 
 def _without_test(data: ImageData) -> ImageData:
-    """Return data whose test images are one that trains, so that no search can look at them."""
+    """Return data with a training image for test, so that a search cannot see test images."""
     stand_in = Images(data.train.pixels[:1], data.train.labels[:1])
     return dataclasses.replace(data, test=stand_in)
 

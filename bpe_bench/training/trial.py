@@ -16,7 +16,8 @@ from ..spaces import Architecture, get_space
 from ..tables.curves import Split
 
 CODE_VERSION = "1"
-"""Goes up when a change of the training code changes results: trials of before are others."""
+"""Goes up when a change of the training code changes results; earlier trials then count as
+different."""
 
 Protocol = Literal["split", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("split", "paper")

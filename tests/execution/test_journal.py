@@ -436,7 +436,7 @@ def test_a_store_of_something_else_stays_as_it_is(tmp_path):
     raw.close()
     before = path.read_bytes()
     for read_only in (True, False):
-        message = f"{path} is an SQLite store of something else, not a journal"
+        message = f"{path} is an SQLite store, but not a journal"
         refuses(path, message, read_only=read_only)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["contacts"]

@@ -216,7 +216,7 @@ def test_what_is_no_table_is_refused(path, train, tmp_path):
         raw.execute("CREATE TABLE people (name)")
     refuses(
         tmp_path / "other",
-        f"{tmp_path / 'other'} is an SQLite store of something else, not a journal",
+        f"{tmp_path / 'other'} is an SQLite store, but not a journal",
     )
 
 

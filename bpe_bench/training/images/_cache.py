@@ -1,4 +1,4 @@
-"""_Decoded images on disk: read at once the second time, and by all workers from the same memory.
+"""_Decoded images on disk, which later runs and all workers map into memory.
 
 A data set is a folder of plain ``.npy`` files, each written whole. Its description comes
 last: without one there is nothing to load.
@@ -19,12 +19,12 @@ from ...files import reason_of, replacing, write_whole
 from ._pixels import ImageData, Images
 
 LAYOUT = "1"
-"""Goes up when decoding or the layout of the folder changes: what is there is decoded anew."""
+"""Goes up when decoding or the layout of the folder changes; then images are decoded anew."""
 _DESCRIPTION = "images.json"
 
 
 def _cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
-    """Return what a source is kept under: a SHA-256 of its files' names and contents.
+    """Return the key of a source: a SHA-256 of its files' names and contents.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def _cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
 
 
 def _load_cached(folder: Path) -> ImageData | None:
-    """Return what a folder holds, mapped into memory, or None if it is not there or not whole."""
+    """Return the data set in a folder, mapped into memory; None if missing or incomplete."""
     try:
         about = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         train, test = (
@@ -63,7 +63,7 @@ _ARRAYS = ("pixels", "labels")
 
 
 def _store(data: ImageData, folder: Path) -> None:
-    """Keep a data set; where that is not possible, warn and go on without."""
+    """Keep a data set; if that is not possible, warn and continue without."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _fill(data, folder)

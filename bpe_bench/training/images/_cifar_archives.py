@@ -1,9 +1,7 @@
 """The official archives of CIFAR-10: batches of Python pickles, or of plain bytes.
 
-The pickles are read without running anything that is in them: every name they
-ask for is looked up among four stand-ins of this module, which hold the bytes
-of an array and can do nothing else. What is read takes memory in proportion to
-the file.
+No code in the pickles is run: every name in them is replaced by one of four stand-ins of this
+module, which only hold the bytes of an array. Reading needs memory in proportion to the file.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ CLASSES = 10
 _SHAPE = (3, 32, 32)
 _PIXELS = math.prod(_SHAPE)
 _LARGEST = 64 * 2**20
-"""Bytes above which a batch is taken for a hostile file; the official ones have 31 million."""
+"""A batch of more bytes counts as hostile; the official ones have 31 million."""
 
 PYTHON = "cifar-10-batches-py"
 BINARY = "cifar-10-batches-bin"
@@ -46,9 +44,9 @@ def _read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Im
     Parameters
     ----------
     contents
-        What the files hold, by name; those of one format, and perhaps others.
+        Contents of the files by name, those of one format and perhaps others.
     where
-        What messages call the place that they are from.
+        Name of their place in messages.
 
     Raises
     ------
@@ -83,7 +81,7 @@ def _batches_of(names: Mapping[str, Any] | set[str]) -> str | None:
 
 
 def _unpack(archive: Path) -> dict[str, bytes]:
-    """Return what the batches in an archive hold, by name; nothing is written anywhere.
+    """Return the contents of the batches in an archive by name, without extracting them.
 
     Raises
     ------
@@ -164,13 +162,13 @@ def _images(pixels: np.ndarray, labels: np.ndarray, where: str) -> Images:
 
 
 class _Named:
-    """What a pickle may name but not call; without attributes, so nothing can be set on it."""
+    """Stands for names that a pickle may use, but not call; it has no attributes to set."""
 
     __slots__ = ()
 
 
 class _ByteType:
-    """The numpy type of bytes; its state in a pickle says nothing that is needed."""
+    """Stands for the numpy type of bytes; its state in a pickle is ignored."""
 
     __slots__ = ()
 
@@ -179,7 +177,7 @@ class _ByteType:
 
 
 class _Array:
-    """An array's state, kept until it is known to be one of bytes."""
+    """An array's state, kept until it is clear that it consists of bytes."""
 
     __slots__ = ("_state",)
 
@@ -190,7 +188,7 @@ class _Array:
         self._state = state
 
     def to_numpy(self) -> np.ndarray | None:
-        """Return the array, shape (N, 3072), or None if it is another one."""
+        """Return the array, shape (N, 3072), or None if it has another form."""
         match self._state:
             case (int(), (int(count), int(width)), _ByteType(), False | 0, bytes(content)) if (
                 width == _PIXELS and len(content) == count * width and count > 0
@@ -223,4 +221,4 @@ _STAND_INS: Mapping[tuple[str, str], object] = MappingProxyType(
         ("numpy._core.multiarray", "_reconstruct"): _MakesArrays(),
     }
 )
-"""All that a pickle may ask for, by module and name."""
+"""All names that a pickle may use, by module."""

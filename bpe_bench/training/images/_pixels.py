@@ -1,4 +1,4 @@
-"""Images and their labels as arrays: what every source of images is turned into."""
+"""Images and their labels as arrays, the common form of all sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LabelArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one size and what they show.
+    """Images of one size and their labels.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Images:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set of images: what a network is trained on, and what it is judged by.
+    """A data set of images, to train on and to judge by.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class ImageData:
     """
 
     name: str
-    """What results made with it call it, for instance ``cifar10-jpeg``."""
+    """Name of the data set in results, for instance ``cifar10-jpeg``."""
     classes: int
     """Number of classes."""
     train: Images
@@ -62,7 +62,7 @@ class ImageData:
     test: Images
     """For the final report only."""
     mirrors: bool = True
-    """Whether an image in a mirror still shows its class; a digit does not."""
+    """Whether a mirrored image still shows its class, unlike a digit."""
 
     def __post_init__(self) -> None:
         shapes = {part.pixels.shape[1:] for part in (self.train, self.test)}

@@ -1,7 +1,7 @@
-"""Where images come from: what a path holds, and how it is decoded.
+"""Sources of images: recognising what is at a path, and decoding it.
 
-Every kind of source gives the same: arrays of train and of test images. A file
-that is not what it should be is refused in one line that names it.
+Every kind of source gives arrays of train and of test images. A malformed file is refused with
+a one-line error that names it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Encoded = tuple[bytes, str, int]
 
 @dataclass(frozen=True)
 class _Decoded:
-    """What a source holds."""
+    """The content of a source."""
 
     train: Images
     test: Images
@@ -47,13 +47,13 @@ class _Decoded:
 
 @dataclass(frozen=True)
 class _Source:
-    """A place with images, recognised but not read."""
+    """A source of images that was recognised, but not read."""
 
     kind: str
     root: Path
     """The folder in which the files are."""
     files: tuple[Path, ...]
-    """Everything that the images depend on, in a fixed order."""
+    """All files that the images depend on, in a fixed order."""
     decode: Callable[[Path, Sequence[Path]], _Decoded]
     """Reads all images from root and files. Raises `SourceFileError` if a file is not what it
     should be, `OptionalDependencyError` if reading needs a package that is not installed."""
@@ -62,12 +62,12 @@ class _Source:
 
 
 def _recognise(path: Path) -> _Source:
-    """Return the source that a path is.
+    """Return the source at a path.
 
     Raises
     ------
     SourceFileError
-        If nothing is there, a split is missing, or what is there is not understood.
+        If the path does not exist, a split is missing, or the kind of source is unknown.
     """
     if path.is_file():
         if re.search(r"\.(tar(\.\w+)?|tgz)$", path.name):
@@ -224,7 +224,7 @@ def _read_parquet(file: Path) -> Iterator[_Encoded]:
 
 
 class _Decoder:
-    """Decodes images of one size, of which it remembers what they have in common."""
+    """Decodes images of one size and remembers their common properties."""
 
     def __init__(self) -> None:
         try:
@@ -273,7 +273,7 @@ class _Decoder:
 
 @contextmanager
 def _explaining(fault: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Turn what reading raises into one line."""
+    """Turn errors of reading into one line."""
     try:
         yield
     except SourceFileError:

@@ -1,8 +1,8 @@
-"""Data sets of images, and how they are split. Knows nothing of torch.
+"""Data sets of images and their splits, without torch.
 
-Whatever the images come from, they are decoded once into arrays of bytes, which
-are kept and mapped into memory: a second load takes as long as reading the
-source's bytes once, and workers on one machine share the pages.
+Images are decoded once into arrays of bytes, which are kept on disk and mapped into memory. A
+second load only has to read the source's bytes once, and workers on one machine share the
+memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["ImageData", "Images", "load_images", "split_indices", "subset"]
 IndexArray = npt.NDArray[np.int64]
 
 DIGITS = "digits"
-"""The data set that scikit-learn brings along: 1,797 grey images of 8x8 pixels."""
+"""The data set that comes with scikit-learn: 1,797 grey images of 8x8 pixels."""
 VALIDATION_SHARE = 5
 """One training image in this many is kept for validation (CIFAR-10: 10,000 of 50,000)."""
 _DIGITS_TEST = 360
@@ -49,9 +49,9 @@ def load_images(source: str | Path | None = None, *, cache: Path | None = None) 
     Returns
     -------
     ImageData
-        ``cifar10`` if it is all of CIFAR-10, ``cifar10-jpeg`` if JPEG-coded. Other
-        images are named after their folder and a part of their SHA-256, so that
-        results of different images never go by the same name.
+        ``cifar10`` if it is all of CIFAR-10, ``cifar10-jpeg`` if JPEG-coded. Other images are
+        named after their folder and a part of their SHA-256, so results of different images
+        never have the same name.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def split_indices(
         ``"split"``: a fifth validates, the same share of every class. ``"paper"``:
         all train, none validates.
     seed
-        Another seed gives another split; trials of one table share it.
+        Determines the split; trials of one table share it.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def subset(data: ImageData, train: IndexArray, fraction: float, seed: int = 0) -
     Returns
     -------
     array of shape (round(fraction * T),)
-        A part of ``train``, ascending; of a smaller fraction a part of a larger one's.
+        A part of ``train``, ascending. A smaller fraction gives a part of a larger one's.
     """
     count = max(1, round(fraction * train.size))
     # A stream of its own: the order that split validation off must not choose here again.
@@ -145,14 +145,14 @@ def subset(data: ImageData, train: IndexArray, fraction: float, seed: int = 0) -
 
 
 def _stratified_order(labels: LabelArray, seed: int, *, stream: int = 0) -> IndexArray:
-    """Return a random order of which every beginning holds all classes in their proportions.
+    """Return a random order in which every prefix has all classes in their proportions.
 
     Parameters
     ----------
     labels
         Shape (N,).
     seed, stream
-        What the order is drawn from.
+        Seeds of the random order.
 
     Returns
     -------

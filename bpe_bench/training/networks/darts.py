@@ -3,7 +3,7 @@
 A pooling is followed by batch normalisation with trained scale and shift. Liu et al.
 normalise poolings in their search network only; Zheng et al., CVPR 2020, in those they
 trained, as parameter counts show (0.517 M on average under BPE-2, 0.514 M without).
-Theirs are what this project compares with.
+This project follows Zheng et al.
 """
 
 from __future__ import annotations
@@ -49,13 +49,12 @@ def _normalised_average_pool(channels: int, stride: int) -> nn.Module:
 
 
 class _Depthwise(nn.Conv2d):
-    """A convolution of each channel alone; on a CPU a dilated one is done as ordinary ones.
+    """A depthwise convolution; on a CPU a dilated one is computed as ordinary ones.
 
-    With dilation 2, even places meet only even places, and odd ones odd ones: the
-    image falls into four images of half its height and width, each with an
-    ordinary convolution of the same weights. At stride 2 only one of the four is
-    asked for. The result is the same but for rounding, and the backward pass of
-    the CPU's library several times as fast.
+    With dilation 2, even positions only meet even ones, and odd ones odd ones. So the image is
+    four images of half its height and width, each with an ordinary convolution of the same
+    weights; at stride 2 only one of the four is needed. The result is the same except for
+    rounding, and the backward pass of the CPU's library is several times faster.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -84,7 +83,7 @@ class _Depthwise(nn.Conv2d):
 def _depthwise_separable(
     channels: int, size: int, stride: int, dilation: int = 1
 ) -> list[nn.Module]:
-    """Return ReLU, a convolution of each channel alone, one across channels, normalisation."""
+    """Return ReLU, a depthwise convolution, a pointwise one, and normalisation."""
     return [
         nn.ReLU(),
         _Depthwise(
@@ -213,7 +212,7 @@ def _auxiliary_head(channels: int, size: int, classes: int) -> nn.Module:
 
 
 def _reduced(size: int, reductions: int) -> int:
-    """Return the side that is left of an image; every reduction rounds up."""
+    """Return the side of an image after the reductions, each of which rounds up."""
     for _ in range(reductions):
         size = (size + 1) // 2
     return size
@@ -232,9 +231,9 @@ def _rows(mixed: Sequence[_MixedOperation]) -> list[int]:
 def _derive(shares: FloatArray) -> Architecture:
     """Return the cells of shares (2, 14, 8), the normal cell first, edges as `darts.edge_index`.
 
-    An edge's operation is the one of the largest share other than ``none``; a node keeps
-    the two edges on which that share is largest. ``none`` takes its part of the shares,
-    as published, so it weakens an edge without being chosen.
+    An edge's operation is the one with the largest share other than ``none``; a node keeps the
+    two edges on which that share is largest. As published, ``none`` has a share, too, so it
+    weakens an edge without being chosen.
     """
     operations, best = shares[..., 1:].argmax(axis=-1), shares[..., 1:].max(axis=-1)
     cells = []

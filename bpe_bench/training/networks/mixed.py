@@ -1,4 +1,4 @@
-"""The supernet of DARTS as a network: on every edge all operations, mixed; and what it derives.
+"""The supernet of DARTS: a mixture of all operations on every edge, and what it derives.
 
 Source: Liu, Simonyan, Yang, *DARTS: Differentiable Architecture Search*, ICLR 2019, section
 2.2, and its code; for NAS-Bench-201 Dong and Yang, ICLR 2020, and theirs.
@@ -29,33 +29,32 @@ _FIRST_SPREAD = 1e-3
 
 @dataclass(frozen=True)
 class Relaxation:
-    """How a space is searched by gradient: what is mixed where, and what a mixture stands for."""
+    """How a space is searched by gradient: what is mixed, and how it is read back."""
 
     candidates: tuple[str, ...]
     """The K operations that are mixed on an edge."""
     shape: tuple[int, ...]
-    """Of the architecture parameters, (..., K)."""
+    """Shape of the architecture parameters, (..., K)."""
     everything: Architecture
-    """An architecture that has all edges; its operations do not matter, but are not ``none``."""
+    """An architecture with all edges; its operations do not matter, but are not ``none``."""
     rows: Callable[[Sequence[_MixedOperation]], list[int]]
-    """From the mixed operations of the network, in order, to the rows (of K parameters) that
-    they take their shares from."""
+    """Rows (of K parameters) that the mixed operations of the network take their shares from,
+    in order."""
     derive: Callable[[npt.NDArray[np.float64]], Architecture]
-    """From shares, shaped as the parameters, to the architecture that they stand for."""
+    """Returns the architecture of given shares, which are shaped as the parameters."""
 
 
 class _MixedOperation(nn.Module):
-    """All operations of an edge at once, each times its share.
+    """The sum of all operations of an edge, each times its share.
 
     Parameters
     ----------
     factories
         The operations by name.
     names
-        Those that are mixed; ``none`` adds zeros, so it is left out, and only its share
-        is lost.
+        The mixed operations; ``none`` would add zeros, so it is left out and its share is lost.
     shape
-        What makes an operation, its stride the last, for instance channels and stride.
+        Arguments of an operation, for instance channels and stride; the stride is last.
     """
 
     shares: Sequence[Tensor]
@@ -119,10 +118,10 @@ class _Supernet(nn.Module):
     """
 
     alphas: Tensor
-    """Architecture parameters, shaped as the space's `Relaxation` says. A buffer: what trains
-    `parameters` leaves them alone."""
+    """Architecture parameters, shaped as the space's `Relaxation` says. A buffer, so training
+    `parameters` does not change them."""
     drop_path: float = 0.0
-    """What the trainer sets, to no effect."""
+    """Set by the trainer, without effect."""
 
     def __init__(
         self, space: str, budget: Budget, classes: int, *, input_channels: int = 3
@@ -157,7 +156,7 @@ class _Supernet(nn.Module):
         return shares
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
-        """Classify images, (N, input channels, H, W): logits (N, K), and none of a second head."""
+        """Classify images, (N, input channels, H, W): logits (N, K), and None for a second head."""
         shares = self.alphas.softmax(dim=-1)
         width = shares.shape[-1]
         # Taken apart at once, so that one operation puts their gradients together.
@@ -169,9 +168,9 @@ class _Supernet(nn.Module):
 
     @contextmanager
     def searching(self) -> Iterator[Tensor]:
-        """Give `alphas` to take gradients by; passes leave the running statistics as they are.
+        """Yield `alphas` for gradients; passes do not change the running statistics.
 
-        Outside they require no gradient, which spares the weights' passes computing it.
+        Outside of it they require no gradient, so passes for the weights do not compute one.
         """
         self._set_searching(True)
         try:
@@ -187,7 +186,7 @@ class _Supernet(nn.Module):
 
 
 def _derive(space: str, probabilities: npt.ArrayLike) -> Architecture:
-    """Return the architecture that a mixture stands for.
+    """Return the architecture of a mixture.
 
     Parameters
     ----------

@@ -127,9 +127,9 @@ def _nodes(architecture: Architecture) -> list[list[tuple[str, int, int]]]:
 
 
 def _derive(shares: FloatArray) -> Architecture:
-    """Return every edge's operation of the largest share, of shares (6, 5).
+    """Return the operation with the largest share on every edge, for shares (6, 5).
 
-    ``none`` is among them, as its authors do: here it is an operation of the space.
+    ``none`` may be chosen, as its authors do: in this space it is an operation.
     """
     return _SPACE.build(shares.argmax(axis=1).tolist())
 
