@@ -1,4 +1,4 @@
-"""A worker: a process of its own that takes trials from the journal until none is left."""
+"""A worker: a process that takes trials from the journal until all are done."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from .journal import FINAL_STATES, Journal, _Claim
 REFUSED = 2
 """Exit status of a worker that cannot work at all; the last line of its log says why."""
 STOPPED = 143
-"""Exit status of one that was ended by a signal and has released its trial."""
+"""Exit status of a worker that was ended by a signal and has released its trial."""
 
 
 @dataclass(frozen=True)
 class _Instructions:
-    """What a worker is told at its start."""
+    """What a worker needs to know at its start."""
 
     journal: Path
     task: str
     options: Mapping[str, Any]
     stale_after: float
     poll: float
-    """Seconds between looks for something to do."""
+    """Seconds between two looks for a trial."""
     most_crashes: int
 
 
 class _StopNow(BaseException):
-    """Raised by a signal, wherever the worker is."""
+    """Raised by a signal at any point of the work."""
 
 
 def _new_name() -> str:
@@ -50,19 +50,19 @@ def _new_name() -> str:
 
 
 def _work(told: _Instructions, name: str, log: Path, parent: Connection) -> None:
-    """Take trials until none is left, in a process of its own.
+    """Take trials until all are done, in a process of its own.
 
     Parameters
     ----------
     told
         What to do.
     name
-        The worker's name; nobody else's.
+        The worker's name, which no other has.
     log
-        Where everything goes that it prints.
+        File for everything that it prints.
     parent
-        A message tells it to stop after the epoch that it is in; the end, that its
-        parent is dead.
+        A message means to stop after the current epoch; the end of the pipe, that the parent is
+        dead.
     """
     os.setpgid(0, 0)  # what a terminal sends is for the parent, which tells its workers
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -120,7 +120,7 @@ def _work_on(
     Raises
     ------
     LostTrialError
-        If somebody else has taken the trial.
+        If another worker has taken the trial.
     """
     trial, worker = claim.trial.id, claim.worker
 
@@ -145,7 +145,7 @@ def _work_on(
 
 
 def _start_beating(path: Path, worker: str, stale_after: float) -> threading.Event:
-    """Say now and then that a worker is alive, however long its epochs are.
+    """Renew the heartbeat of a worker regularly, even during long epochs.
 
     Returns
     -------

@@ -1,10 +1,9 @@
 """The journal: the one place where trainings report, shared safely by many processes.
 
-An SQLite store with a write-ahead log. Every change is one transaction, so a
-process that is killed leaves either all of a report or nothing of it: what it
-loses is the epoch that was running. A worker owns a trial from `Journal.claim`
-until it finishes or releases it, or until its heartbeat stops; the store itself
-sees to it that no trial has two owners and that no finished one is taken again.
+An SQLite store with a write-ahead log. Every change is one transaction, so a killed process
+leaves either a complete report or none; it loses only the epoch that was running. A worker owns
+a trial from `Journal.claim` until it finishes or releases it, or until its heartbeat stops; the
+store itself ensures that no trial has two owners and that no finished trial is taken again.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from ._store import _connect, _explaining
 
 FinalState = Literal["done", "failed", "diverged"]
 FINAL_STATES: tuple[FinalState, ...] = ("done", "failed", "diverged")
-"""States in which nobody takes a trial up."""
+"""States in which no worker takes a trial."""
 
 MOST_CRASHES = 3
-"""Workers that may die of a trial, without recording an epoch of it, before it counts as failed."""
+"""After so many workers died of a trial without recording an epoch, the trial counts as failed."""
 _LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """A trial that a worker owns, and what is there to go on from."""
+    """A trial that a worker owns, with the state to continue from."""
 
     trial: Trial
     worker: str
@@ -42,11 +41,11 @@ class _Claim:
     records: tuple[EpochRecord, ...]
     """The epochs recorded so far."""
     checkpoint: bytes | None
-    """What came with the last record; None if there is none."""
+    """The checkpoint of the last record; None without a record."""
 
     @property
     def state(self) -> FinalState | None:
-        """How the trial has ended, if its last worker died before it could say so."""
+        """How the trial ended, if its last worker died before reporting it."""
         if self.records and not self.records[-1].finite:
             return "diverged"
         return "done" if len(self.records) >= self.trial.budget.epochs else None
@@ -54,39 +53,39 @@ class _Claim:
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial of the journal, its state, and what was recorded of it."""
+    """A trial of the journal with its state and records."""
 
     trial: Trial
     state: State
     message: str
     """Why it failed; empty otherwise."""
     worker: str
-    """Who has it, or had it last."""
+    """Its worker, or the last one."""
     records: tuple[EpochRecord, ...]
     made_on: tuple[Mapping[str, str], ...] = field(repr=False)
-    """Per record, the device and versions that made it, as the worker described them."""
+    """Device and versions that made each record, as the worker described them."""
 
 
 class Journal:
     """An open journal.
 
-    Use one per thread, and none across a fork.
+    Each thread needs its own; do not use one across a fork.
 
     Parameters
     ----------
     path
         The file; made if it is not there, unless ``read_only``.
     read_only
-        Look only: also works on a file or folder that cannot be written.
+        Only read; works also on files and folders that cannot be written.
     busy_timeout
         Seconds to wait for another process that is writing.
 
     Raises
     ------
     JournalError
-        If the file is missing, something else, of a newer version, or not writable.
-        Every method raises it, too, if the file cannot be read or written, as when
-        the disk is full.
+        If the file is missing, something else, of a newer version, or not writable. Every
+        method also raises it if the file cannot be read or written, for instance when the disk
+        is full.
 
     Examples
     --------
@@ -126,12 +125,12 @@ class Journal:
     # What planners do
 
     def add(self, trials: Iterable[Trial]) -> int:
-        """Plan trials; those that the journal has, in whatever state, stay as they are.
+        """Plan trials; those that are already in the journal keep their state.
 
         Returns
         -------
         int
-            How many are new.
+            Number of new trials.
         """
         rows = [
             (trial.id, _dumps(trial.to_json()), _kind(trial), trial.budget.epochs)
@@ -145,7 +144,7 @@ class Journal:
             return connection.total_changes - before
 
     def retry(self, states: Sequence[FinalState] = ("failed", "diverged")) -> int:
-        """Plan trials again that ended badly, from their first epoch on.
+        """Plan failed or diverged trials again, from their first epoch on.
 
         Returns
         -------
@@ -182,7 +181,7 @@ class Journal:
         most_crashes: int = MOST_CRASHES,
         trial_id: str | None = None,
     ) -> _Claim | None:
-        """Take the first trial that is planned, or whose worker has died.
+        """Take the first trial that is planned or whose worker has died.
 
         Parameters
         ----------
@@ -191,15 +190,14 @@ class Journal:
         stale_after
             Seconds without a heartbeat after which a worker counts as dead.
         most_crashes
-            Workers that may die of a trial, without recording an epoch of it, before
-            it is not taken up again but failed.
+            After so many workers died of a trial without recording an epoch, it fails.
         trial_id
-            Take this one or none.
+            Take only this trial.
 
         Returns
         -------
         Claim or None
-            None if there is nothing to take.
+            None if no trial can be taken.
         """
         now = time.time()
         stale = "state = 'running' AND heartbeat <= ?"
@@ -241,7 +239,7 @@ class Journal:
         checkpoint: bytes,
         made_on: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep an epoch's record and the state after it, and renew the heartbeat.
+        """Write an epoch's record and the state after it, and renew the heartbeat.
 
         All in one transaction: after a crash, records and checkpoint fit together.
 
@@ -250,16 +248,16 @@ class Journal:
         trial_id, worker
             The trial and its owner.
         record
-            Of the epoch that follows those recorded.
+            Record of the next epoch.
         checkpoint
-            Replaces the one before.
+            Replaces the previous one.
         made_on
             The device (``device``) and versions that made it.
 
         Raises
         ------
         LostTrialError
-            If the worker does not own the trial, or no longer.
+            If the worker does not own the trial any more.
         JournalError
             If the epoch does not follow the last one.
         """
@@ -285,12 +283,12 @@ class Journal:
             )
 
     def heartbeat(self, worker: str) -> int:
-        """Say that a worker is alive, between records.
+        """Renew the heartbeat of a worker between records.
 
         Returns
         -------
         int
-            How many trials it owns.
+            Number of trials that it owns.
         """
         with self._transaction() as connection:
             return connection.execute(
@@ -308,14 +306,14 @@ class Journal:
         state
             How it ended.
         message
-            Why, if it failed: the first line is kept.
+            The reason, if it failed; only the first line is kept.
 
         Raises
         ------
         LostTrialError
-            If the worker does not own the trial, or no longer.
+            If the worker does not own the trial any more.
         JournalError
-            If it should be done and lacks epochs.
+            If it should be done, but lacks epochs.
         """
         if state not in FINAL_STATES:
             raise unknown_name("final state", state, FINAL_STATES)
@@ -332,7 +330,7 @@ class Journal:
             _finish(connection, trial_id, state, message)
 
     def release(self, trial_id: str, worker: str) -> bool:
-        """Give a trial back, to be gone on with later from its last record.
+        """Release a trial, so that it can be continued later from its last record.
 
         Returns
         -------
@@ -349,16 +347,16 @@ class Journal:
             )
 
     def abandon(self, worker: str, reason: str, *, most_crashes: int = MOST_CRASHES) -> int:
-        """Give back what a dead worker owned, without waiting for its heartbeat to grow old.
+        """Release the trials of a dead worker at once, without waiting for its heartbeat to expire.
 
         Parameters
         ----------
         worker
             The dead one.
         reason
-            What is known of its death; the message of a trial of which too many died.
+            The cause of death; the message of a trial that fails because of it.
         most_crashes
-            As in `claim`; 0 if it did not die of the trial: then nothing is counted.
+            As in `claim`; 0 if it did not die of the trial, which then is not counted.
 
         Returns
         -------
@@ -389,15 +387,15 @@ class Journal:
         return float(self._sum("seconds"))
 
     def estimate_left(self) -> float | None:
-        """Estimate the device seconds that planned and running trials still take.
+        """Estimate the device seconds that planned and running trials still need.
 
-        An epoch takes what epochs took, on average, of trials of the same budget,
-        data set, protocol and space; where there are none, what epochs took at all.
+        The estimate of an epoch is the mean over trials of the same budget, data set, protocol
+        and space, or over all trials if there are no such trials.
 
         Returns
         -------
         float or None
-            None if something is left and nothing was recorded yet.
+            None if trials are left and no epoch was recorded yet.
         """
         with self._explaining():
             rows = self._connection.execute(
@@ -420,14 +418,14 @@ class Journal:
         return self.entries()
 
     def find(self, trial: Trial) -> Entry | None:
-        """Return what the journal has of a trial; None if it was never planned."""
+        """Return the journal's entry of a trial; None if it was never planned."""
         return next(self._entries("id = ?", (trial.id,)), None)
 
     def expected_seconds(self, trial: Trial) -> float | None:
-        """Return the device seconds that a trial takes, by what its like took; None if unknown.
+        """Return the device seconds that a trial takes, from similar trials; None if unknown.
 
-        Its like are trials of the same budget, data set, protocol and space; their
-        mean seconds per epoch count.
+        Similar trials have the same budget, data set, protocol and space; their mean seconds
+        per epoch count.
         """
         with self._explaining():
             seconds, recorded = self._connection.execute(
@@ -484,7 +482,7 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do all of something or, if there is an error, nothing."""
+        """Run a transaction: everything is done or, after an error, nothing."""
         if self._read_only:
             raise JournalError(f"the journal {self.path} was opened for reading only")
         with self._explaining():
@@ -514,7 +512,7 @@ def _abandon(
     reason: str,
     most_crashes: int,
 ) -> int:
-    """Take trials from workers that died of them, and fail those of which too many did."""
+    """Release trials whose workers died; fail those of which too many workers died."""
     rows = connection.execute(
         f"SELECT id, crashes + ? FROM trials WHERE {condition}", (bool(most_crashes), *values)
     ).fetchall()
@@ -543,7 +541,7 @@ def _trial(text: str) -> Trial:
 
 
 def _trial_to_run(text: str) -> Trial | str:
-    """Return a planned trial, or why this version must not run it."""
+    """Return a planned trial, or the reason why this version must not run it."""
     try:
         trial = _trial(text)
     except (BpeBenchError, KeyError, TypeError, ValueError) as error:

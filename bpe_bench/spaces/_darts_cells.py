@@ -1,9 +1,8 @@
 """DARTS cells: what they consist of, their genes, and their text.
 
-Genes are the genotype read from left to right: for each cell and node the
-number of inputs, then an (operation, input) pair per input. The order of the
-inputs within a node is kept, because published texts have one and it should
-survive.
+Genes are the genotype read from left to right: for each cell and node the number of inputs,
+then an (operation, input) pair per input. The order of the inputs within a node is kept, as
+published texts have one.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ def _format_genotype(architecture: Architecture) -> str:
 
 
 def _parse_genotype(text: str) -> Architecture:
-    """Read a genotype; refuses with `GenotypeError` and a position what is none."""
+    """Read a genotype; `GenotypeError` with a position if it is malformed."""
     return _Parser(text).genotype()
 
 

@@ -148,7 +148,9 @@ def test_choices_make_architectures(space):
 
 def test_a_small_space_lists_all_of_itself_and_a_large_one_says_that_it_does_not(space):
     if not space.listed:
-        with pytest.raises(SelectionError, match=rf"the space {space.name} has .* too many for indices"):
+        with pytest.raises(
+            SelectionError, match=rf"the space {space.name} has .* too many for indices"
+        ):
             space.from_index(0)
         return
     for index in np.random.default_rng(0).integers(space.size, size=50).tolist():

@@ -71,7 +71,7 @@ class ProxyNetwork(nn.Module):
 
     @drop_path.setter
     def drop_path(self, probability: float) -> None:
-        """Set it; refuses with `TrainingError` what is no probability below 1."""
+        """Set it; `TrainingError` unless it is a probability below 1."""
         if not 0 <= probability < 1:
             raise TrainingError(
                 f"the drop-path probability must be at least 0 and below 1, found {probability!r}"
@@ -135,7 +135,7 @@ class ProxyNetwork(nn.Module):
 
 
 def _module_of(space: str, ability: str) -> Any:
-    """Return the module of a space's networks, for a use that needs an ability of the space.
+    """Return the module of a space's networks; the space must have an ability.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def build_network(
     auxiliary
         Whether a network gets its auxiliary head, if those of its space have one.
     operations
-        What to put on an edge, by the operation's name; by default the operation.
+        Modules to put on an edge by the operation's name; by default the operation.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def count_flops(network: ProxyNetwork, image_size: int) -> int:
     Parameters
     ----------
     network
-        Left as it is: weights, running statistics and mode.
+        It is not changed: neither weights nor running statistics nor mode.
     image_size
         Height and width in pixels.
     """
@@ -240,7 +240,7 @@ def count_flops(network: ProxyNetwork, image_size: int) -> int:
 def flops_of(architecture: Architecture, budget: Budget, classes: int = 10) -> int:
     """Return the multiply-adds of an architecture's network on one image of a budget's size.
 
-    Counted on shapes alone: nothing is computed and nothing drawn.
+    Counted from shapes only, without computing or drawing anything.
 
     Raises
     ------

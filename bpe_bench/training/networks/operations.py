@@ -1,4 +1,4 @@
-"""What the networks of several spaces are made of.
+"""Operations and layers that the networks of several spaces share.
 
 Operations keep the number of channels, and turn height and width n into ceil(n / stride).
 Convolutions have no bias, as batch normalisation follows.
@@ -21,7 +21,7 @@ operation."""
 
 
 class _Zero(nn.Module):
-    """Nothing: zeros of the output's shape, whatever comes in."""
+    """Zeros of the output's shape, whatever the input."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def _path_masks(paths: int, samples: int, keep: Tensor, generator: torch.Generat
         P paths, N images.
     keep
         Probability in (0, 1] that a path is kept, a scalar on the images' device.
-        As a tensor, so that a captured graph follows its changes.
+        A tensor, so that a captured graph follows its changes.
     generator
         Of the same device; the only source of randomness.
 
@@ -109,7 +109,7 @@ def drop_path(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _average_pool(channels: int, stride: int) -> nn.Module:
-    """Return the mean of 3x3 pixels, those of the padding left out."""
+    """Return the mean of 3x3 pixels without those of the padding."""
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 
@@ -127,7 +127,7 @@ def _stem(channels_in: int, channels_out: int) -> nn.Module:
 
 
 class _Graph(nn.Module):
-    """Nodes that add up what comes over their edges.
+    """Nodes that add up the outputs of their edges.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def _check_size(space: str, budget: Budget, reductions: int, least: int = 2) -> 
     Raises
     ------
     TrainingError
-        With the image size that would do.
+        With an image size that is large enough.
     """
     smallest = least * 2**reductions
     if budget.image_size < smallest:
