@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .budget import BPE_1, BPE_2, Budget, BudgetSpace
     from .correlation import Selection, correlate, with_top_k
     from .errors import BpeBenchError
-    from .pruning import minimum_importance_pruning
+    from .pruning import Replay, Rules, prune
     from .ranking import kendall, sparse_kendall, spearman
     from .spaces import Architecture, get_space
     from .tables.catalog import open_table
@@ -29,27 +29,19 @@ if TYPE_CHECKING:
     from .tables.table import Setting, Table
 
 _HOMES = {
-    "BPE_1": "budget",
-    "BPE_2": "budget",
-    "Architecture": "spaces",
-    "BpeBenchError": "errors",
-    "Budget": "budget",
-    "BudgetSpace": "budget",
-    "Curves": "tables",
-    "Selection": "correlation",
-    "Setting": "tables",
-    "Split": "tables",
-    "Table": "tables",
-    "correlate": "correlation",
-    "get_space": "spaces",
-    "kendall": "ranking",
-    "minimum_importance_pruning": "pruning",
-    "open_table": "tables.catalog",
-    "read_table": "tables.storage",
-    "sparse_kendall": "ranking",
-    "spearman": "ranking",
-    "with_top_k": "correlation",
-    "write_table": "tables.storage",
+    name: home
+    for home, names in {
+        "budget": "BPE_1 BPE_2 Budget BudgetSpace",
+        "correlation": "Selection correlate with_top_k",
+        "errors": "BpeBenchError",
+        "pruning": "Replay Rules prune",
+        "ranking": "kendall sparse_kendall spearman",
+        "spaces": "Architecture get_space",
+        "tables": "Curves Setting Split Table",
+        "tables.catalog": "open_table",
+        "tables.storage": "read_table write_table",
+    }.items()
+    for name in names.split()
 }
 
 __all__ = [
@@ -60,6 +52,8 @@ __all__ = [
     "Budget",
     "BudgetSpace",
     "Curves",
+    "Replay",
+    "Rules",
     "Selection",
     "Setting",
     "Split",
@@ -67,8 +61,8 @@ __all__ = [
     "correlate",
     "get_space",
     "kendall",
-    "minimum_importance_pruning",
     "open_table",
+    "prune",
     "read_table",
     "sparse_kendall",
     "spearman",

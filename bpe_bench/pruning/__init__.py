@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from .objective import OBJECTIVES, Objective, ObjectiveKind, Replay
 from .plan import ObjectivePlan, make_objective, plan_search
-from .procedure import EVIDENCE, EvidenceKind, minimum_importance_pruning, prune
+from .procedure import prune
 from .report import Importance, PruningReport, Recommendation, Round
 from .rounds import Rules
 
 __all__ = [
-    "EVIDENCE",
     "OBJECTIVES",
-    "EvidenceKind",
     "Importance",
     "Objective",
     "ObjectiveKind",
@@ -29,7 +27,6 @@ __all__ = [
     "Round",
     "Rules",
     "make_objective",
-    "minimum_importance_pruning",
     "plan_search",
     "prune",
 ]

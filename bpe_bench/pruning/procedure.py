@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
 from ..budget import BudgetSpace
 from ..correlation.evidence import Design
-from ..correlation.selection import Selection
-from ..errors import unknown_name
 from ..tables.curves import ranges
-from ..tables.table import Table
-from .objective import Objective, Replay
+from .objective import Objective
 from .recommending import _check_allowances, _recommend
 from .report import PruningReport, Round
 from .rounds import Rules, _Pruning
-
-EvidenceKind = Literal["table", "sequential"]
-EVIDENCE: tuple[EvidenceKind, ...] = ("table", "sequential")
 
 
 def prune(
@@ -87,96 +80,6 @@ def prune(
         stop_reason=run.stop_reason,
         warnings=tuple(notes),
         rows=objective.known.rows,
-    )
-
-
-def minimum_importance_pruning(
-    table: Table,
-    *,
-    rng: np.random.Generator,
-    name: str = "",
-    importance: str = "forest",
-    evidence: EvidenceKind = "table",
-    statistic: str = "spearman",
-    selection: Selection | None = None,
-    max_cost_hours: Sequence[float] = (),
-    keep: int = 2,
-    initial: int = 12,
-    per_round: int = 4,
-    resamples: int = 50,
-    predictions: int = 5,
-    top_k: int | None = None,
-    confidence: float = 0.95,
-    force: bool = False,
-    progress: Callable[[float], None] | None = None,
-) -> PruningReport:
-    """Prune the hyper-parameters of a table's budgets by importance, and recommend budgets.
-
-    Parameters
-    ----------
-    table
-        Finished trainings, with costs and a reference.
-    rng
-        Drives the resampling, the models and the halves; nothing else is random.
-    name
-        What to call the table in the report.
-    importance
-        A key of `bpe_bench.importance.ESTIMATORS`.
-    evidence
-        ``"table"``: every round looks at the whole table, whose trainings are paid
-        for (backward elimination). ``"sequential"``: it looks only at settings
-        sampled so far, a cheap covering design first, and asks a forest
-        fitted to the table where the table has no setting left.
-    statistic, selection, confidence
-        As for `bpe_bench.correlation.correlate`; the last epoch of each setting counts.
-    top_k
-        As for `bpe_bench.correlation.with_top_k`.
-    max_cost_hours
-        Allowances, in device hours per network, for which to name the best budget.
-    keep
-        Stop when so many groups of hyper-parameters are left.
-    initial, per_round
-        Settings to start with and to add per round; sequential evidence only.
-    resamples
-        Draws of settings and architectures behind every interval.
-    predictions
-        At most so many predicted budgets are recommended.
-    force
-        Prune the least important group also where the data do not separate it from the
-        next; by default nothing is pruned then.
-    progress
-        Called with the share that is done.
-
-    Raises
-    ------
-    UnknownNameError
-        For an unknown importance estimator, kind of evidence or statistic.
-    SelectionError
-        If fewer than 4 settings have a correlation and a cost, or none varies.
-    """
-    if evidence not in EVIDENCE:
-        raise unknown_name("kind of evidence", evidence, EVIDENCE)
-    rules = Rules(
-        importance=importance,
-        sequential=evidence == "sequential",
-        keep=keep,
-        initial=initial,
-        per_round=per_round,
-        resamples=resamples,
-        confidence=confidence,
-        force=force,
-    )
-    objective = Replay.of(
-        table, name=name, statistic=statistic, selection=selection, top_k=top_k,
-        confidence=confidence,
-    )  # fmt: skip
-    return prune(
-        objective,
-        rules,
-        rng=rng,
-        max_cost_hours=max_cost_hours,
-        predictions=predictions,
-        progress=progress,
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench import Curves, Selection, Split, minimum_importance_pruning, open_table
+from bpe_bench import Curves, Replay, Rules, Selection, Split, open_table
+from bpe_bench import prune as prune_objective
 from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.importance import ESTIMATORS
@@ -20,21 +21,32 @@ each_estimator = pytest.mark.parametrize("importance", ESTIMATORS)
 
 
 def prune(table, seed=0, **options):
-    options = {"resamples": 3, "predictions": 0, "force": True, **options}
-    return minimum_importance_pruning(table, rng=np.random.default_rng(seed), **options)
+    options = {"resamples": 3, "predictions": 0, "force": True, "sequential": False, **options}
+    of_table = {
+        key: options.pop(key)
+        for key in ("name", "statistic", "selection", "top_k")
+        if key in options
+    }
+    of_pruning = {
+        key: options.pop(key)
+        for key in ("max_cost_hours", "predictions", "progress")
+        if key in options
+    }
+    rules = Rules(**options)
+    objective = Replay.of(table, confidence=rules.confidence, **of_table)
+    return prune_objective(objective, rules, rng=np.random.default_rng(seed), **of_pruning)
 
 
 @cache
 def report_of(importance):
     """The report that most tests look at, with the table as its evidence."""
-    return minimum_importance_pruning(
+    return prune(
         open_table("darts-bpe"),
-        rng=np.random.default_rng(0),
         name="darts-bpe",
         importance=importance,
         max_cost_hours=ALLOWANCES,
         resamples=10,
-        force=True,
+        predictions=5,
     )
 
 
@@ -231,7 +243,8 @@ def test_cost_is_that_of_all_trainings_of_the_evidence(observed):
     ],
 )
 def test_same_seed_same_bytes_and_another_seed_others(darts_bpe, importance, evidence):
-    options = {"importance": importance, "evidence": evidence, "keep": 4, "resamples": 2}
+    sequential = evidence == "sequential"
+    options = {"importance": importance, "sequential": sequential, "keep": 4, "resamples": 2}
     one, same, other = (
         json.dumps(prune(darts_bpe, seed, **options).to_json()) for seed in (0, 0, 1)
     )
@@ -307,7 +320,7 @@ def test_sequential_evidence_judges_only_what_it_has_seen(
     darts_bpe, importance, seed, initial, per_round
 ):
     report = prune(
-        darts_bpe, seed, importance=importance, evidence="sequential", initial=initial,
+        darts_bpe, seed, importance=importance, sequential=True, initial=initial,
         per_round=per_round,
     )  # fmt: skip
     trained = {s.label: s.budget for s in darts_bpe.settings}
@@ -337,7 +350,7 @@ def test_sequential_evidence_judges_only_what_it_has_seen(
 
 
 def test_sequential_evidence_says_what_a_surrogate_answered(darts_bpe):
-    report = prune(darts_bpe, evidence="sequential")
+    report = prune(darts_bpe, sequential=True)
     trained = {s.label for s in darts_bpe.settings}
     answered = [label for r in report.rounds for label in r.added if label not in trained]
     said = [w for w in report.warnings if "a surrogate's answers" in w]
@@ -353,7 +366,7 @@ def test_a_hyper_parameter_that_alone_can_be_judged_is_called_that(darts_bpe):
     labels = ["test21", "test26", "linear_lr2", "test14", "test32", "test4"]
     report = prune(
         darts_bpe,
-        evidence="sequential",
+        sequential=True,
         selection=Selection(labels=labels),
         initial=3,
         per_round=1,
@@ -423,12 +436,6 @@ def test_an_allowance_that_nobody_meets_gives_a_warning(darts_bpe, observed):
             UnknownNameError,
             "unknown importance estimator 'forrest' (did you mean 'forest'?); there are: forest, "
             "permutation, xgboost, xgboost-permutation, fanova, xgboost-shap, ped-anova",
-        ),
-        (
-            {"evidence": "tables"},
-            UnknownNameError,
-            "unknown kind of evidence 'tables' (did you mean 'table'?); there are: table, "
-            "sequential",
         ),
         ({"keep": 0}, SelectionError, "keep must be at least 1, found 0"),
         ({"initial": 1}, SelectionError, "initial must be at least 2, found 1"),

@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from bpe_bench import correlate, minimum_importance_pruning
+from bpe_bench import Replay, Rules, correlate, prune
 from bpe_bench.errors import BpeBenchError, OptionalDependencyError, UnknownNameError
 from bpe_bench.report.figures import (
     check_figure_path,
@@ -25,7 +25,8 @@ def correlation_report(darts_bpe):
 @pytest.fixture(scope="module")
 def pruning_report(darts_bpe):
     rng = np.random.default_rng(0)
-    return minimum_importance_pruning(darts_bpe, rng=rng, name="darts-bpe", resamples=3, force=True)
+    rules = Rules(sequential=False, resamples=3, force=True)
+    return prune(Replay.of(darts_bpe, name="darts-bpe"), rules, rng=rng)
 
 
 @pytest.fixture(scope="module")
