@@ -20,12 +20,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from bpe_bench_tables.build._nas_bench_201 import table_of
 from scipy import stats
 
 from bpe_bench.correlation import correlate
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.curves import Curves, Split
-from bpe_bench.tables.importers._nas_bench_201 import table_of
 from bpe_bench.tables.storage import read_table, write_table
 from bpe_bench.tables.table import Provenance, Table
 

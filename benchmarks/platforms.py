@@ -310,10 +310,10 @@ def _number(value: Any) -> bool:
 def _make_table(path: Path) -> None:
     """Write a table of the whole space of NAS-Bench-201, whose accuracies are made up."""
     import numpy as np
+    from bpe_bench_tables.build._nas_bench_201 import table_of
 
     from bpe_bench.spaces import Architecture
     from bpe_bench.tables.curves import Curves, Split
-    from bpe_bench.tables.importers._nas_bench_201 import table_of
     from bpe_bench.tables.storage import write_table
     from bpe_bench.tables.table import Provenance
 

@@ -19,8 +19,9 @@ from bpe_bench.errors import GenotypeError, SourceFileError
 from bpe_bench.spaces import Architecture
 from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, CountArray, Curves, FloatArray
-from bpe_bench.tables.importers._nas_bench_201 import CITATION
 from bpe_bench.tables.table import Provenance
+
+from ._nas_bench_201 import CITATION
 
 SPACE = NasBench201Space()
 OFF_BY = 1e-3

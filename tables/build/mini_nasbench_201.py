@@ -27,9 +27,9 @@ import numpy as np
 from bpe_bench.errors import SourceFileError
 from bpe_bench.files import load_pickle, reason_of
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, Curves, Split
-from bpe_bench.tables.importers import _nas_bench_201 as facts
 from bpe_bench.tables.table import Table
 
+from . import _nas_bench_201 as facts
 from ._published import SPACE, check_file, last_epoch, parse, provenance_of, whole_counts
 
 if TYPE_CHECKING:

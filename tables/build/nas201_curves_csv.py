@@ -19,9 +19,9 @@ import numpy as np
 
 from bpe_bench.errors import SourceFileError
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, Curves, FloatArray, Split
-from bpe_bench.tables.importers import _nas_bench_201 as facts
 from bpe_bench.tables.table import Table
 
+from . import _nas_bench_201 as facts
 from ._published import SPACE, check_file, csv_rows, parse, provenance_of, whole_counts
 
 if TYPE_CHECKING:

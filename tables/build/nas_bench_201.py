@@ -26,11 +26,11 @@ from pathlib import Path
 from bpe_bench.errors import SourceFileError
 from bpe_bench.tables.catalog import entries
 from bpe_bench.tables.importers import get_importer
-from bpe_bench.tables.importers._nas_bench_201 import DATASETS, SCHEDULES, label_of, setting_of
 from bpe_bench.tables.merging import merge
 from bpe_bench.tables.table import Setting, Table
 
 from ._command import builder_command
+from ._nas_bench_201 import DATASETS, SCHEDULES, label_of, setting_of
 
 NAME = "nas-bench-201"
 FILES = {

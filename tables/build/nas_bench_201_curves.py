@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bpe_bench.tables.importers._nas_bench_201 import SCHEDULES, label_of
 from bpe_bench.tables.merging import merge
 from bpe_bench.tables.table import Curves, Split, Table
 
 from ._command import builder_command
+from ._nas_bench_201 import SCHEDULES, label_of
 from .nas_bench_201 import PACKAGE, read_source, with_costs
 
 NAME = "nas-bench-201-curves"

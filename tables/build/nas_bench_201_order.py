@@ -24,7 +24,8 @@ import numpy.typing as npt
 from bpe_bench.errors import BpeBenchError, GenotypeError, SourceFileError
 from bpe_bench.files import load_pickle
 from bpe_bench.spaces.nas_bench_201 import ORDER_FILE, NasBench201Space
-from bpe_bench.tables.importers._pickles import unpack_bz2
+
+from ._pickles import unpack_bz2
 
 LIST = "meta_archs"
 _LARGEST = 64 * 2**20  # bytes unpacked; the published file has 1.7 million

@@ -19,9 +19,9 @@ import numpy as np
 
 from bpe_bench.errors import SourceFileError
 from bpe_bench.tables.curves import Curves, FloatArray, Split
-from bpe_bench.tables.importers import _nas_bench_201 as facts
 from bpe_bench.tables.table import Table
 
+from . import _nas_bench_201 as facts
 from ._published import (
     SPACE,
     check_file,

@@ -32,10 +32,10 @@ import numpy as np
 
 from bpe_bench.errors import OptionalDependencyError, SourceFileError
 from bpe_bench.tables.curves import MISSING, Curves, FloatArray, Split
-from bpe_bench.tables.importers import _nas_bench_201 as facts
-from bpe_bench.tables.importers._pickles import load_records
 from bpe_bench.tables.table import Table
 
+from . import _nas_bench_201 as facts
+from ._pickles import load_records
 from ._published import SPACE, provenance_of, whole_counts
 
 if TYPE_CHECKING:

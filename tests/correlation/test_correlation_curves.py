@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from bpe_bench_tables.build._nas_bench_201 import setting_of, table_of
 from scipy import stats
 
 from bpe_bench import Selection, correlate
 from bpe_bench.errors import LeakError, SelectionError, UnknownNameError
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, MISSING, Curves, Split
-from bpe_bench.tables.importers._nas_bench_201 import setting_of, table_of
 from bpe_bench.tables.table import Provenance
 
 NETWORKS = 60

@@ -1,7 +1,7 @@
 """Importers: from other people's files to a `Table`, one module per format.
 
-The formats that users have are read here. Published files that only registered tables are built
-from are read in ``bpe_bench_tables.build``; `IMPORTERS` has both.
+People's own results are read here. Published benchmarks are read in ``bpe_bench_tables.build``,
+where registered tables are built from them; `IMPORTERS` has both.
 
 An importer streams its source and never executes its content. It returns a table or raises
 `SourceFileError` with one line that names the fault.
@@ -85,12 +85,12 @@ class Importer:
 IMPORTERS: Mapping[str, Importer] = MappingProxyType(
     {
         "nas-bench-201": Importer(
-            "bpe_bench.tables.importers.nas_bench_201",
+            "bpe_bench_tables.build.official_nas_bench_201",
             "NAS-Bench-201-v1_1-096897.pth (or v1_0)",
             "the official file: every record of every network",
         ),
         "nats-bench": Importer(
-            "bpe_bench.tables.importers.nats_bench",
+            "bpe_bench_tables.build.official_nats_bench",
             "NATS-tss-v1_0-3ffb9-simple, directory or .tar",
             "the official NATS-Bench topology space: every record of every network",
         ),

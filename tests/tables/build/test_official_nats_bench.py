@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bpe_bench_tables.build.official_nats_bench import FOLDER
 
 from bpe_bench.errors import SourceFileError
 from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.curves import MISSING, Split
 from bpe_bench.tables.importers import IMPORTERS
-from bpe_bench.tables.importers.nats_bench import FOLDER
 from bpe_bench.tables.storage import content_hash, read_table, write_table
 
 INDICES = (0, 11, 284)

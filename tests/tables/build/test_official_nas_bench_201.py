@@ -10,13 +10,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bpe_bench_tables.build import official_nas_bench_201 as nas_bench_201
+from bpe_bench_tables.build.official_nas_bench_201 import _available_memory, announcement
+from bpe_bench_tables.build.official_nats_bench import read as read_nats_bench
 
 from bpe_bench.errors import SourceFileError
 from bpe_bench.spaces.nas_bench_201 import NasBench201Space
 from bpe_bench.tables.curves import MISSING
-from bpe_bench.tables.importers import IMPORTERS, nas_bench_201
-from bpe_bench.tables.importers.nas_bench_201 import _available_memory, announcement
-from bpe_bench.tables.importers.nats_bench import read as read_nats_bench
+from bpe_bench.tables.importers import IMPORTERS
 from bpe_bench.tables.storage import content_hash
 
 INDICES = (0, 11, 284)

@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from ...budget import Budget
-from ...spaces import Architecture
-from ..curves import Curves, FloatArray, Split
-from ..table import Provenance, Setting, Table
+from bpe_bench.budget import Budget
+from bpe_bench.spaces import Architecture
+from bpe_bench.tables.curves import Curves, FloatArray, Split
+from bpe_bench.tables.table import Provenance, Setting, Table
 
 SPACE = "nas-bench-201"
 SCHEDULES = (12, 200)

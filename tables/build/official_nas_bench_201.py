@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-from ...errors import SourceFileError
-from ..table import Provenance, Table
-from . import Progress
+from bpe_bench.errors import SourceFileError
+from bpe_bench.tables.importers import Progress
+from bpe_bench.tables.table import Provenance, Table
+
 from ._nas_bench_201 import CITATION
 from ._official_records import CAVEATS, _OfficialRecords, _parse_architectures
 from ._pickles import load_records

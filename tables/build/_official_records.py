@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import GenotypeError, SourceFileError, unknown_name
-from ...spaces import Architecture, get_space
-from ..curves import MISSING, CountArray, Curves, FloatArray, Split
-from ..table import Provenance, Table
+from bpe_bench.errors import GenotypeError, SourceFileError, unknown_name
+from bpe_bench.spaces import Architecture, get_space
+from bpe_bench.tables.curves import MISSING, CountArray, Curves, FloatArray, Split
+from bpe_bench.tables.table import Provenance, Table
+
 from ._nas_bench_201 import DATASETS, SPACE, SPLIT_SIZES, SPLITS, label_of, table_of
 
 _SCHEDULES: Mapping[str, int] = MappingProxyType({"less": 12, "full": 200, "12": 12, "200": 200})

@@ -9,10 +9,10 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from bpe_bench_tables.build import _pickles
+from bpe_bench_tables.build._pickles import load_records, unpack_bz2
 
 from bpe_bench.errors import SourceFileError
-from bpe_bench.tables.importers import _pickles
-from bpe_bench.tables.importers._pickles import load_records, unpack_bz2
 
 
 class Calls:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import SourceFileError
-from ...files import Reader, load_pickle, reason_of
+from bpe_bench.errors import SourceFileError
+from bpe_bench.files import Reader, load_pickle, reason_of
 
 _NUMBERS = frozenset(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"])
 """The numpy types whose numbers can be read."""
