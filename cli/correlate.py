@@ -244,8 +244,10 @@ def _row(report: CorrelationReport, row: Measured) -> dict[str, str]:
     if len(_devices(report)) > 1:
         cells["device"] = row.device or "–"
     cells[""] = "" if not row.pareto else "○" if row.not_separable_from else "●"
+    shape = (budget.layers, budget.channels, budget.image_size)
+    if not any(shape):
+        return cells | {"training": f"{budget.epochs} epochs"}
     epochs, layers, channels, pixels = (
-        "?" if value is None else value
-        for value in (budget.epochs, budget.layers, budget.channels, budget.image_size)
+        "?" if value is None else value for value in (budget.epochs, *shape)
     )
     return cells | {"training": f"{epochs} x {layers} x {channels}, {pixels}"}

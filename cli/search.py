@@ -212,8 +212,9 @@ def _source(report: SearchReport) -> str:
         said = f"by a surrogate of {report.table or 'a table'}"
     if report.budget is not None:
         b = report.budget
-        shape = f"{b['epochs']} epochs x {b['layers']} layers x {b['channels']} channels"
-        said += f" under {shape}, {b['image_size']} pixels"
+        said += f" under {b['epochs']} epochs"
+        said += "".join(f" x {b[n]} {n}" for n in ("layers", "channels") if b[n] is not None)
+        said += f", {b['image_size']} pixels" if b["image_size"] is not None else ""
     if report.report_dataset != report.dataset:
         said += f"; final figures on {report.report_dataset}"
     return said

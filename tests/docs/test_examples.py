@@ -25,8 +25,9 @@ def having(language):
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
-    """Run examples in a folder that has nothing but the tables of the checkout."""
-    (tmp_path / "tables").symlink_to(ROOT / "tables")
+    """Run examples in a folder that has nothing but the tables and docs of the checkout."""
+    for name in ("tables", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
 
 
