@@ -37,7 +37,7 @@ def _fits(cutout: Any, size: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How a network is trained: ten hyper-parameters, validated at birth.
+    """How a network is trained: ten hyper-parameters, validated when it is made.
 
     In a table any of them but the epochs may be None: unknown. A budget to train by
     has them all (`check_trainable`), which is what the types below say.
@@ -96,7 +96,7 @@ class Budget:
         return {name: getattr(self, name) for name in HYPER_PARAMETERS}
 
     def check_trainable(self) -> None:
-        """Raise `InvalidBudgetError` if nothing here can train by the budget."""
+        """Raise `InvalidBudgetError` if no network can be trained under the budget."""
         missing = [name for name, value in self.to_dict().items() if value is None]
         if missing:
             raise InvalidBudgetError(
@@ -117,7 +117,7 @@ BPE_1 = Budget(epochs=10, batch_size=128, learning_rate=0.03, layers=6, channels
 """The cheaper of the two budgets of Zheng et al., CVPR 2020."""
 
 BPE_2 = Budget(epochs=30, batch_size=128, learning_rate=0.03, layers=16, channels=16, image_size=16)
-"""The dearer of the two budgets of Zheng et al., CVPR 2020."""
+"""The more expensive of the two budgets of Zheng et al., CVPR 2020."""
 
 DARTS_FULL = Budget(
     epochs=600,
@@ -131,7 +131,7 @@ DARTS_FULL = Budget(
 """Full training of a DARTS cell on CIFAR-10 (Liu et al., ICLR 2019)."""
 
 NAMED_BUDGETS: Mapping[str, Budget] = MappingProxyType({"BPE-1": BPE_1, "BPE-2": BPE_2})
-"""Budgets that have a name in the literature; a table answers to the name if it has them."""
+"""Budgets with a name in the literature, by which tables find their settings."""
 
 
 def parse_values(text: str) -> dict[str, Value]:
@@ -288,7 +288,7 @@ class BudgetSpace:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Hyper-parameters of which nothing is known, because some budget lacks their value."""
+        """Hyper-parameters that are left out, because some budget lacks their value."""
         return tuple(name for name, values in self.values.items() if values == (None,))
 
     @property
@@ -347,7 +347,7 @@ class BudgetSpace:
         return Budget(**arguments)
 
     def select(self, most: int, rng: np.random.Generator) -> list[Budget]:
-        """Return all valid budgets if they are at most so many, else a random sample of them."""
+        """Return all valid budgets, or a random sample if there are more than a given number."""
         if self.size <= most:
             return list(self)
         found: dict[Budget, None] = {}

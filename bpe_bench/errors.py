@@ -1,4 +1,4 @@
-"""Every way in which bpe-bench refuses, one class per kind of failure.
+"""The errors of bpe-bench, one class per kind of failure.
 
 Messages are one line and say what was wanted, what was found, what exists and
 what to do. The command line prints them as they are and exits with status 2.
@@ -19,7 +19,7 @@ class UnknownNameError(BpeBenchError, LookupError):
 
 
 class InvalidBudgetError(BpeBenchError, ValueError):
-    """A budget whose values no training can have."""
+    """A budget with values that no training can have."""
 
 
 class GenotypeError(BpeBenchError, ValueError):
@@ -39,7 +39,7 @@ class MissingReferenceError(BpeBenchError, ValueError):
 
 
 class SelectionError(BpeBenchError, ValueError):
-    """A selection that leaves nothing, or too little, to compute with."""
+    """A selection that leaves too little to compute with."""
 
 
 class ContradictionError(BpeBenchError, ValueError):
@@ -48,9 +48,9 @@ class ContradictionError(BpeBenchError, ValueError):
     def __init__(self, message: str, contradictions: Sequence[object] = (), count: int = 0) -> None:
         super().__init__(message)
         self.contradictions = tuple(contradictions)
-        """What they differ in (`Contradiction` of merging), as far as it is listed."""
+        """The listed contradictions (`Contradiction` of merging)."""
         self.count = count
-        """In how many figures they differ in all."""
+        """The number of all contradictions."""
 
 
 class RankingError(BpeBenchError, ValueError):
@@ -58,7 +58,7 @@ class RankingError(BpeBenchError, ValueError):
 
 
 class LeakError(BpeBenchError, ValueError):
-    """Test accuracy asked for where only validation accuracy may steer."""
+    """Test accuracy was asked for, but only validation accuracy may steer."""
 
 
 class SourceFileError(BpeBenchError, ValueError):
@@ -74,19 +74,19 @@ class OptionalDependencyError(BpeBenchError, ImportError):
 
 
 class JournalError(BpeBenchError, RuntimeError):
-    """A journal that cannot be opened, read or written, or a report that it does not take."""
+    """A journal that cannot be opened, read or written, or that refuses a report."""
 
 
 class LostTrialError(JournalError):
-    """A report on a trial that the worker does not own, or no longer."""
+    """A report on a trial that the worker does not own any more."""
 
 
 class TrainingError(BpeBenchError, RuntimeError):
-    """A training that cannot be set up as asked, or that the device cannot carry."""
+    """A training that cannot be set up, or that does not fit the device."""
 
 
 class ExecutionError(BpeBenchError, RuntimeError):
-    """Workers that cannot do what they were started for."""
+    """Workers that cannot work."""
 
 
 class BpeBenchWarning(UserWarning):
@@ -100,7 +100,7 @@ class ConstantInputWarning(BpeBenchWarning):
 def unknown_name(
     kind: str, found: str, known: Iterable[str], *, hint: str = ""
 ) -> UnknownNameError:
-    """Return the error for a name that does not exist, naming what does.
+    """Return the error for a name that does not exist, with the names that do.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is written and read: files that are whole or not there, JSON, and pickles of others."""
+"""Files: written completely or not at all, as JSON, and foreign pickles read safely."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PICKLE_FAULTS = (
     MemoryError,
     RecursionError,
 )
-"""What the C unpickler raises on data that is not a sound pickle."""
+"""Errors of the C unpickler on malformed pickles."""
 
 
 @contextmanager
 def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a new, empty file beside a target, and rename it to the target if all went well.
+    """Give a new, empty file beside a target, and rename it to the target unless an error occurs.
 
     A reader sees the old file or the new one, whole. The new one is flushed to disk before it
     is renamed. It keeps the old one's mode; without an old one, the process's umask rules. If
@@ -76,7 +76,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_whole(target: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write a file, or leave it as it was; into a pipe or device, write as it comes.
+    """Write a file completely, or leave it as it was; write directly into a pipe or device.
 
     Text is written in UTF-8. Raises `OSError` as `replacing` does.
     """
@@ -114,7 +114,7 @@ def to_json_value(value: Any) -> Any:
 
 
 class Reader(Protocol):
-    """What the unpickler asks of a stream."""
+    """The protocol of streams that can be unpickled."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes."""
@@ -131,7 +131,7 @@ def load_pickle(
     needed_by: str = "table",
     encoding: str = "ASCII",
 ) -> Any:
-    """Read the next pickle of a stream without running anything that is in it.
+    """Read the next pickle of a stream without running any code in it.
 
     A pickle is a program: it may name any function of the machine and have it called. Here
     every name is looked up in a short list and nowhere else.
@@ -182,7 +182,7 @@ class _Unpickler(pickle.Unpickler):
         self._name, self._allowed, self._needed_by = name, allowed, needed_by
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands in the list; never look a name up anywhere else."""
+        """Return the stand-in of a name; names that are not listed are never looked up."""
         if (module, name) not in self._allowed:
             self._refuse(f"asks for {shown(f'{module}.{name}')}")
         return self._allowed[module, name]
@@ -205,6 +205,6 @@ def shown(text: str, most: int = 80) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what an error says, on one line; its class if it says nothing."""
+    """Return the message of an error on one line, or its class if there is no message."""
     said = (isinstance(error, OSError) and error.strerror) or str(error)
     return shown(" ".join(said.split()) or type(error).__name__, 120)

@@ -1,4 +1,4 @@
-"""What is to be known of the hyper-parameters of a budget, each fact said once."""
+"""Facts of the hyper-parameters of a budget, each in one place."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Value = int | float | str | None
 """The value of a hyper-parameter; None if a table does not know it."""
 
 UNKNOWN = "unknown"
-"""How the value None is written."""
+"""Text of the value None."""
 
 
 @dataclass(frozen=True)
 class HyperParameter:
-    """What is to be known of one hyper-parameter: the only place that says it."""
+    """The facts of one hyper-parameter."""
 
     name: str
     """Field of `Budget`."""
     type: type[int] | type[float] | type[str]
     kind: Literal["real", "ordered", "categorical"]
-    """``ordered`` are whole numbers of which the order counts."""
+    """``ordered`` values are whole numbers whose order counts."""
     least: int = 1
-    """The smallest value that is ``ordered``; a ``real`` one must be above 0."""
+    """The smallest value of ``ordered`` ones; ``real`` ones must be above 0."""
     most: float = math.inf
     """The largest value."""
     categories: tuple[str, ...] = ()
-    """All values of what is ``categorical``; a value's place here is its number."""
+    """All values of a ``categorical`` one; a value's place here is its number."""
     scale: Literal["linear", "log", "log1p"] = "log"
-    """In which a step is the same everywhere; ``log1p``: the logarithm of one more."""
+    """The scale with equal steps everywhere; ``log1p`` is the logarithm of one plus the value."""
     costs: bool = True
-    """Whether it changes how much there is to compute."""
+    """Whether it changes the amount of arithmetic."""
     may_be_unknown: bool = True
     """Whether a table may lack it."""
 
@@ -71,7 +71,7 @@ class HyperParameter:
         return self.type(value)
 
     def encode(self, value: Value) -> float:
-        """Return the number that stands for a value: itself, or the place of its category.
+        """Return the number of a value: itself, or the place of its category.
 
         Raises
         ------

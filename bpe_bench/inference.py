@@ -27,7 +27,7 @@ IntervalMethod = Literal["influence", "bootstrap"]
 
 INTERVAL_METHODS: tuple[IntervalMethod, ...] = ("influence", "bootstrap")
 ROUNDING = 1e-12
-"""Correlations smaller than this are 0, and what is left is rounding."""
+"""Smaller correlations are rounding errors and count as 0."""
 MOST_BOOTSTRAPPED = 2000
 """Above this many architectures a bootstrap needs too much memory and is not needed."""
 
@@ -45,7 +45,7 @@ class Estimate:
     p_value: float
     """Two-sided, of the hypothesis that budget and reference are unrelated."""
     n: int
-    """Architectures that it rests on."""
+    """Number of architectures."""
     influence: FloatArray = field(repr=False, compare=False)
     """Shape (n,): each architecture's pull on the statistic."""
     statistic: str

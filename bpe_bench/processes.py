@@ -1,4 +1,4 @@
-"""Work shared among processes of this machine, the same whatever their number."""
+"""Work shared among processes of this machine, with results that do not depend on their number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .files import shown
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _POLL = 0.5
-"""Seconds between looks whether the parent is alive."""
+"""Seconds between two checks whether the parent is alive."""
 
 
 def share_work(
@@ -104,7 +104,7 @@ class _Task(Generic[Item, Result]):
 
 @cache
 def _end_with(parent: int) -> None:
-    """End this process when its parent is dead, whatever it is doing."""
+    """End this process when its parent is dead."""
 
     def watch() -> None:
         while os.getppid() == parent:

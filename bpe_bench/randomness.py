@@ -1,4 +1,4 @@
-"""The same bytes from the same seed, on every machine.
+"""Generators and rounding, so that a seed gives the same bytes on every machine.
 
 A seed becomes a numpy Generator at the edge, never inside. Nothing in bpe-bench
 touches a global generator. Functions that draw take an ``rng`` argument; the

@@ -162,7 +162,7 @@ STATISTICS: Mapping[str, _RankStatistic] = MappingProxyType(
 
 
 def average_ranks(values: npt.ArrayLike) -> FloatArray:
-    """Return ranks from 1 (lowest), ties sharing the average of theirs.
+    """Return ranks from 1 (lowest); ties get the average of their ranks.
 
     Examples
     --------
@@ -257,7 +257,7 @@ class _Order:
         return cls(group, size)
 
     def ranks(self) -> FloatArray:
-        """Return ranks from 1, ties sharing the average of theirs."""
+        """Return ranks from 1; ties get the average of their ranks."""
         ranks: FloatArray = (np.cumsum(self.size) - (self.size - 1) / 2)[self.group]
         return ranks
 
@@ -371,7 +371,7 @@ def _expected_best(x: FloatArray, y: FloatArray, k: int) -> float:
         left = tied.size - place
         if left < drawn or remaining <= 0:
             break
-        # Given that none of the better ones was drawn, this one is with chance m / left.
+        # If no better one was drawn, this one is drawn with chance m / left.
         here = remaining * drawn / left
         expected += here * max(value, floor)
         remaining -= here

@@ -1,10 +1,9 @@
 """Minimum importance pruning (MIP): which hyper-parameters of a budget to stop varying.
 
-Zheng et al., CVPR 2020, section 3, as restated in ``docs/mip.md``. In every
-round a model of the correlation says which hyper-parameter matters least; it is
-pinned at its cheapest value, and the rest is judged again. The paper leaves
-open how many settings to start with, how many to add, when to stop and what to
-pick; here these are parameters.
+Zheng et al., CVPR 2020, section 3, as restated in ``docs/mip.md``. In every round a model of
+the correlation shows which hyper-parameter matters least; it is pinned at its cheapest value,
+and the next round judges the rest. The paper does not say how many settings to start with, how
+many to add, when to stop and what to recommend; these are parameters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the correlation of a setting comes from: what pruning asks, and the answers of a table."""
+"""Objectives: sources of the correlation of settings. Here the protocol, and tables."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from ..tables.table import Split, Table
 
 ObjectiveKind = Literal["replay", "surrogate", "train"]
 OBJECTIVES: tuple[ObjectiveKind, ...] = ("replay", "surrogate", "train")
-"""A table's finished trainings, a surrogate's predictions, or real training."""
+"""Finished trainings of a table, predictions of a surrogate, or real training."""
 
 FEWEST_TO_HALVE = 6
-"""Architectures with full training that two halves take, three each."""
+"""Two halves need so many architectures with full training, three each."""
 FEWEST_SETTINGS = 4
-"""With fewer there is nothing that importance could be judged by."""
+"""With fewer settings importance cannot be judged."""
 
 
 _RANKED = 50_000
-"""Architectures that are dealt into halves, over all splits."""
+"""Number of architectures divided into halves, over all splits."""
 _FEWEST_SPLITS, _MOST_SPLITS = 20, 500
 
 
 class Objective(Protocol):
-    """Settings that can be asked for, and what is found when they are."""
+    """A source of correlations: settings that can be evaluated, and their results."""
 
     @property
     def kind(self) -> ObjectiveKind:
-        """Which of `OBJECTIVES` it is."""
+        """Its name in `OBJECTIVES`."""
 
     @property
     def space(self) -> str:
@@ -50,27 +50,27 @@ class Objective(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the source in the report."""
+        """Name of the source in the report."""
 
     @property
     def statistic(self) -> str:
-        """Which correlation it is, a key of `bpe_bench.ranking.STATISTICS`."""
+        """The correlation, a key of `bpe_bench.ranking.STATISTICS`."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What its user must know, a sentence each."""
+        """What its user has to know, one sentence each."""
 
     @property
     def pool(self) -> Design:
-        """The candidates: settings that can be asked for, with expected costs."""
+        """The candidates: settings that can be evaluated, with expected costs."""
 
     @property
     def costs(self) -> CostModel:
-        """What settings of the space cost, relative to one another."""
+        """The cost model of the settings."""
 
     @property
     def known(self) -> Evidence:
-        """Settings whose correlation is known, paid for or not."""
+        """All settings whose correlation is known."""
 
     @property
     def precedents(self) -> Sequence[Budget]:
@@ -78,37 +78,37 @@ class Objective(Protocol):
 
     @property
     def predicts_beyond(self) -> bool:
-        """Whether a forest fitted to `known` may answer where the pool has no setting left."""
+        """Whether a forest fitted to `known` may predict when the pool has no setting left."""
 
     @property
     def stopped(self) -> str:
-        """Why nothing more is evaluated; empty while settings are."""
+        """The reason why no more settings are evaluated; empty before that."""
 
     def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
-        """Return candidates of the pool with their correlations; those that have none are left out.
+        """Return candidates with their correlations; those without a correlation are left out.
 
-        Fewer than asked for, and a reason in `stopped`, when an allowance is used up.
+        When an allowance is used up, there are fewer, and `stopped` has the reason.
         """
 
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw the correlations of S settings as they might have been found, (B, S)."""
 
     def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
-        """Return the settings to recommend from, given the space that is left."""
+        """Return the settings to recommend from, given the remaining space."""
 
     def hours(self, rows: Sequence[Candidate]) -> float:
-        """Return the device hours of the trainings that some settings rest on."""
+        """Return the device hours of the trainings behind some settings."""
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
         """Return the correlations of the settings of `known` on halves of the architectures.
 
-        None where there are no architectures to halve.
+        None if there are no architectures to divide.
         """
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Settings of a table, whose trainings are finished."""
+    """The settings of a table, whose trainings are finished."""
 
     table: Table
     name: str
@@ -192,15 +192,15 @@ class Replay:
         return evidence.draw(resamples, rng)
 
     def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
-        """Return all settings: their trainings are paid for, in the space that is left or not."""
+        """Return all settings, also those outside the remaining space, as they are paid for."""
         return self.pool.rows
 
     def hours(self, rows: Sequence[Candidate]) -> float:
-        """Return what the trainings of some settings took, over all architectures."""
+        """Return the device hours of some settings, over all architectures."""
         return sum(row.cost_seconds for row in rows) * len(self.table.architectures) / 3600
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
-        """Return correlations on halves of the table's architectures; None if they are few."""
+        """Return correlations on halves of the table's architectures; None if there are too few."""
         return _halves_of(self.table, self.pool.rows, self.truth, self.statistic, rng)
 
 

@@ -1,4 +1,4 @@
-"""Where correlations come from, from a plan: a table, a surrogate or trainings, put together."""
+"""The objective of a pruning from a plan: a table, a surrogate or trainings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16"
 
 @dataclass(frozen=True)
 class ObjectivePlan:
-    """Where correlations come from. What is None is chosen to suit the rest."""
+    """The source of correlations. None means: chosen to suit the rest."""
 
     space: str
     objective: ObjectiveKind = "replay"
@@ -44,17 +44,17 @@ class ObjectivePlan:
     top_k: int | None = None
     confidence: float = 0.95
     vary: Mapping[str, Sequence[Value]] = field(default_factory=dict)
-    """Candidates of hyper-parameters, for a surrogate or for training."""
+    """Values of hyper-parameters to vary, for a surrogate or for training."""
     surrogate: Path | None = None
     """File of a surrogate of correlations; by default one is fitted to the table."""
     extrapolate: bool = False
-    """Whether a surrogate may answer outside of what it was fitted on."""
+    """Whether a surrogate may predict outside of the ranges that it was fitted to."""
     architectures: str = "sample:8"
-    """What is trained, as text (`bpe_bench.execution.campaign.choose_architectures`)."""
+    """The architectures to train, as text (`bpe_bench.execution.campaign.choose_architectures`)."""
     budget: str | None = None
-    """Training: what does not vary."""
+    """For training: the budget whose other values are kept."""
     reference: str | None = None
-    """Training: what counts as full."""
+    """For training: the reference."""
     images: str | None = None
     device: str = "cpu"
     jobs: int | None = None
@@ -70,16 +70,16 @@ def make_objective(
     Parameters
     ----------
     plan
-        What to take.
+        The plan.
     rng
-        Draws architectures and settings, and fits a surrogate.
+        Draws architectures and settings, and seeds a surrogate.
     watch
         Shows the progress of fitting and training.
 
     Raises
     ------
     SelectionError
-        If the parts of the plan do not fit one another.
+        If parts of the plan contradict each other.
     """
     if plan.objective == "train":
         return _trained(plan, rng, watch)
@@ -112,25 +112,25 @@ def plan_search(
 ) -> tuple[SearchPlan, tuple[str, ...]]:
     """Plan one search with the budget that a pruning recommends.
 
-    Over its table where that holds the whole space, else by training.
+    Over its table if that holds the whole space, else by training.
 
     Parameters
     ----------
     report
-        What was pruned.
+        The report of the pruning.
     searcher
         A key of `bpe_bench.search.SEARCHERS`.
     plan
-        That of the pruning's objective: has table, images, device and store.
+        The plan of the pruning's objective, with table, images, device and store.
     evaluations
         By default 100 over a table, 6 by training.
     seed
-        Of the search.
+        Seed of the search.
 
     Returns
     -------
     SearchPlan, tuple of str
-        The plan, and what its user must know, a sentence each.
+        The plan, and what its user has to know, one sentence each.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def _default_vary(plan: ObjectivePlan) -> dict[str, tuple[Value, ...]]:
 
 
 def _fitted(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> FittedSurrogate:
-    """Read the surrogate that is named, or fit one to the table."""
+    """Read the named surrogate, or fit one to the table."""
     if plan.surrogate is None:
         name, table = open_table_of(plan.space, plan.table)
         question = Question("correlation", split=plan.split, statistic=plan.statistic or "spearman")

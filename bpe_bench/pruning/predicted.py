@@ -1,4 +1,4 @@
-"""A surrogate as the source of correlations: any setting of a space, predicted, with its error."""
+"""A surrogate as the source of correlations: it predicts any setting of a space."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..surrogate import FittedSurrogate
 from .objective import FEWEST_SETTINGS, ObjectiveKind, _check_varied, _describe, _usable_row
 
 _MOST_PREDICTED = 4096
-"""Settings of a space that are looked at; of a larger space, a random sample."""
+"""So many settings of a space are predicted; of a larger space, a random sample."""
 _MOST_ASKED = 512
-"""Of these, settings that importance is judged by."""
+"""So many of these settings are used to judge importance."""
 
 
 @dataclass(frozen=True)
 class SurrogateObjective:
-    """Settings that need not have been trained: a surrogate says what they would give."""
+    """Settings that need not have been trained; a surrogate predicts them."""
 
     fitted: FittedSurrogate
     confidence: float
     extrapolate: bool
     tied: Mapping[tuple[str, ...], frozenset[tuple[Value, ...]]]
-    """Hyper-parameters that move together, and the combinations of values that were seen."""
+    """Hyper-parameters that move together, and the combinations of values seen."""
     pool: Evidence
     """The settings that importance is judged by."""
     costs: CostModel
@@ -61,8 +61,8 @@ class SurrogateObjective:
         rng
             Draws the settings of a space that is too large to list.
         vary
-            Candidates of hyper-parameters. The others have the values that the surrogate
-            was fitted on, where two of them were seen twice; else their usual value.
+            Values of hyper-parameters to vary. The others have the values that the surrogate
+            was fitted to, if two of them were seen twice; else their most common value.
         confidence
             Nominal coverage of the intervals.
         extrapolate
@@ -105,12 +105,12 @@ class SurrogateObjective:
 
     @property
     def name(self) -> str:
-        """What the surrogate's table was called."""
+        """Name of the surrogate's table."""
         return self.fitted.table
 
     @property
     def statistic(self) -> str:
-        """Which correlation it predicts."""
+        """The correlation that it predicts."""
         return self.fitted.statistic
 
     @property
@@ -120,7 +120,7 @@ class SurrogateObjective:
 
     @property
     def precedents(self) -> Sequence[Budget]:
-        """What the surrogate was fitted to."""
+        """The settings that the surrogate was fitted to."""
         return [setting.budget for setting in self.fitted.settings]
 
     def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
@@ -131,11 +131,11 @@ class SurrogateObjective:
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
         """Draw correlations as surrogates of other settings might have predicted them.
 
-        A surrogate errs alike on settings that are alike, so noise of each setting alone
-        would average out. Its K members, each fitted without one fold, span by how much the
-        whole prediction moves: with weights z ~ N(0, 1) the draws m̄ + √((K−1)/K) Σ z (m − m̄)
-        have the covariance of the delete-a-group jackknife (Kott, 2001). What a setting is
-        missed by beside is added to each, too.
+        A surrogate makes similar errors on similar settings, so independent noise of each
+        setting would average out. Its K members, each fitted without one fold, show how much
+        the whole prediction varies: with weights z ~ N(0, 1) the draws m̄ + √((K−1)/K) Σ z (m −
+        m̄) have the covariance of the delete-a-group jackknife (Kott, 2001). Each setting's own
+        error is added, too.
         """
         members = self._members(evidence.budgets)
         k, apart = len(members), members - members.mean(axis=0)
@@ -144,12 +144,12 @@ class SurrogateObjective:
         return settled(evidence.correlations + moved + alone, least=ROUNDING)
 
     def offers(self, space: BudgetSpace, rng: np.random.Generator) -> Sequence[Ranked]:
-        """Predict the settings of the space that is left; a random sample of very many."""
+        """Predict the settings of the remaining space, or a random sample of them."""
         wanted = [b for b in space.select(_MOST_PREDICTED, rng) if _allowed(b, self.tied)]
         return _predict(self.fitted, wanted, self.confidence, self.extrapolate)
 
     def _members(self, budgets: Sequence[Budget]) -> FloatArray:
-        """Return what each of K members predicts of S settings, (K, S)."""
+        """Return the predictions of K members for S settings, (K, S)."""
         model = self.fitted.models["correlation"]
         columns = model.columns.of_budgets(budgets)
         return np.array([m.predict(columns) for m in model.ensembles["budget"].members])
@@ -160,11 +160,11 @@ class SurrogateObjective:
         return sum(seconds) * self.fitted.n_architectures / 3600
 
     def halves(self, rng: np.random.Generator) -> None:
-        """Return None: a prediction has no architectures to halve."""
+        """Return None: a prediction has no architectures to divide."""
 
 
 def _space_of(seen: Design, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
-    """Return the values that were seen, candidates in their place where there are any."""
+    """Return the values seen of each hyper-parameter, or the values to vary if they are given."""
     space = BudgetSpace.of(seen.budgets)
     for name in space.free:
         if not seen.eligible(name):
@@ -175,7 +175,7 @@ def _space_of(seen: Design, vary: Mapping[str, Sequence[Value]]) -> BudgetSpace:
 def _tied(
     seen: Design, vary: Mapping[str, Sequence[Value]]
 ) -> dict[tuple[str, ...], frozenset[tuple[Value, ...]]]:
-    """Return hyper-parameters that move together, none of which has candidates of its own."""
+    """Return hyper-parameters that move together and have no values of their own to vary."""
     groups = [g for g in seen.groups(seen.varied) if len(g) > 1 and not set(g) & set(vary)]
     return {g: frozenset(tuple(getattr(b, n) for n in g) for b in seen.budgets) for g in groups}
 

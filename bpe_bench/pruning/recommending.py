@@ -1,4 +1,4 @@
-"""Which budgets to use: the observed front, the best within allowances, and predicted gains."""
+"""Recommended budgets: the measured front, the best within allowances, and predicted gains."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .report import Recommendation
 from .rounds import _Pruning
 
 _LEAST_GAIN = 0.02
-"""Predicted budgets that gain less over a cheaper one are not worth a line."""
+"""Predicted budgets that gain less over a cheaper one are not shown."""
 
 
 def _recommend(
     run: _Pruning, max_cost_hours: Sequence[float], predictions: int, notes: list[str]
 ) -> tuple[Recommendation, ...]:
-    """Return budgets to use, by cost; what the user must know of them goes to ``notes``.
+    """Return the recommended budgets by cost; warnings are added to ``notes``.
 
-    The observed Pareto front with the best per allowance, and at most so many
-    predictions that improve on it. Where all is predicted, the front of the predictions
-    in the remaining space.
+    They are the measured Pareto front with the best per allowance, and a limited number of
+    predictions that improve on it. If everything is predicted, they are the front of the
+    predictions in the remaining space.
 
     """
     known, space = run.objective.known, run.remaining()
@@ -62,7 +62,7 @@ def _front(rows: Sequence[Ranked]) -> list[Ranked]:
 
 
 def _steps(front: Sequence[Ranked], named: Collection[str]) -> list[Ranked]:
-    """Return those of a predicted front that gain something, and those that are named."""
+    """Return the budgets of a predicted front that gain enough, and those that are named."""
     chosen: list[Ranked] = []
     for row in sorted(front, key=lambda r: r.cost_seconds):
         last = chosen[-1].correlation if chosen else -1.0
@@ -74,7 +74,7 @@ def _steps(front: Sequence[Ranked], named: Collection[str]) -> list[Ranked]:
 def _best_within(
     rows: Sequence[Ranked], max_cost_hours: Sequence[float], notes: list[str], *, observed: bool
 ) -> dict[str, list[float]]:
-    """Return by label the allowances under which a setting is the best."""
+    """Return the allowances under which each setting is the best, by label."""
     what = "observed budget" if observed else "predicted budget of the remaining space"
     best: dict[str, list[float]] = {}
     for hours in max_cost_hours:
@@ -98,7 +98,7 @@ def _with_held_out(
     rng: np.random.Generator,
     notes: list[str],
 ) -> list[Recommendation]:
-    """Add what choosing the best at each budget's cost brings on other architectures."""
+    """Add the held-out correlation of choosing the best at each budget's cost."""
     halves = objective.halves(rng)
     if halves is None:
         if chosen:
@@ -126,7 +126,7 @@ def _with_held_out(
 def _predicted(
     run: _Pruning, rows: Sequence[Ranked], predictions: int, notes: list[str]
 ) -> list[Recommendation]:
-    """Return predictions that improve on what was observed."""
+    """Return predictions that improve on the measured front."""
     if not predictions or len(rows) < FEWEST_SETTINGS:
         return []
     costs = run.objective.costs
@@ -144,7 +144,7 @@ def _predicted(
 
 
 def _improving(asked: Sequence[Predicted], observed: Sequence[Ranked]) -> list[Predicted]:
-    """Return predictions on their own front and above the observed one, largest gain first."""
+    """Return predictions on their own front and above the measured one, largest gain first."""
     on_front = pareto_front([r.cost_seconds for r in asked], [r.correlation for r in asked])
     gains = []
     for row, on in zip(asked, on_front, strict=True):

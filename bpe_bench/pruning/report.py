@@ -1,4 +1,4 @@
-"""What a pruning did and recommends: frozen results with `to_json` and `to_frame`."""
+"""Results of a pruning: frozen, with `to_json` and `to_frame`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Importance:
     """How much a hyper-parameter matters in one round."""
 
     mean: float
-    """Share of what all hyper-parameters explain, averaged over the resamples."""
+    """Its share of the importance of all hyper-parameters, mean over the resamples."""
     low: float
     high: float
     """Percentile interval over the resamples."""
     eligible: bool
     """Whether it varied enough to be judged (see `Evidence.eligible`)."""
     moves_with: tuple[str, ...] = ()
-    """Hyper-parameters that move with it; the importance is that of all of them together."""
+    """Hyper-parameters that move with it; the importance is that of the whole group."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the importance as JSON values."""
@@ -43,23 +43,23 @@ class Round:
     added: tuple[str, ...]
     """Labels of the settings that this round added to it."""
     importances: Mapping[str, Importance]
-    """By hyper-parameter, of those not yet pinned that vary."""
+    """Importance of each hyper-parameter that varies and is not yet pinned."""
     pruned: tuple[str, ...]
-    """What was pruned; empty if nothing was eligible, or the round abstained."""
+    """The pruned hyper-parameters; empty if none was eligible, or the round abstained."""
     pinned_to: Mapping[str, Value]
-    """The values they stay at from now on."""
+    """The values that they are pinned at."""
     least: tuple[str, ...]
-    """The least important group that is eligible."""
+    """The least important eligible group."""
     next_least: tuple[str, ...]
-    """The least important one that stays."""
+    """The least important group that stays."""
     separable: bool
-    """Whether the data separate what is pruned (or `least`) from all eligible ones that stay."""
+    """Whether the data separate the pruned groups (or `least`) from all eligible ones that stay."""
     stability: float
     """Share of the resamples in which it is the least important; NaN if nothing was eligible."""
 
     @property
     def abstained(self) -> bool:
-        """Whether there was something to prune, and the data did not carry it."""
+        """Whether a group was eligible, but the data did not separate it."""
         return bool(self.least) and not self.pruned
 
     def to_json(self) -> dict[str, Any]:
@@ -80,15 +80,15 @@ class Round:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A budget to use."""
+    """A recommended budget."""
 
     row: Ranked
     in_remaining_space: bool
     """Whether its pruned hyper-parameters have the values that they were pinned at."""
     best_under_hours: tuple[float, ...] = ()
-    """The allowances under which it is the best observed budget."""
+    """The allowances under which it is the best measured budget."""
     held_out: HeldOut | None = None
-    """What choosing the best at this cost brings on architectures that it was not chosen by."""
+    """Held-out correlation of choosing the best budget at this cost."""
 
     @property
     def observed(self) -> bool:
@@ -109,42 +109,41 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class PruningReport:
-    """What minimum importance pruning did and what it recommends."""
+    """The rounds and recommendations of minimum importance pruning."""
 
     space: str
     table: str
-    """Name of the table, the surrogate's, or of the store of trainings."""
+    """Name of the table, of the surrogate's table, or of the store."""
     objective: str
-    """Where correlations came from: replay, surrogate or train."""
+    """Source of the correlations: replay, surrogate or train."""
     statistic: str
     confidence: float
     importance_estimator: str
     evidence: str
     force: bool
-    """Whether it pruned what the data could not separate."""
+    """Whether it pruned even where the data did not separate."""
     resamples: int
     allowances: tuple[float, ...]
-    """Hours per network for which the best budget is named."""
+    """Allowances in hours per network, each with its best budget."""
     rounds: tuple[Round, ...]
     pruning_order: tuple[str, ...]
     """Pruned hyper-parameters, first pruned first; those pinned together are neighbours."""
     kept: tuple[str, ...]
     """Hyper-parameters left, the most important first."""
     recommended: tuple[Recommendation, ...]
-    """By cost: the observed Pareto front, and predicted budgets that would improve it."""
+    """By cost: the measured Pareto front, and predicted budgets that would improve it."""
     cost_hours: float
-    """Device hours of the trainings that the evidence rests on, over all architectures."""
+    """Device hours of the trainings behind the evidence, over all architectures."""
     stop_reason: str
     warnings: tuple[str, ...]
     rows: tuple[Ranked, ...] = field(repr=False, default=())
     """All settings whose correlation is known, for figures."""
 
     def best(self) -> Recommendation | None:
-        """Return what to search with: the observed best under the largest allowance.
+        """Return the budget to search with: the best measured one under the largest allowance.
 
-        Without allowances, the observed budget of the best correlation; where nothing
-        was observed, the predicted one. None if nothing is recommended, or nothing meets
-        an allowance.
+        Without allowances it is the measured budget with the best correlation, or the predicted
+        one if none was measured. None if no budget is recommended or meets an allowance.
         """
         if self.allowances:
             allowed = [r for r in self.recommended if r.best_under_hours]

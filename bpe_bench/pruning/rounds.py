@@ -21,19 +21,20 @@ from .objective import Objective
 from .report import Importance, Round
 
 _ROOMY = 4096
-"""An image size that any cutout fits into, where only costs are compared."""
+"""An image size larger than any cutout, for comparing costs."""
 
 Group = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the paper leaves open, and how sure a pruning must be."""
+    """The parameters that the paper leaves open, and how sure a pruning must be."""
 
     importance: str = "forest"
     """A key of `bpe_bench.importance.ESTIMATORS`."""
     sequential: bool = True
-    """Look only at settings sampled so far, a cheap covering design first; or at the whole pool."""
+    """Whether evidence is the settings sampled so far, a cheap covering design first, or the
+    whole pool."""
     keep: int = 2
     """Stop when so many groups of hyper-parameters are left."""
     initial: int = 12
@@ -44,13 +45,13 @@ class Rules:
     confidence: float = 0.95
     """Nominal coverage of the intervals."""
     patience: int = 5
-    """Rounds in a row that may abstain, in the hope of more evidence, before it gives up."""
+    """After so many rounds in a row that abstained, pruning ends."""
     force: bool = False
-    """Prune the least important group also where the data do not separate it from the next."""
+    """Prune the least important group even if the data do not separate it from the next."""
 
     @property
     def fewest_resamples(self) -> int:
-        """The number of resamples below which there are too few to estimate a tail of them."""
+        """With fewer resamples their tail cannot be estimated."""
         return math.ceil(round(2 / (1 - self.confidence), 6))
 
     def __post_init__(self) -> None:
@@ -64,18 +65,18 @@ class Rules:
 
 @dataclass
 class _Pruning:
-    """The state of a pruning: what is known, what is pinned, what was done."""
+    """The state of a pruning: evidence, pinned values, and rounds."""
 
     objective: Objective
     rules: Rules
     rng: np.random.Generator
     progress: Callable[[float], None] | None = None
     evidence: Evidence = field(default_factory=lambda: Evidence(()))
-    """What was looked at so far."""
+    """The evidence so far."""
     pinned: dict[str, Value] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     answered: int = 0
-    """Settings of the evidence that are a forest's answers."""
+    """Settings of the evidence that a forest predicted."""
     stop_reason: str = ""
     _asked: set[Budget] = field(default_factory=set)
 
@@ -104,13 +105,13 @@ class _Pruning:
         return [g for g in pool.groups(names) if all(map(pool.eligible, g))]
 
     def kept(self) -> tuple[str, ...]:
-        """Return what was not pruned, the most important in the last round first."""
+        """Return the hyper-parameters that were not pruned, the most important first."""
         left = [n for g in self.open_groups() for n in g]
         last = self.rounds[-1].importances if self.rounds else {}
         return tuple(sorted(left, key=lambda n: -last[n].mean if n in last else 0.0))
 
     def remaining(self) -> BudgetSpace:
-        """Return the space that is left: pruned ones pinned, unjudged ones at their usual value."""
+        """Return the remaining space: pruned values pinned, unjudged ones at the most common."""
         pool = self.objective.pool
         space = BudgetSpace.of(pool.budgets)
         open_names = {name for group in self.open_groups() for name in group}
@@ -133,7 +134,7 @@ class _Pruning:
         return bool(self.stop_reason)
 
     def _out_of_patience(self) -> bool:
-        """Return whether the last rounds all abstained, as many as there is patience for."""
+        """Return whether all of the last `patience` rounds abstained."""
         last = self.rounds[-self.rules.patience :] if self.rules.sequential else []
         return len(last) == self.rules.patience and all(done.abstained for done in last)
 
@@ -195,7 +196,7 @@ class _Pruning:
         }
 
     def _resample(self, groups: list[Group]) -> FloatArray:
-        """Return importances (B, G), each from other settings and other architectures."""
+        """Return importances (B, G), each from a resample of settings and architectures."""
         names = [name for group in groups for name in group]
         x = encode(self.evidence.budgets, names)
         columns = [[names.index(name) for name in group] for group in groups]
@@ -206,9 +207,9 @@ class _Pruning:
         return resampled_importances(estimator, x, drawn, columns, self.rng)
 
     def _cheapest(self, group: Group) -> dict[str, Value]:
-        """Return the observed values of a group that cost least, all else being equal.
+        """Return the cheapest values of a group that were seen, all else being equal.
 
-        Of values that cost the same (a schedule costs nothing) it is the most usual.
+        Among equally cheap values (a schedule costs nothing) the most common is kept.
         """
         used = Counter(_values(b, group) for b in self.objective.precedents)
         seen = Counter(_values(b, group) for b in self.evidence.budgets)
@@ -220,10 +221,10 @@ class _Pruning:
         return dict(zip(group, best, strict=True))
 
     def _sample(self, done: Round) -> list[Candidate]:
-        """Return the settings to evaluate next: of the pool while it lasts, else predicted.
+        """Return the settings to evaluate next, from the pool; when it is used up, predicted ones.
 
-        After a round that abstained only the pool counts: predictions made from what is known
-        cannot tell more than that.
+        After a round that abstained only the pool counts, because predictions from the evidence
+        add no information.
         """
         if self.objective.stopped:
             return []

@@ -1,4 +1,4 @@
-"""Real training as the source of correlations: what pruning asks for is trained, and kept."""
+"""Real training as the source of correlations: settings are trained when they are needed."""
 
 from __future__ import annotations
 
@@ -33,45 +33,46 @@ from ..training.trial import Trial
 from .objective import ObjectiveKind, _check_varied, _describe, _halves_of, _usable_row
 
 _MOST_SETTINGS = 512
-"""Settings of a space that can be asked for; of a larger one, a random sample."""
+"""So many settings of a space can be evaluated; of a larger space, a random sample."""
 _FEWEST_ARCHITECTURES = 3
 _WEIGHED = 3
-"""Architectures whose multiply-adds stand for all."""
+"""The multiply-adds of so many architectures are averaged."""
 
 Watch = Callable[[str], AbstractContextManager[Callable[[float], None]]]
-"""Shows the progress of a step: is told its name, and gives what is told the share done."""
+"""Shows the progress of a step: called with its name, it gives a function to call with the
+share that is done."""
 
 
 @contextmanager
 def _unwatched(_: str) -> Iterator[Callable[[float], None]]:
-    """Show nothing: the progress of a step that nobody watches."""
+    """Show no progress."""
     yield lambda share: None
 
 
 @dataclass(frozen=True)
 class _Workplace:
-    """Where and on what networks are trained."""
+    """Where networks are trained, and on which images."""
 
     store: Path
-    """The journal's file; made if it is not there. What is there is not trained again."""
+    """The store, made if it does not exist. Finished trainings in it are not repeated."""
     dataset: str
-    """What the images are called (`bpe_bench.execution.campaign.dataset_name`)."""
+    """Name of the images (`bpe_bench.execution.campaign.dataset_name`)."""
     source: str | None = None
-    """Where they are; None for the bundled digits."""
+    """Path of the images; None for the bundled digits."""
     device: str = "cpu"
     jobs: int | None = None
     """Trainings at a time (`bpe_bench.execution.campaign.run_campaign`)."""
     executor: Executor = run_local
     seed: int = 0
-    """Of the trainings."""
+    """Seed of the trainings."""
 
 
 @dataclass
 class Trained:
-    """Trains a set of architectures under what pruning asks for, through the journal.
+    """Trains a set of architectures under the settings that pruning needs, through the journal.
 
-    Which settings come next follows from the seed and from what whole rounds found, so the
-    same command on the same store goes on where it was stopped or killed.
+    The seed and the results of whole rounds decide which settings come next, so the same
+    command on the same store continues where it was stopped or killed.
 
     Raises
     ------
@@ -81,18 +82,18 @@ class Trained:
     """
 
     settings: BudgetSpace
-    """The budgets that can be asked for."""
+    """The budgets that can be evaluated."""
     reference: Budget
-    """What counts as full training."""
+    """The budget that counts as full training."""
     architectures: Sequence[Architecture]
-    """Whose ranking counts, all of one space."""
+    """The architectures to rank, all of one space."""
     workplace: _Workplace
     rng: np.random.Generator
     """Draws the settings of a space that is too large to list."""
     statistic: str = "spearman"
     confidence: float = 0.95
     max_device_hours: float = math.inf
-    """Nothing more is trained once the store holds so many device hours."""
+    """Training ends when the store holds so many device hours."""
     watch: Watch = _unwatched
     notes: list[str] = field(default_factory=list)
     stopped: str = ""
@@ -122,7 +123,7 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """The store's name."""
+        """Name of the store."""
         return self.workplace.store.name
 
     @cached_property
@@ -140,10 +141,10 @@ class Trained:
 
     @property
     def costs(self) -> CostModel:
-        """What settings cost.
+        """The cost model of the settings.
 
-        In seconds as measured once enough settings were, before that in proportion to
-        multiply-adds; in multiply-adds while nothing was measured.
+        In seconds once enough settings were measured; before that in proportion to
+        multiply-adds, and in multiply-adds before the first measurement.
         """
         if len(self.known.rows) >= 2 * (len(self.pool.varied) + 1):
             return CostModel.fit(self.known.rows)
@@ -157,7 +158,7 @@ class Trained:
         return replace(planned, coefficients=planned.coefficients + shift, like=like)
 
     def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
-        """Train settings on all architectures, those that the allowance pays for.
+        """Train settings on all architectures, as far as the allowance goes.
 
         Raises
         ------
@@ -195,7 +196,7 @@ class Trained:
 
     @property
     def precedents(self) -> Sequence[Budget]:
-        """The reference: what is usual is what it has."""
+        """The reference, whose values count as the common ones."""
         return [self.reference]
 
     def draw(self, evidence: Evidence, resamples: int, rng: np.random.Generator) -> FloatArray:
@@ -207,7 +208,7 @@ class Trained:
         return self.known.rows
 
     def hours(self, rows: Sequence[Candidate]) -> float:
-        """Return the device hours of all settings that were trained whole, and of the reference."""
+        """Return the device hours of all completely trained settings and of the reference."""
         return self._seconds([self.reference, *self._asked]) / 3600
 
     def halves(self, rng: np.random.Generator) -> HalfCorrelations | None:
@@ -228,7 +229,7 @@ class Trained:
         )
 
     def _check_store(self) -> None:
-        """Raise `JournalError` if the store has plans of others: they would be trained, too."""
+        """Raise `JournalError` if the store has other planned trials, which would run, too."""
         own = {t.id for t in self._trials([self.reference, *self.pool.budgets])}
         with Journal(self.workplace.store) as journal:
             planned = [entry.trial.id for entry in journal.entries(("planned", "running"))]
@@ -280,7 +281,7 @@ class Trained:
         return {self.reference: full.amount, **{r.budget: r.cost.amount for r in self.pool.rows}}
 
     def _rate(self) -> float:
-        """Return device seconds per multiply-add, as measured on all that was trained whole."""
+        """Return device seconds per multiply-add, measured on completely trained settings."""
         done = [self.reference, *self._asked]
         units = sum(self._expected[budget] for budget in done) * len(self.architectures)
         return self._seconds(done) / units
@@ -309,7 +310,7 @@ class Trained:
     # What it says
 
     def _correlated(self, asked: Sequence[Candidate]) -> list[Ranked]:
-        """Read the journal, and return the settings asked for that have a correlation."""
+        """Read the journal, and return the given settings that have a correlation."""
         trials = self._trials([self.reference, *self._asked])
         table = read(self.workplace.store, lambda share: None, {trial.id for trial in trials})
         labels = {setting.budget: setting.label for setting in table.settings}
@@ -335,7 +336,7 @@ class Trained:
         return [found[budget] for budget in new if budget in found]
 
     def _ranks(self, table: Table, label: str | None) -> bool:
-        """Return whether enough networks of a setting were trained to the end, and differ."""
+        """Return whether enough networks of a setting were trained to the end and differ."""
         truth = table.accuracy(table.reference().label, Split.VALIDATION)
         if len(set(truth[np.isfinite(truth)])) < 2:
             raise RankingError(
@@ -350,7 +351,7 @@ class Trained:
 
 
 def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[Cost]:
-    """Return the work of training under B budgets, relative to one another.
+    """Return the relative work of training under B budgets.
 
     Multiply-adds per image times epochs times the share of the images.
     """

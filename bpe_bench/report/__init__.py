@@ -1,4 +1,4 @@
-"""Figures of reports, for people who would rather look than read."""
+"""Figures of reports."""
 
 from .figures import (
     check_figure_path,

@@ -1,4 +1,4 @@
-"""Figures for people who would rather look than read; the only importer of matplotlib."""
+"""Figures of reports; only this package imports matplotlib."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _INK, _MUTED, _ACCENT, _SECOND = "#1a1a2e", "#8d99ae", "#c8553d", "#2a6f97"
 _COLOURS = (_ACCENT, _SECOND, "#5b8e55", "#7b5ea7", "#b8860b", "#444b5a")
 _CROWDED = 100
-"""Points whose intervals would hide one another."""
+"""With more points, intervals would hide one another and are not drawn."""
 _NAMED_EPOCHS = (1, 4, 12, 50, 200)
 _SUFFIXES = (".png", ".svg", ".pdf")
 _STYLE = {
@@ -61,7 +61,7 @@ def correlation_figure(report: CorrelationReport) -> Figure:
 
 
 def pruning_figure(report: PruningReport) -> Figure:
-    """Draw the budgets with what is recommended, and the importances round by round.
+    """Draw the budgets with the recommended ones, and the importances round by round.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, SVG or PDF, by suffix, or leave the target as it was.
+    """Write a figure as PNG, SVG or PDF, by suffix; completely or not at all.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:
-    """Check that a figure could be written, before what it shows is computed.
+    """Check that a figure can be written, before its content is computed.
 
     Raises
     ------

@@ -17,12 +17,12 @@ _LOOKS: dict[str, tuple[str, Any]] = {
     "halving": ("#5b8e55", (0, (5, 1.5))),
     "tpe": ("#7b5ea7", (0, (4, 1.5, 1, 1.5))),
 }
-"""Colour and dashes of the simpler ways: told apart without colour, too."""
+"""Colours and dashes of the simpler methods, which differ also without colour."""
 _STATISTICS = {"spearman": "Spearman", "kendall": "Kendall", "sparse-kendall": "sparse Kendall"}
 
 
 def judging_figure(report: JudgingReport) -> Figure:
-    """Draw what every method had found against hours spent, and the regrets by rank.
+    """Draw the correlation that each method found against hours, and the regrets by rank.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def _draw_curves(axes: Any, report: JudgingReport) -> None:
 def _draw_curve(
     axes: Any, report: JudgingReport, method: MethodResult, band: bool, pruning: list[MethodResult]
 ) -> None:
-    """Draw a method; of pruning only the best stands out, the others are one bundle."""
+    """Draw a method; only the best importance estimator of pruning is highlighted."""
     colour, dashes, width, label = _ACCENT, "-", 1.8, f"{method.name} (best of pruning)"
     if len(pruning) == 1:
         label = method.name

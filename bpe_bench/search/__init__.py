@@ -1,4 +1,4 @@
-"""Searchers, the loop that drives them, and what their results say."""
+"""Searchers, the loop that drives them, and summaries of their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a searcher is: it proposes architectures and is told how good they are."""
+"""The protocol of searchers: they propose architectures and are told how good those are."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ SCORES: tuple[Score, ...] = ("pruned", "full")
 class Searcher(ABC):
     """Proposes architectures, one after the other (ask and tell).
 
-    A searcher is a dataclass of its parameters. `start` begins a search and
-    forgets the one before; all that it draws comes from the generator given
-    there. What it is told are accuracies on images that may steer; it never sees
-    others.
+    A searcher is a dataclass of its parameters. `start` begins a search and forgets the one
+    before; all that it draws comes from the generator given there. It is told accuracies on
+    validation images only.
     """
 
     name: ClassVar[str]
-    """As on the command line."""
+    """Name on the command line."""
 
     own_seconds: float = 0.0
     """Device seconds that the searcher itself has spent so far, beside evaluations."""
 
     on_progress: Callable[[float], None] | None = None
-    """Set by the loop: takes the share of work that is done, where `ask` itself works for long."""
+    """Set by the loop: called with the share of the work that is done, if `ask` takes long."""
 
     @abstractmethod
     def start(
@@ -45,11 +44,11 @@ class Searcher(ABC):
         Parameters
         ----------
         space
-            Where to search.
+            The space to search.
         rng
             The only source of randomness.
         evaluations
-            How many there will be at most, if that is known.
+            The maximum number of evaluations, if known.
 
         Raises
         ------
@@ -63,7 +62,7 @@ class Searcher(ABC):
 
     @abstractmethod
     def tell(self, architecture: Architecture, evaluation: Evaluation) -> None:
-        """Take note of an evaluation; its accuracy is NaN if the training diverged or failed."""
+        """Learn from an evaluation; its accuracy is NaN if the training diverged or failed."""
 
     def conclude(self, best: Architecture) -> Architecture:
         """Return the architecture that is built when the best one scored is ``best``."""
@@ -79,7 +78,7 @@ class Searcher(ABC):
 
 
 def _check_at_least(name: str, value: float, least: float) -> None:
-    """Refuse a parameter that is too small, or no finite number.
+    """Refuse a parameter that is too small or not a finite number.
 
     Raises
     ------
@@ -92,16 +91,16 @@ def _check_at_least(name: str, value: float, least: float) -> None:
 
 
 def _scored_space(space: SearchSpace, score: Score) -> SearchSpace:
-    """Return the space of what is scored.
+    """Return the space of the scored architectures.
 
     Parameters
     ----------
     space
-        Where to search.
+        The space to search.
     score
-        ``"pruned"``: what is scored is what is built. ``"full"``: DARTS cells with all
-        14 edges are scored and pruned to two inputs per node when the search has
-        ended, as Zheng et al. did; the score is then that of another network.
+        ``"pruned"``: cells are scored as they are built. ``"full"``: DARTS cells with all 14
+        edges are scored, and pruned to two inputs per node when the search has ended, as Zheng
+        et al. did; the score is then that of another network.
 
     Raises
     ------

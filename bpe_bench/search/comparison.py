@@ -1,4 +1,4 @@
-"""Searchers compared with each other by what their repeats found."""
+"""Searchers compared with each other by the results of their repeats."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Comparison:
     """Interval of the difference (Welch, 1947)."""
     high: float
     p_value: float
-    """Of the two-sided Mann-Whitney test that neither tends to find better ones."""
+    """Two-sided Mann-Whitney test of the hypothesis that neither finds better ones."""
     p_adjusted: float
     """After Holm's correction for all comparisons made."""
     too_few: bool = False
-    """Whether no outcome of so few repeats could make the p-value small."""
+    """Whether there are too few repeats for a small p-value, whatever they find."""
 
     @property
     def verdict(self) -> str:
@@ -71,7 +71,7 @@ def compare_searchers(
     Parameters
     ----------
     reports
-        Of the same space, estimator and allowance, R repeats each.
+        Reports of the same space, estimator and allowance, R repeats each.
     confidence
         Nominal coverage of the intervals.
 
@@ -101,13 +101,13 @@ def compare_searchers(
 
 
 def _too_few(one: SearchReport, other: SearchReport) -> bool:
-    """Return whether the smallest p-value that the test can give is not small."""
+    """Return whether even the smallest possible p-value is above the level."""
     counts = [int(np.isfinite(report.validation).sum()) for report in (one, other)]
     return 2 / math.comb(sum(counts), counts[0]) >= _LEVEL
 
 
 def _welch(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float, float]:
-    """Return the interval of the difference of two means with variances of their own."""
+    """Return the interval of the difference of two means with different variances."""
     from scipy import stats
 
     parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])

@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 class Darts(Searcher):
     """Train a supernet under a budget, and propose the one architecture derived from it.
 
-    Its own seconds, those of the supernet's training on this device, are on the
-    clock beside the evaluation of what it derives.
+    The clock counts the seconds of the supernet's training on this device and the evaluation of
+    the derived architecture.
     """
 
     name: ClassVar[str] = "darts"
 
     budget: Budget | None = None
-    """How the supernet is trained: layers, channels, image size, epochs and so on."""
+    """Budget of the supernet: layers, channels, image size, epochs and so on."""
     order: Literal[1, 2] = 1
     """First or second order of the architecture's gradient."""
     images: str | None = None
-    """Where the images are; None for the bundled digits."""
+    """Path of the images; None for the bundled digits."""
     device: str = "cpu"
     checkpoints: Path | None = None
-    """Folder where the supernet's state is kept after every epoch, to go on from."""
+    """Folder that keeps the supernet's state after every epoch, to continue from."""
     _diverged: bool = field(default=False, init=False, repr=False)
 
     def start(
@@ -52,7 +52,7 @@ class Darts(Searcher):
         Raises
         ------
         SelectionError
-            If the space has no supernet, or there is no budget, or no such order.
+            If the space has no supernet, there is no budget, or the order does not exist.
         """
         get_space(space.name, having="supernet")
         if self.budget is None:
@@ -67,7 +67,7 @@ class Darts(Searcher):
         self.own_seconds = 0.0
 
     def ask(self) -> Architecture | None:
-        """Train the supernet and return what is derived from it; after that, None."""
+        """Train the supernet and return the derived architecture; the second time None."""
         if self._proposed:
             return None
         from ..training.task import train_supernet_alone

@@ -17,12 +17,12 @@ from .base import Score, Searcher, _check_at_least, _scored_space
 
 @dataclass
 class RegularizedEvolution(Searcher):
-    """Mutate the best of a random few of a population from which the oldest leaves.
+    """Mutate the best of a few random members of a population; the oldest member leaves.
 
-    The population is filled with random architectures. Then, each time, the
-    best of ``tournament`` members drawn with replacement gets a child that
-    differs in one choice, and the child takes the place of the oldest member,
-    not of the worst: nobody survives by a lucky evaluation.
+    The population is filled with random architectures. Then, each time, the best of
+    ``tournament`` members drawn with replacement gets a child that differs in one choice. The
+    child replaces the oldest member, not the worst, so no member survives only by a lucky
+    evaluation.
     """
 
     name: ClassVar[str] = "evolution"

@@ -1,4 +1,4 @@
-"""The one search loop, its simulated clock, and repeats of it."""
+"""The search loop with its simulated clock, and repeats of it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from .base import Searcher
 from .trace import SearchTrace, Step
 
 _MOST_FREE = 1_000
-"""Evaluations in a row that cost nothing, after which a search of limited seconds only has come
-to a standstill."""
+"""A search that only seconds limit ends after so many evaluations in a row without cost."""
 
 
 def run_search(
@@ -35,44 +34,43 @@ def run_search(
 ) -> SearchTrace:
     """Search until an allowance is used up.
 
-    The simulated clock adds up what evaluations cost, as if one device did one
-    after the other, and what the searcher itself takes. An evaluation that would
-    carry the clock past ``seconds`` is not made, and the search ends there. Where
-    the cost is known only afterwards (real training), the expected cost decides;
-    where nothing is expected yet, the evaluation is made, so such a search may
-    overrun by its last evaluation. A search that only seconds limit ends, too, when
-    the clock has stood still for 1,000 evaluations: all were asked before and are
-    free, or every training fails at once.
+    The simulated clock adds up the cost of evaluations, as if one device made one after the
+    other, and the seconds of the searcher itself. An evaluation that would carry the clock past
+    ``seconds`` is not made, and the search ends there. If the cost is known only afterwards
+    (real training), the expected cost decides; without an expectation the evaluation is made,
+    so such a search may overrun by its last evaluation. A search that only seconds limit also
+    ends when the clock has stood still for 1,000 evaluations, because all were made before and
+    are free, or every training fails at once.
 
     Parameters
     ----------
     searcher
         Started anew.
     estimator
-        Of the space to search.
+        The estimator, which has the space to search.
     evaluations
-        Most evaluations.
+        Maximum number of evaluations.
     seconds
-        Most simulated seconds.
+        Maximum of simulated seconds.
     rng
         The only source of randomness.
     charge_repeats
-        Whether an architecture asked for again costs again, as in published
-        simulations on tables; else its answer is at hand and free.
+        Whether a repeated evaluation of an architecture costs again, as in published
+        simulations on tables; else it is free.
     on_progress
-        Called now and then with the share of the allowance, or of the searcher's own
-        work, that is used up.
+        Called from time to time with the share of the allowance, or of the searcher's own work,
+        that is used up.
 
     Returns
     -------
     SearchTrace
-        Without final figures: those are attached by `_attach_outcome`.
+        Without final figures, which `_attach_outcome` adds.
 
     Raises
     ------
     SelectionError
-        If no allowance is given, or one that is not above 0; or if the clock should
-        stop a search whose costs are unknown.
+        If no allowance is given or one is not above 0, or if only the clock limits a search
+        with unknown costs.
 
     Examples
     --------
@@ -115,7 +113,7 @@ def run_search(
 
 
 class _Loop:
-    """A search that is running: what was evaluated so far."""
+    """A running search and its evaluations so far."""
 
     def __init__(
         self,
@@ -196,7 +194,7 @@ class _Loop:
 
 
 def _attach_outcome(trace: SearchTrace, estimator: Estimator) -> SearchTrace:
-    """Return a finished search with the final figures of what it found."""
+    """Return a finished search with the final figures of its best architecture."""
     if trace.found is None:
         return trace
     return replace(trace, outcome=estimator.outcome(trace.found))
@@ -214,20 +212,20 @@ def repeat_search(
     jobs: int = 1,
     on_progress: Callable[[float], None] | None = None,
 ) -> list[SearchTrace]:
-    """Repeat a search with a generator of its own each, and attach the final figures.
+    """Repeat a search, each time with a generator of its own, and add the final figures.
 
     Parameters
     ----------
     searcher, estimator, evaluations, seconds, charge_repeats
         As for `run_search`; both objects are sent to the processes.
     repeats
-        How many searches.
+        Number of searches.
     seed
         The n-th search is the same whatever ``repeats`` and ``jobs`` are.
     jobs
-        Processes to share the repeats among; with 1 they run in this one.
+        Number of processes that share the repeats; 1 is this process.
     on_progress
-        Called now and then with the share of all that is done.
+        Called from time to time with the share of all work that is done.
 
     Returns
     -------
@@ -280,12 +278,12 @@ def _search(
 
 
 def _part(on_progress: Callable[[float], None], place: int, parts: int) -> Callable[[float], None]:
-    """Return what reports the progress of one of several equal parts."""
+    """Return a function that reports the progress of one of several equal parts."""
     return lambda share: on_progress((place + share) / parts)
 
 
 def _check_allowance(evaluations: int | None, seconds: float | None) -> None:
-    """Refuse a search that would not end, or not begin.
+    """Refuse a search without a valid allowance.
 
     Raises
     ------

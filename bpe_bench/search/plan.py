@@ -1,4 +1,4 @@
-"""A whole search from a plan: searchers, where evaluations come from, repeats and comparisons."""
+"""A whole search from a plan: searchers, estimator, repeats and comparisons."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ SEARCHERS: Mapping[str, type[Searcher]] = {
 _TABLE_SECONDS = 12_000.0
 """Default allowance over a table, that of the published NAS-Bench-201 searches."""
 _EVALUATIONS = {"train": 6, "surrogate": 100}
-"""Default allowance where it is not in seconds."""
+"""Default number of evaluations."""
 _PUBLISHED_EVOLUTION = {"population": 50, "tournament": 10}
 _WORTH_PROCESSES = 50
-"""Repeats without training from which on processes save more time than starting them takes."""
+"""From so many repeats without training on, several processes save time."""
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What to search, with what, and for how long. What is None is chosen to suit the rest."""
+    """What to search, how, and for how long. None means: chosen to suit the rest."""
 
     space: str
     searcher: str = "random"
     """A key of `SEARCHERS`, or ``"all"`` to compare them; without training darts is left out."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Of the searcher; for all of them, each takes those that it has."""
+    """Parameters of the searcher; with ``"all"`` each searcher takes those that it has."""
     published: bool = False
     """Whether evolution and reinforce have the parameters of Zheng et al., CVPR 2020."""
     estimator: Literal["table", "surrogate", "train"] = "table"
@@ -60,21 +60,21 @@ class SearchPlan:
     """Name or path; by default the registered table of the whole space. For a surrogate, the
     table that it was fitted to, whose accuracies then judge what is found."""
     dataset: str | None = None
-    """What a table's signal is on."""
+    """Data set of a table's signal."""
     report_dataset: str | None = None
-    """What a table's final figures are on."""
+    """Data set of a table's final figures."""
     table_seeds: str = "mean"
     """``"mean"`` over a table's trainings, or ``"random"`` for one of them."""
     budget: str | None = None
-    """How evaluations are trained: a setting's label, or a budget as text."""
+    """Budget of the evaluations: a setting's label, or a budget as text."""
     surrogate: Path | None = None
     extrapolate: bool = False
-    """Whether a surrogate may answer outside of what it was fitted on."""
+    """Whether a surrogate may predict outside of the ranges that it was fitted to."""
     images: str | None = None
-    """What trainings and supernets see; None for the bundled digits."""
+    """Images for trainings and supernets; None for the bundled digits."""
     device: str = "cpu"
     store: Path = Path("bpe-bench-trainings.sqlite")
-    """Where trainings report; what is there is not trained again."""
+    """Store of the trainings; finished trainings in it are not repeated."""
     evaluations: int | None = None
     seconds: float | None = None
     """Simulated device seconds."""
@@ -88,12 +88,12 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What the searches of a plan found."""
+    """Results of the searches of a plan."""
 
     reports: tuple[SearchReport, ...]
     """One per searcher."""
     comparisons: tuple[Comparison, ...]
-    """Of every two searchers."""
+    """Comparisons of every two searchers."""
     traces: tuple[SearchTrace, ...]
     warnings: tuple[str, ...]
 
@@ -115,16 +115,16 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
     Parameters
     ----------
     plan
-        What to do.
+        The plan.
     on_progress
-        Called now and then with the share that is done.
+        Called from time to time with the share of the work that is done.
 
     Raises
     ------
     SelectionError
-        If the parts of the plan do not fit one another.
+        If parts of the plan contradict each other.
     UnknownNameError
-        If it names something that is not there.
+        If it names something that does not exist.
     """
     if plan.table is None and plan.surrogate is None:
         get_space(plan.space)  # otherwise what is opened may declare it
@@ -175,7 +175,7 @@ def make_searcher(name: str, **parameters: Any) -> Searcher:
     Raises
     ------
     UnknownNameError
-        If there is no searcher of that name, or it has no such parameter.
+        If no searcher has that name, or it has no such parameter.
     """
     if name not in SEARCHERS:
         raise unknown_name("searcher", name, SEARCHERS)
@@ -195,7 +195,7 @@ def _share(
 
 
 def _searchers(plan: SearchPlan) -> list[Searcher]:
-    """Return the searchers of a plan; where they are compared, each takes the parameters it has."""
+    """Return the searchers of a plan; with ``"all"`` each takes the parameters that it has."""
     if plan.searcher != "all":
         return [
             make_searcher(plan.searcher, **{**_defaults(plan.searcher, plan), **plan.parameters})
@@ -232,7 +232,7 @@ def _defaults(name: str, plan: SearchPlan) -> dict[str, Any]:
 
 
 def _estimator(plan: SearchPlan) -> tuple[str, Estimator]:
-    """Return where evaluations come from, and the name of the table if it is one."""
+    """Return the estimator, and the name of the table if it is a table."""
     if plan.estimator == "surrogate":
         return _surrogate(plan)
     if plan.estimator == "table":
@@ -255,7 +255,7 @@ def _estimator(plan: SearchPlan) -> tuple[str, Estimator]:
 
 
 def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:
-    """Return a fitted surrogate at a budget; where the table is whole, judged by it."""
+    """Return a fitted surrogate at a budget; a table of the whole space judges it."""
     if plan.surrogate is None:
         raise SelectionError(
             "--estimator surrogate needs --surrogate FILE; make one with: bpe-bench surrogate fit "
@@ -303,7 +303,7 @@ def _length(setting: Setting) -> tuple[int, float]:
 
 
 def whole_table(space: str, table: str | None = None) -> tuple[str, Table]:
-    """Open the table that is named, or the registered one that holds a whole space.
+    """Open the named table, or the registered one that holds the whole space.
 
     Returns
     -------

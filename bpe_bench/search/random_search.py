@@ -1,4 +1,4 @@
-"""Random search: every architecture as likely as any other."""
+"""Random search: all architectures are equally likely."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RandomSearch(Searcher):
         self._space, self._rng, self._seen = space, rng, set()
 
     def ask(self) -> Architecture | None:
-        """Return the next draw; None if every architecture was drawn, without replacement."""
+        """Return the next draw; without replacement None after every architecture was drawn."""
         if self.replace:
             return self._space.sample(self._rng)
         if len(self._seen) >= self._space.size:
@@ -61,31 +61,31 @@ def expected_regret(
 ) -> float:
     """Return the regret of random search in closed form.
 
-    With the A architectures in groups of equal signal, best first, C_g of them in
-    the first g groups, the best of n draws lies in group g with probability
-    ((A - C_{g-1})ⁿ - (A - C_g)ⁿ) / Aⁿ (without replacement, binomials over n in place
-    of powers), and is any of the group with the same chance.
+    The A architectures form groups of equal signal, best first, with C_g architectures in the
+    first g groups. The best of n draws lies in group g with probability ((A - C_{g-1})ⁿ - (A -
+    C_g)ⁿ) / Aⁿ (without replacement: binomials over n instead of powers), and all members of
+    the group are equally likely.
 
     Parameters
     ----------
     signal
-        What the search looks at, shape (A,), without NaN.
+        The signal of the search, shape (A,), without NaN.
     final
-        Accuracy in the end, shape (A,), without NaN.
+        Final accuracy, shape (A,), without NaN.
     evaluations
-        Draws n.
+        Number of draws n.
     replace
         Whether an architecture may be drawn again.
 
     Returns
     -------
     float
-        Largest ``final`` minus the expected one of what is found.
+        Largest ``final`` minus the expected ``final`` of the best draw.
 
     Raises
     ------
     SelectionError
-        If the shapes differ, something is missing, or there is nothing to draw.
+        If the shapes differ, a value is missing, or there is nothing to draw.
 
     Examples
     --------

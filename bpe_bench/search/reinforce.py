@@ -1,8 +1,8 @@
 """REINFORCE without a controller network: independent categorical distributions, one per choice.
 
-The choices are those of the space; what an architecture does not depend on (the operation
-of an edge that DARTS does not keep) has no part in its probability, so the gradient is
-that of what is scored.
+The choices are those of the space. A choice without effect on the architecture (the operation
+of an edge that DARTS does not keep) does not enter its probability, so the gradient is that of
+the scored architecture.
 
 Williams, 1992; as a searcher in Zheng et al., CVPR 2020, and, on NAS-Bench-201, in
 Dong and Yang, ICLR 2020. The gradient of log p(choice) with respect to the
@@ -31,12 +31,11 @@ _TINY = 1e-12
 
 @dataclass
 class Reinforce(Searcher):
-    """Sample from a policy, and move it towards what was better than expected.
+    """Sample from a policy, and move it towards architectures that were better than expected.
 
-    A step changes the logits by ``learning_rate * (advantage * d log p + entropy
-    * d H)``: one sample, plain gradient ascent. With ``normalise`` the advantage is
-    in units of the rewards' own moving deviation, so that one step size fits
-    tables and trainings whose accuracies differ by much or by little.
+    A step changes the logits by ``learning_rate * (advantage * d log p + entropy * d H)``: one
+    sample, plain gradient ascent. With ``normalise`` the advantage is in units of the moving
+    deviation of the rewards, so one step size fits accuracies that differ by much or by little.
 
     `Reinforce.published` has the settings of Zheng et al., whose policy hardly
     moves in 100 steps; the defaults here are tuned on the 12-epoch accuracies of
@@ -48,9 +47,9 @@ class Reinforce(Searcher):
     learning_rate: float = 0.2
     """Step size of the logits."""
     entropy: float = 0.01
-    """Weight of the policy's entropy, which keeps it from settling early."""
+    """Weight of the policy's entropy, which prevents early convergence."""
     baseline_decay: float = 0.9
-    """Share of the old baseline that a new reward leaves."""
+    """Share of the old baseline in the new one."""
     normalise: bool = True
     """Divide the advantage by the moving standard deviation of rewards around the baseline."""
     baseline_first: bool = False
@@ -93,7 +92,7 @@ class Reinforce(Searcher):
         return architecture
 
     def tell(self, architecture: Architecture, evaluation: Evaluation) -> None:
-        """Move the policy; an evaluation without an accuracy moves nothing."""
+        """Move the policy; an evaluation without an accuracy does not."""
         choices = self._asked.pop(architecture, None)
         if choices is None or not evaluation.usable:
             return
@@ -104,7 +103,7 @@ class Reinforce(Searcher):
         self.logits = self.logits + self.learning_rate * step
 
     def conclude(self, best: Architecture) -> Architecture:
-        """Return the cell with two inputs per node, the policy's likeliest, if all were scored."""
+        """Return the cell with the two most likely inputs per node, if all edges were scored."""
         return self._space.prune(best, self._rng, settled(self.probabilities()))
 
     def probabilities(self) -> FloatArray:
@@ -135,7 +134,7 @@ class Reinforce(Searcher):
         return gradient
 
     def _advantage(self, reward: float) -> float:
-        """Return how much better a reward is than expected, and learn from it what to expect."""
+        """Return how much better a reward is than expected, and update the expectation."""
         if math.isnan(self._baseline):
             self._baseline = reward
             return 0.0

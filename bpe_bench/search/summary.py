@@ -1,4 +1,4 @@
-"""What repeated searches say: how good, how sure, how long, and against what."""
+"""Summaries of repeated searches: quality, spread, time, and speed-up."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ REFERENCE_SEARCHES = {"nasnet": 2_000.0, "amoebanet": 3_150.0}
 """GPU days of the reference searches (Zoph et al., CVPR 2018; Real et al., AAAI 2019), as quoted
 by Zheng et al., CVPR 2020."""
 _REFERENCE_DATASETS = ("cifar10", "cifar10-jpeg")
-"""What the reference searches were made on, by the names that it has here."""
+"""Data set of the reference searches, by its names here."""
 _NEAR = 0.005
-"""Accuracy below the optimum that counts as reaching it, if no target is given."""
+"""Default target: so far below the optimum counts as reaching it."""
 _GRID = 200
 
 
@@ -38,7 +38,7 @@ class Curve:
     seconds: FloatArray
     """Shape (G,)."""
     median: FloatArray
-    """Over the repeats, shape (G,); NaN while more than half have nothing yet."""
+    """Median over the repeats, shape (G,); NaN while more than half have found nothing."""
     low: FloatArray
     """First quartile likewise."""
     high: FloatArray
@@ -47,7 +47,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times cheaper than other ways the search was, as simulated."""
+    """How many times cheaper the simulated search was than other ways."""
 
     full_training: float
     """Than training as many architectures in full; NaN if that cost is unknown."""
@@ -60,16 +60,16 @@ class Speedup:
 
 @dataclass(frozen=True)
 class SearchReport:
-    """Repeated searches of one searcher, summed up. Accuracies are fractions in [0, 1]."""
+    """Summary of repeated searches by one searcher. Accuracies are fractions in [0, 1]."""
 
     searcher: str
     parameters: dict[str, Any]
     space: str
     table: str
     dataset: str
-    """What the signal is on."""
+    """Data set of the signal."""
     report_dataset: str
-    """What the final figures are on."""
+    """Data set of the final figures."""
     estimator: str
     budget: dict[str, Any] | None
     repeats: int
@@ -78,18 +78,18 @@ class SearchReport:
     """Mean over the repeats."""
     validation_mean: float
     validation_std: float
-    """Over the repeats, with n - 1; NaN for one repeat."""
+    """Standard deviation over the repeats, with n - 1; NaN for one repeat."""
     test_mean: float
     test_std: float
     regret_mean: float
-    """Best validation accuracy of the space minus that of what was found; NaN if unknown."""
+    """Best validation accuracy of the space minus the one found; NaN if unknown."""
     optimum: Outcome | None
     target: float
-    """Validation accuracy that counts as reached; NaN if none."""
+    """The target, a validation accuracy; NaN without a target."""
     seconds_to_target: float
-    """Median simulated seconds until then; infinite if half of the searches never got there."""
+    """Median simulated seconds to the target; infinite if half of the searches did not reach it."""
     target_reached: float
-    """Share of the searches that did."""
+    """Share of the searches that reached the target."""
     speedup: Speedup
     failed_evaluations: int
     """Trainings that diverged or failed, over all repeats."""
@@ -117,15 +117,14 @@ def summarise(
     table: str = "",
     target: float | None = None,
 ) -> SearchReport:
-    """Sum up repeats of one searcher.
+    """Summarise repeats of one searcher.
 
     Parameters
     ----------
     traces
         Finished searches with their outcomes (`repeat_search`).
     estimator
-        The one they asked: knows final figures of what was best in between, and the
-        optimum.
+        Their estimator, which has the final figures of intermediate bests, and the optimum.
     table
         The table's name, for the report.
     target
@@ -135,7 +134,7 @@ def summarise(
     Raises
     ------
     SelectionError
-        If there are no traces, traces of several searchers, or the target is no fraction.
+        If there are no traces, traces of several searchers, or the target is not a fraction.
     """
     if len({trace.searcher for trace in traces}) != 1:
         raise SelectionError("a report sums up traces of one searcher, found none or several")
@@ -208,7 +207,7 @@ def _to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
 def _final_steps(
     trace: SearchTrace, estimator: Estimator, known: dict[Architecture, float]
 ) -> tuple[list[float], list[float]]:
-    """Return when a search had a new best, and that one's final validation accuracy."""
+    """Return the times of new bests of a search, and their final validation accuracies."""
     times, values = [], []
     for step in trace.incumbents():
         if step.architecture not in known:
@@ -306,7 +305,7 @@ def _best(traces: Sequence[SearchTrace], validation: FloatArray) -> str:
 
 
 def _mean_of_known(values: FloatArray) -> float:
-    """Return the mean of the values that are there; NaN if none is."""
+    """Return the mean of the values that are not missing; NaN if all are."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
 

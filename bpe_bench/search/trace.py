@@ -1,4 +1,4 @@
-"""What a search did, step by step; saved as a line of JSON."""
+"""The evaluations of a search, in order; saved as a line of JSON."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ class Step:
     accuracy: float
     """The signal, a fraction in [0, 1]; NaN if the training diverged or failed."""
     clock: float
-    """Simulated seconds since the beginning, when the answer was there."""
+    """Simulated seconds from the beginning to the end of the evaluation."""
     state: State = "done"
     low: float | None = None
     high: float | None = None
-    """Bounds of the signal's interval, where it was predicted with one."""
+    """Bounds of the signal's interval, if it was predicted with one."""
 
 
 @dataclass(frozen=True)
 class SearchTrace:
-    """One search: what was evaluated, when, and what was found."""
+    """One search: its evaluations, their times, and its result."""
 
     searcher: str
     parameters: Mapping[str, Any]
     space: str
     steps: tuple[Step, ...]
     found: Architecture | None
-    """What the search ends with; None if no evaluation ended well."""
+    """The architecture found; None if no evaluation ended well."""
     seconds: float
-    """Simulated seconds in all, with those that the searcher itself took."""
+    """Simulated seconds in all, including those of the searcher itself."""
     stopped_by: str
     """``evaluations``, ``seconds`` or ``searcher`` (it had nothing left to propose, or nothing that
     costs anything)."""
     outcome: Outcome | None = None
-    """Final figures of what was found; attached when the search has ended."""
+    """Final figures of the architecture found; added when the search has ended."""
 
     @property
     def evaluations(self) -> int:
@@ -57,7 +57,7 @@ class SearchTrace:
         return len(self.steps)
 
     def incumbents(self) -> list[Step]:
-        """Return the steps that were the best so far; of equals the first."""
+        """Return the evaluations that were the best so far, among equals the first."""
         best, found = -math.inf, []
         for step in self.steps:
             if step.accuracy > best:
@@ -121,7 +121,7 @@ class SearchTrace:
 
 
 def write_traces(path: Path, traces: Iterable[SearchTrace]) -> None:
-    """Write traces to a file, a line of JSON each, all or nothing.
+    """Write traces to a file, a line of JSON each; completely or not at all.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def read_traces(path: Path) -> list[SearchTrace]:
     Raises
     ------
     SourceFileError
-        If the file is missing or a line is no trace; the message has its number.
+        If the file is missing or a line is not a trace; the message has its number.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""What a search space is: the base class of every space."""
+"""The base class of every search space."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ENCODINGS: Mapping[str, str] = MappingProxyType(
 """How `SearchSpace.features` turns architectures into numbers, by name."""
 
 _LISTED = 100_000
-"""Architectures that a space has at most if all of them are listed."""
+"""Spaces with at most so many architectures can be listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A network of a search space, as small integers whose meaning the space knows."""
+    """A network of a search space, as small integers whose meaning the space defines."""
 
     space: str
     """Name of the space."""
@@ -46,17 +46,17 @@ class SearchSpace(ABC):
 
     A space says which independent `choices` make an architecture, and how one is written
     and read. The rest follows from them; a space whose choices depend on each other
-    overrides it. Same generator state, same result: nothing else is random.
+    overrides it. The same generator state gives the same result.
     """
 
     name: str
     """Name of the space, as on the command line and in tables."""
     title: str
-    """What messages call it."""
+    """Name in messages."""
     descriptors: tuple[str, ...] = ()
-    """Names of the numbers that `describe` gives; empty if the choices say it all."""
+    """Names of the numbers of `describe`; empty if there are none beyond the choices."""
     unpruned: SearchSpace | None = None
-    """The space of what searchers may score in place of this one's, and `prune` in the end."""
+    """A larger space that searchers may score instead and `prune` in the end."""
 
     abilities: tuple[str, ...] = ()
     """``network`` if `bpe_bench.training.networks` has a module of its networks, so that it can
@@ -64,14 +64,14 @@ class SearchSpace(ABC):
     full_training: Budget | None = None
     """The budget that is full training, if one is published."""
     default_layers: int = 4
-    """Layers of small trainings where none are asked for."""
+    """Default layers of small trainings."""
     layers_to_vary: tuple[int, ...] = (3, 6)
-    """Candidates for the layers of small trainings; for the digits the first two."""
+    """Values to vary for the layers of small trainings; on the digits the first two."""
 
     @property
     @abstractmethod
     def choices(self) -> Mapping[str, Sequence[str]]:
-        """By the name of each of the C independent choices, in their order, its options."""
+        """The options of each of the C independent choices, by its name and in order."""
 
     @abstractmethod
     def parse(self, text: str) -> Architecture:
@@ -121,7 +121,7 @@ class SearchSpace(ABC):
         return genes
 
     def used(self, choices: Sequence[int]) -> Sequence[int]:
-        """Return the places of those choices on which the architecture depends."""
+        """Return the places of the choices on which the architecture depends."""
         return range(len(choices))
 
     @property
@@ -160,7 +160,7 @@ class SearchSpace(ABC):
         rng: np.random.Generator,
         weights: FloatArray | None = None,
     ) -> Architecture:
-        """Return what is built of an architecture that was scored: itself, as a rule.
+        """Return the architecture that is built after this one was scored; usually itself.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class SearchSpace(ABC):
         rng
             Breaks ties.
         weights
-            Of the options of the C choices, shape (C, most options); by default all the same.
+            Weights of the options of the C choices, shape (C, most options); by default equal.
         """
         return architecture
 
@@ -201,8 +201,8 @@ class SearchSpace(ABC):
         """Return an index of the space as an int."""
         if not self.listed:
             raise SelectionError(
-                f"the space {self.name} has {self.size:.3g} architectures and numbers none of "
-                f"them; those of at most {_LISTED:,} have indices"
+                f"the space {self.name} has {self.size:.3g} architectures, too many for "
+                f"indices; spaces of at most {_LISTED:,} have them"
             )
         place = operator.index(index)
         if not 0 <= place < self.size:
@@ -225,7 +225,7 @@ class SearchSpace(ABC):
         return encoded
 
     def describe(self, architecture: Architecture) -> Sequence[float]:
-        """Return what the choices amount to, as numbers named by `descriptors`."""
+        """Return properties of the architecture as numbers named by `descriptors`."""
         return ()
 
     def feature_names(self, encoding: str = "structure") -> tuple[str, ...]:
@@ -243,9 +243,9 @@ class SearchSpace(ABC):
         architectures
             A architectures of the space; refused with `GenotypeError` if they are not.
         encoding
-            A key of `ENCODINGS`, else `UnknownNameError`. Trees learn accuracy from few
-            architectures by ``structure`` much better (docs/surrogates.md has figures):
-            what matters of an edge is what lies before and behind it.
+            A key of `ENCODINGS`, else `UnknownNameError`. With few architectures, trees learn
+            accuracy much better from ``structure`` (docs/surrogates.md has figures), because an
+            edge matters by what is before and after it.
 
         Returns
         -------

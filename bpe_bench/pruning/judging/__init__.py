@@ -1,8 +1,8 @@
-"""Which way of finding a good budget pays, judged on architectures that it did not choose by.
+"""Methods of finding a good budget, judged on architectures that they did not choose by.
 
 At equal device hours: minimum importance pruning with each estimator of importance, random
 sampling, cheapest-first, successive halving and TPE. ``docs/mip-judged.md`` has the protocol
-and what came out.
+and the results.
 """
 
 from .judge import judge

@@ -1,4 +1,4 @@
-"""Plain sentences that follow from the figures, whichever way these fall."""
+"""Conclusions in sentences that are computed from the figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CALLED = {
 
 
 def _conclude(report: JudgingReport) -> tuple[str, ...]:
-    """Return what the figures say, each sentence with the figures that it rests on."""
+    """Return the conclusions, each sentence with its figures."""
     pruning = [m for m in report.methods if m.name.startswith("mip-")]
     simple = [m for m in report.methods if m.name in SIMPLE]
     said = [_answer(report, pruning, simple)]
@@ -63,7 +63,7 @@ def _answer(report: JudgingReport, pruning: list[MethodResult], simple: list[Met
 
 
 def _against(report: JudgingReport, pruning: list[MethodResult], rival: MethodResult) -> str:
-    """Compare pruning by each estimator with one of the simpler ways."""
+    """Compare pruning by each estimator with one of the simpler methods."""
     lower = [m for m in pruning if m.regret.mean < rival.regret.mean]
     higher = [m for m in pruning if m not in lower]
     parts = []
@@ -82,7 +82,7 @@ def _against(report: JudgingReport, pruning: list[MethodResult], rival: MethodRe
 
 
 def _estimators(report: JudgingReport, pruning: list[MethodResult]) -> str:
-    """Say which estimator of importance did best, and whether that can be told."""
+    """Say which importance estimator did best, and whether the test separates it."""
     best, worst = pruning[0], pruning[-1]
     apart = [m for m in pruning[1:] if _apart(report, best, m)]
     said = (
@@ -99,7 +99,7 @@ def _estimators(report: JudgingReport, pruning: list[MethodResult]) -> str:
 
 
 def _at_allowances(report: JudgingReport) -> list[str]:
-    """Say who leads at each allowance, and where pruning stands there."""
+    """Say which method leads at each allowance, and the place of pruning."""
     parts = []
     for hours in report.methods[0].regret_at:
         ordered = sorted(report.methods, key=lambda m: m.regret_at[hours])
@@ -112,7 +112,7 @@ def _at_allowances(report: JudgingReport) -> list[str]:
 
 
 def _optimism(report: JudgingReport) -> str:
-    """Say how much of what was seen is not there on other architectures."""
+    """Say how optimistic the correlation is that a setting was chosen by."""
     ordered = sorted(report.methods, key=lambda m: m.optimism)
     least, most = ordered[0], ordered[-1]
     return (

@@ -22,7 +22,7 @@ from .resampled import _resampled_mean, _ResampledMean
 from .runs import _run_all, _Runs
 
 _POINTS = 100
-"""Points of the curves."""
+"""Number of points of the curves."""
 _MOST_ALLOWANCES = 4
 
 
@@ -40,9 +40,9 @@ def judge(
 ) -> JudgingReport:
     """Compare methods of finding a good setting.
 
-    In every repeat the architectures are dealt into two halves. A method sees correlations on
-    one half and pays for them; the best it has seen is scored on the other. See
-    ``docs/mip-judged.md``.
+    In every repeat the architectures are divided into two halves. A method sees correlations on
+    one half and pays for them; the best setting that it has seen is scored on the other half.
+    See ``docs/mip-judged.md``.
 
     Parameters
     ----------
@@ -56,16 +56,16 @@ def judge(
         The n-th repeat of a method is the same whatever ``repeats``, ``jobs`` and the other
         methods are.
     hours
-        Where the axis of device hours ends; by default with what evaluating the whole pool on
-        half of the architectures costs.
+        End of the axis of device hours; by default the cost of evaluating the whole pool on
+        half of the architectures.
     allowances
         Hours at which regret is reported; by default the last four of 1, 3, 10, 30, ...
     jobs
-        Processes to share the repeats among.
+        Number of processes that share the repeats.
     confidence
         Nominal coverage of the intervals.
     on_progress
-        Called now and then with the share that is done.
+        Called from time to time with the share of the work that is done.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def judge(
 
 
 class _Judged:
-    """Runs with what is asked of them: summaries over repeats, runs and the grid of hours."""
+    """Runs, with summaries over repeats, runs and the grid of hours."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Judged:
         self._share, self._grid = share, on_grid
         methods = range(len(runs.held_out))
         self.regret = [runs.regret(m)[:, :, on_grid].mean(axis=(1, 2)) for m in methods]
-        """By method, mean over runs and the logarithm of hours, shape (R,)."""
+        """Regret by method, mean over runs and the logarithm of hours, shape (R,)."""
 
     def mean(self, method: int, other: int | None = None) -> _ResampledMean:
         """Return the mean regret of a method, or how much larger it is than another's."""

@@ -1,4 +1,4 @@
-"""Ways of finding a good setting, by name: the simple ones are here."""
+"""Methods of finding a good setting, by name; this module has the simple ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
 
     @property
     def summary(self) -> str:
@@ -32,7 +32,7 @@ class Method(Protocol):
         """Runs per repeat, whose mean counts: more than 1 where a run is cheap and random."""
 
     def run(self, trial: Trial) -> None:
-        """Evaluate settings until all were, or `OutOfHours` ends it.
+        """Evaluate settings until all are evaluated, or `OutOfHours` ends it.
 
         It must not look at the pool's own correlations; all randomness comes from ``trial.rng``.
         """
@@ -70,7 +70,7 @@ class _CheapestFirst:
 class _CoveringDesign:
     """The design that pruning starts with (`covering`), and no pruning.
 
-    What minimum importance pruning does without importances: the settings that show most values
+    Minimum importance pruning without importances: first the settings that show the most values
     per second, then the cheapest.
     """
 
@@ -88,7 +88,7 @@ class _CoveringDesign:
 
 @dataclass(frozen=True)
 class _SuccessiveHalving:
-    """Many settings on few architectures; the better half goes on with twice as many.
+    """Many settings on few architectures; the better half is continued with twice as many.
 
     Jamieson & Talwalkar (AISTATS 2016), with architectures as the resource. The first
     round takes the cheapest first, later ones the best first. When the last round is done,
@@ -96,7 +96,7 @@ class _SuccessiveHalving:
     """
 
     fewest: int = 6
-    """Architectures of the first round, at least."""
+    """Smallest number of architectures in the first round."""
     name: str = "halving"
     summary: str = "successive halving over architectures"
     draws: int = 1
@@ -115,7 +115,7 @@ class _SuccessiveHalving:
             trial.evaluate(place)
 
     def rounds(self, half: int) -> list[int]:
-        """Return the architectures of each round, the last with the whole half.
+        """Return the number of architectures of each round; the last has the whole half.
 
         Examples
         --------
@@ -140,12 +140,12 @@ _NEED_OPTUNA = ("mip-ped-anova", "tpe")
 def make_methods(
     names: Sequence[str] = (), *, keep: int = 2, initial: int = 12, per_round: int = 4
 ) -> tuple[list[Method], list[str]]:
-    """Return methods by name, and what to say of those that are left out.
+    """Return methods by name, and notes on those that are left out.
 
     Parameters
     ----------
     names
-        Of `METHODS`, or ``mip``; by default all that can be run here.
+        Names in `METHODS`, or ``mip``; by default all that are installed.
     keep, initial, per_round
         Of minimum importance pruning (`bpe_bench.pruning.Rules`).
 
@@ -154,9 +154,9 @@ def make_methods(
     UnknownNameError
         For a name that does not exist.
     OptionalDependencyError
-        For a method that needs Optuna where it is not installed, if it was asked for.
+        For a named method that needs Optuna, if Optuna is not installed.
     SelectionError
-        For a rule of pruning that cannot be, or a single method.
+        For an invalid rule of pruning, or a single method.
     """
     wanted = list(dict.fromkeys(n for name in names for n in (MIP if name == "mip" else (name,))))
     for name in wanted:

@@ -1,4 +1,4 @@
-"""Minimum importance pruning as one of the methods, behind a thin adapter."""
+"""Minimum importance pruning as one of the judged methods."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from .. import ObjectiveKind, Rules
 from .trial import Trial
 
 RESAMPLES = 4
-"""Draws behind each importance: the mean over them decides, and no interval is looked at."""
+"""Draws behind each importance; only their mean is used, no interval."""
 
 
 @dataclass(frozen=True)
 class _MinimumImportancePruning:
-    """Prune the least important group at its cheapest value, sample what is left, repeat.
+    """Prune the least important group at its cheapest value, sample the remaining space, repeat.
 
-    Sequential evidence, pruning also what the data do not separate: a method that may
-    abstain does not use its hours. Once ``keep`` groups are left, the rest of the remaining
-    space is evaluated, cheapest first; when that is used up, the last pruning is undone, then
-    the one before, until the pool is used up.
+    It uses sequential evidence and prunes even where the data do not separate, because a method
+    that abstains would not use its hours. When ``keep`` groups are left, the rest of the
+    remaining space is evaluated, cheapest first. Then the last pruning is undone, then the one
+    before, until the whole pool was evaluated.
 
     Raises
     ------
     UnknownNameError
         For an unknown importance estimator.
     SelectionError
-        For a rule that cannot be.
+        For an invalid rule.
     """
 
     importance: str = "forest"
@@ -56,7 +56,7 @@ class _MinimumImportancePruning:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
         return f"mip-{self.importance}"
 
     @property
@@ -91,16 +91,16 @@ class _MinimumImportancePruning:
 
 
 class _UsedUp(Exception):
-    """The remaining space has no setting left: to prune it further changes nothing."""
+    """Raised when the remaining space has no setting left, so further pruning has no effect."""
 
 
 @dataclass
 class _Asked:
-    """The objective of a pruning whose settings are those of a trial."""
+    """The objective of a pruning that evaluates settings by a trial."""
 
     trial: Trial
     gives_up: bool = True
-    """Whether to end the pruning when the remaining space is used up."""
+    """Whether the pruning ends when the remaining space is used up."""
     notes: tuple[str, ...] = ()
     kind: ObjectiveKind = "replay"
     predicts_beyond: bool = False

@@ -1,4 +1,4 @@
-"""Settings to choose among, and the halves of the architectures that choices are judged by."""
+"""The settings to choose among, and halves of the architectures that judge the choice."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ...tables.table import Split, Table
 from ..objective import _accuracies_of, _usable_row
 
 FEWEST_SETTINGS = 4
-"""With fewer there is nothing to search among."""
+"""With fewer settings there is nothing to choose among."""
 FEWEST_ARCHITECTURES = 8
-"""Four in each half: fewer do not rank."""
+"""Four in each half; fewer cannot be ranked."""
 _FEWEST_RANKED = 3
 
 IntArray = npt.NDArray[np.intp]
@@ -34,10 +34,10 @@ IntArray = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Pool:
-    """Settings that every method chooses among, with what each gave for every architecture."""
+    """The settings that every method chooses among, with the accuracies of all architectures."""
 
     name: str
-    """What the table is called."""
+    """Name of the table."""
     space: str
     dataset: str
     statistic: str
@@ -49,7 +49,7 @@ class Pool:
     accuracies: FloatArray
     """Shape (A, S), NaN where missing."""
     notes: tuple[str, ...] = ()
-    """What limits any conclusion, a sentence each."""
+    """Limits of any conclusion, one sentence each."""
 
     @classmethod
     def of(
@@ -73,7 +73,7 @@ class Pool:
         statistic, split, labels
             As for `bpe_bench.correlation.correlate`.
         max_cost_hours
-            What a setting may cost at most, in device hours per network.
+            The highest cost of a setting, in device hours per network.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Pool:
         return pool
 
     def check_architectures(self) -> None:
-        """Raise `SelectionError` if there are too few architectures to deal into halves."""
+        """Raise `SelectionError` if there are too few architectures for two halves."""
         if len(self.truth) < FEWEST_ARCHITECTURES:
             raise SelectionError(
                 f"halves need at least {FEWEST_ARCHITECTURES} architectures with full training, "
@@ -121,24 +121,24 @@ class Pool:
 
     @cached_property
     def best(self) -> int:
-        """The place of the setting that all architectures say is best; of equals the cheaper."""
+        """The place of the best setting by all architectures, among equals the cheapest."""
         return max(self.by_cost, key=lambda place: self.rows[place].correlation)
 
     @cached_property
     def costs(self) -> CostModel:
-        """What hyper-parameters cost, all else being equal."""
+        """The cost model of the hyper-parameters."""
         return CostModel.fit(self.rows)
 
     @cached_property
     def unseen(self) -> Design:
-        """The settings as a method sees them first: with costs and without correlations."""
+        """The settings as a method sees them at first: with costs, without correlations."""
         return _Unseen(
             tuple(Candidate(label=row.label, budget=row.budget, cost=row.cost) for row in self.rows)
         )
 
     @property
     def choosing(self) -> int:
-        """Architectures of the half that choices are made by."""
+        """Number of architectures of the choosing half."""
         return len(self.truth) // 2
 
     @property
@@ -149,7 +149,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class _Unseen(Design):
-    """Which hyper-parameters move together is asked for again and again, so it is kept."""
+    """Evidence that keeps which hyper-parameters move together, because that is needed often."""
 
     _kept: dict[tuple[str, ...], list[tuple[str, ...]]] = field(
         default_factory=dict, repr=False, compare=False
@@ -164,7 +164,7 @@ class _Unseen(Design):
 
 
 class Deal:
-    """A pool's architectures, dealt at random into a half to choose by and one to score by."""
+    """A pool's architectures, divided at random into a half to choose by and a half to score by."""
 
     def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
         self.pool = pool
@@ -176,9 +176,9 @@ class Deal:
         self._known: dict[tuple[int, int], Estimate] = {}
 
     def estimate(self, place: int, architectures: int) -> Estimate:
-        """Return what so many architectures of the choosing half say of a setting.
+        """Return the correlation of a setting over so many architectures of the choosing half.
 
-        Without an interval, which no method looks at; NaN if they do not rank.
+        Without an interval, which no method uses; NaN if it is not defined.
         """
         if (place, architectures) not in self._known:
             few = self._choosing[:architectures]

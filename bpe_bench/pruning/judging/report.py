@@ -1,4 +1,4 @@
-"""What judging the methods found: frozen results with `to_json` and `to_frame`."""
+"""Results of judging the methods: frozen, with `to_json` and `to_frame`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Interval:
 
 @dataclass(frozen=True)
 class Curve:
-    """Correlation of what a method had found, against hours spent: shape (G,) each."""
+    """Correlation of the setting that a method had found, by hours spent: shape (G,) each."""
 
     seen: FloatArray
-    """What it was chosen by, mean over the repeats; 0 counts where nothing was found yet."""
+    """Correlation on the choosing half, mean over the repeats; 0 before a setting was found."""
     held_out: FloatArray
-    """What it brings on the other half, mean over the repeats."""
+    """Correlation on the other half, mean over the repeats."""
     low: FloatArray
     high: FloatArray
-    """Quartiles of ``held_out``: between them lies the middle half of the repeats. They say how
-    much one run varies, not how well the mean is known."""
+    """Quartiles of ``held_out``: half of the repeats lie between them. They show how much one
+    run varies, not how well the mean is known."""
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """How one method did."""
+    """Results of one method."""
 
     name: str
     summary: str
@@ -51,15 +51,15 @@ class MethodResult:
     """Correlation below that of the pool's best setting on the scoring half: mean over the
     repeats and over the logarithm of the hours."""
     regret_at: Mapping[float, float]
-    """The same at single allowances, by hours."""
+    """Regret at single allowances, by hours."""
     held_out: float
     """Correlation on the scoring half at the end of the hours, mean over the repeats."""
     optimism: float
-    """Seen minus held-out correlation, mean over repeats and hours at which it has found
-    something."""
+    """Choosing minus held-out correlation, mean over repeats and over hours with a setting
+    found."""
     p_against_best: float
-    """That it does as well as the method of the lowest regret, Holm-corrected over all pairs;
-    NaN for that method itself."""
+    """p-value of the hypothesis that it is as good as the method with the lowest regret,
+    Holm-corrected over all pairs; NaN for that method itself."""
     curve: Curve
 
     def to_json(self) -> dict[str, Any]:
@@ -83,11 +83,11 @@ class _MethodComparison:
     first: str
     second: str
     difference: float
-    """Mean regret of the first minus that of the second: below 0, the first is better."""
+    """Mean regret of the first minus that of the second; negative if the first is better."""
     low: float
     high: float
     p_value: float
-    """Of the corrected resampled test that both have the same mean regret."""
+    """Corrected resampled test of the hypothesis that both have the same mean regret."""
     p_adjusted: float
     """After Holm's correction over all pairs."""
 
@@ -108,24 +108,24 @@ class JudgingReport:
     settings: int
     architectures: int
     choosing: int
-    """Architectures of the half that choices are made by."""
+    """Number of architectures of the choosing half."""
     repeats: int
     seed: int
     best: str
-    """The setting with the best correlation over all architectures: what regret is against."""
+    """The setting with the best correlation over all architectures; regret is measured from it."""
     best_correlation: float
     """Its correlation on the scoring halves, mean over the repeats."""
     hours: FloatArray
     """Device hours at which the curves are known, shape (G,), evenly in the logarithm."""
     methods: tuple[MethodResult, ...]
-    """By mean regret, the best first."""
+    """Results by mean regret, the best first."""
     comparisons: tuple[_MethodComparison, ...]
     """All pairs, in the order of the methods."""
     conclusion: tuple[str, ...] = ()
-    """What the figures say, a sentence each."""
+    """Conclusions from the figures, one sentence each."""
     warnings: tuple[str, ...] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
-    """Of minimum importance pruning: keep, initial, per_round, resamples."""
+    """Rules of minimum importance pruning: keep, initial, per_round, resamples."""
 
     def method(self, name: str) -> MethodResult:
         """Return the result of a method by name."""

@@ -1,4 +1,4 @@
-"""Means over resampled architectures, with the error that overlapping halves leave them."""
+"""Means over repeats on overlapping halves of the architectures, with a corrected error."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def _resampled_mean(values: FloatArray, share: float, confidence: float) -> _Res
     """Return a mean over repeats with its corrected interval and test.
 
     Halves of the same architectures are not independent repeats: with more of them the mean
-    settles, but on these architectures. The corrected resampled t-test (Nadeau & Bengio, Machine
-    Learning 52, 2003) inflates the variance s² for that: t = mean / √(s² (1/R + share)) with
-    R − 1 degrees of freedom. More repeats therefore do not make every difference significant.
-    It is conservative where values vary by a method's own draws, which are independent.
+    converges, but to that of these architectures. The corrected resampled t-test (Nadeau &
+    Bengio, Machine Learning 52, 2003) inflates the variance s² for that: t = mean / √(s² (1/R +
+    share)) with R − 1 degrees of freedom. More repeats therefore do not make every difference
+    significant. It is conservative where values vary by a method's own draws, which are
+    independent.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Every method in every repeat, in one process or several, the same whatever their number."""
+"""All methods in all repeats; the results do not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .trial import Trial, _OutOfHours
 
 @dataclass(frozen=True)
 class _Runs:
-    """What each of M methods had found in R repeats after G spendings, in K runs each."""
+    """Settings found by M methods in R repeats with K runs each, after G amounts of hours."""
 
     seen: tuple[FloatArray, ...]
-    """By method, shape (R, K, G): the correlation that the incumbent was chosen by; NaN while
-    there is none."""
+    """By method, shape (R, K, G): the correlation that the incumbent was chosen by; NaN before
+    there is an incumbent."""
     held_out: tuple[FloatArray, ...]
-    """By method, shape (R, K, G): its correlation on the other half. 0 while there is no
-    incumbent, as a choice at random ranks nothing."""
+    """By method, shape (R, K, G): its correlation on the other half. 0 before there is an
+    incumbent, because a random choice has no correlation."""
     best: FloatArray
     """Correlation of the pool's best setting on the scoring half, shape (R,)."""
 
     def regret(self, method: int) -> FloatArray:
-        """Return how far what was found is below the pool's best on the scoring half, (R, K, G)."""
+        """Return the regret: how far the setting found is below the pool's best, (R, K, G)."""
         return self.best[:, None, None] - self.held_out[method]
 
 
@@ -46,19 +46,19 @@ def _run_all(
 ) -> _Runs:
     """Run every method in every repeat.
 
-    A repeat deals the architectures; every method then runs on the same halves, with draws of
-    its own. The n-th repeat of a method is the same whatever else is run.
+    A repeat divides the architectures; all methods run on the same halves, with their own
+    random draws. The n-th repeat of a method does not depend on what else is run.
 
     Parameters
     ----------
     pool, methods
-        What is chosen among, and by whom; both are sent to the processes.
+        The settings and the methods; both are sent to the processes.
     hours
-        Device hours after which to look, shape (G,), ascending; the last is the allowance.
+        Device hours at which to record, shape (G,), ascending; the last is the allowance.
     repeats, seed, jobs
-        How many repeats R, where their randomness comes from, and processes to share them.
+        Number of repeats R, their seed, and the number of processes.
     on_progress
-        Called now and then with the share that is done.
+        Called from time to time with the share of the work that is done.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _run_all(
 
 @dataclass(frozen=True)
 class _Repeat:
-    """What all methods found in one repeat: by method, shape (K, G)."""
+    """Settings found in one repeat: by method, shape (K, G)."""
 
     seen: list[FloatArray]
     held_out: list[FloatArray]
@@ -86,7 +86,7 @@ class _Repeat:
 
 @dataclass(frozen=True)
 class _Task:
-    """What a process does with the number of a repeat."""
+    """The work of a process for the number of a repeat."""
 
     pool: Pool
     methods: tuple[Method, ...]
@@ -109,7 +109,8 @@ class _Task:
         return np.random.default_rng((self.seed, zlib.crc32(what.encode()), repeat))
 
     def _run(self, method: Method, deal: Deal, rng: np.random.Generator) -> FloatArray:
-        """Return what a method has seen, and what that brings, after every spending, (2, G)."""
+        """Return choosing and held-out correlation of a method after each amount of hours, (2,
+        G)."""
         seconds = self.hours * 3600
         trial = Trial(deal, float(seconds[-1]), rng)
         with suppress(_OutOfHours):

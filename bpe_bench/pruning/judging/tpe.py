@@ -23,10 +23,10 @@ that leaves equal ones in an order that depends on the processor; so none are eq
 class _Tpe:
     """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), as Optuna implements it.
 
-    Every hyper-parameter is the place of its value among the pool's. A proposal is answered by
-    the nearest setting that was not evaluated yet (sum of absolute differences, each relative
-    to its hyper-parameter's range; of equals the cheapest), and that setting is what the sampler
-    is told of. Optuna's defaults: the first 10 proposals are random.
+    Every hyper-parameter is the place of its value among the pool's. For a proposal the nearest
+    setting that was not evaluated yet is taken (sum of absolute differences, each relative to
+    its hyper-parameter's range; among equals the cheapest), and the sampler is told the result
+    of that setting. Optuna's defaults: the first 10 proposals are random.
 
     Raises
     ------
@@ -74,6 +74,6 @@ def _codes(pool: Pool) -> tuple[tuple[str, ...], IntArray]:
 
 
 def _nearest(codes: IntArray, wanted: FloatArray, ranges: IntArray) -> int:
-    """Return which row (n, d) is nearest; the first of equals."""
+    """Return which row (n, d) is nearest; among equals the first."""
     distances: FloatArray = (np.abs(codes - wanted) / ranges).sum(axis=1)
     return int(np.argmin(distances.round(9)))

@@ -1,4 +1,4 @@
-"""One run of a method: what it asks is charged, and its best so far is written down."""
+"""One run of a method: its evaluations are charged, and its best so far is recorded."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from ...inference import Estimate, FloatArray
 from .pool import Deal, IntArray, Pool
 
 _ROUNDING = 1e-9
-"""Relative: sums of the same costs in another order differ in their last digits."""
+"""Relative tolerance, because sums of costs in another order differ in their last digits."""
 
 
 class _OutOfHours(Exception):
-    """The next evaluation would not be paid for: the method's run is over."""
+    """Raised when the next evaluation exceeds the allowance, which ends the run."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a method stands after an evaluation."""
+    """State of a method after an evaluation."""
 
     seconds: float
     """Device seconds spent so far."""
     incumbent: int
-    """Place of the best setting seen so far; -1 while none has a correlation."""
+    """Place of the best setting seen so far; -1 before any has a correlation."""
     seen: float
-    """The correlation that it was chosen by; NaN if there is none."""
+    """The correlation that it was chosen by; NaN before there is one."""
 
 
 class Trial:
-    """What a method may do: ask for correlations on the choosing half, for device seconds.
+    """What a method may use: correlations on the choosing half, which cost device seconds.
 
-    Its incumbent is the setting with the best correlation seen; of settings seen on different
-    numbers of architectures, only those seen on the most count.
+    Its incumbent is the setting with the best correlation seen; if settings were seen on
+    different numbers of architectures, only those with the most count.
     """
 
     def __init__(self, deal: Deal, seconds: float, rng: np.random.Generator) -> None:
         self._deal, self._allowance = deal, seconds
         self.rng = rng
-        """Of this run alone."""
+        """Generator of this run."""
         self.spent = 0.0
         """Device seconds."""
         self.steps: list[Step] = []
@@ -53,20 +53,20 @@ class Trial:
         return self._deal.pool
 
     def evaluate(self, place: int, architectures: int | None = None) -> Estimate:
-        """Return a setting's correlation, and charge the trainings that are new.
+        """Return a setting's correlation, and charge its new trainings.
 
         Parameters
         ----------
         place
             Of a setting in the pool.
         architectures
-            How many of the choosing half to train; all by default. Those trained before
-            are free.
+            Number of architectures of the choosing half to train; all by default. Earlier
+            trainings are free.
 
         Raises
         ------
         OutOfHours
-            If the allowance does not pay for it.
+            If it would exceed the allowance.
         """
         wanted = self.pool.choosing if architectures is None else architectures
         before = self._trained.get(place, 0)
@@ -80,7 +80,7 @@ class Trial:
         return self._deal.estimate(place, self._trained[place])
 
     def at(self, seconds: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return incumbents (-1 for none) and the correlations seen, after some spendings (G,)."""
+        """Return incumbents (-1 for none) and their correlations after hours (G,)."""
         times = np.array([step.seconds for step in self.steps])
         places = np.searchsorted(times, seconds * (1 + _ROUNDING), side="right") - 1
         known = [Step(0.0, -1, math.nan), *self.steps]
