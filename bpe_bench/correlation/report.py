@@ -33,9 +33,9 @@ class CorrelationReport:
     interval: str
     """How the intervals were made: influence or bootstrap."""
     n_architectures: int
-    """Architectures in the table; a row may rest on fewer, where some are missing."""
+    """Architectures in the table; rows with missing accuracies have fewer."""
     noise_ceiling: float
-    """The reference against itself across seeds; NaN if it has one seed."""
+    """Correlation of the reference with itself across seeds; NaN if it has one seed."""
     rows: tuple[Measured, ...]
     """In the table's order."""
     comparisons: tuple[Comparison, ...] = ()

@@ -1,4 +1,4 @@
-"""Minimum importance pruning from beginning to end, over any source of correlations."""
+"""Minimum importance pruning from beginning to end, for any objective."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def prune(
     objective
         Where correlations come from: `Replay`, `SurrogateObjective` or `Trained`.
     rules
-        How to go about it.
+        The rules of the pruning.
     rng
-        Drives the resampling, the models and the halves; nothing else is random.
+        Drives the resampling, the models and the halves.
     max_cost_hours
         Allowances, in device hours per network, for which to name the best budget.
     predictions
-        At most so many predicted budgets are recommended beside the observed ones.
+        Largest number of predicted budgets among the recommendations.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def prune(
 
 
 def _limits(pool: Design) -> list[str]:
-    """Say what in the settings limits any conclusion about importance."""
+    """Say how the settings limit any conclusion about importance."""
     notes = [
         f"{_join(group)} move together, so their effects cannot be told apart; they are judged and "
         "pinned together"
@@ -112,7 +112,7 @@ def _limits(pool: Design) -> list[str]:
 
 
 def _unsure(rounds: Sequence[Round]) -> list[str]:
-    """Say which rounds pruned, or did not prune, what the data do not separate."""
+    """Say in which rounds the data did not separate, and what was done."""
     notes = []
     abstained: dict[tuple[str, str], list[int]] = {}
     for number, done in enumerate(rounds, 1):

@@ -109,8 +109,7 @@ class _Task:
         return np.random.default_rng((self.seed, zlib.crc32(what.encode()), repeat))
 
     def _run(self, method: Method, deal: Deal, rng: np.random.Generator) -> FloatArray:
-        """Return choosing and held-out correlation of a method after each amount of hours, (2,
-        G)."""
+        """Return choosing and held-out correlation after each amount of hours, (2, G)."""
         seconds = self.hours * 3600
         trial = Trial(deal, float(seconds[-1]), rng)
         with suppress(_OutOfHours):
