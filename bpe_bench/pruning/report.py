@@ -29,10 +29,6 @@ class Importance:
     moves_with: tuple[str, ...] = ()
     """Hyper-parameters that move with it; the importance is that of the whole group."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the importance as JSON values."""
-        return {**vars(self), "moves_with": list(self.moves_with)}
-
 
 @dataclass(frozen=True)
 class Round:
@@ -64,18 +60,7 @@ class Round:
 
     def to_json(self) -> dict[str, Any]:
         """Return the round as JSON values."""
-        return {
-            "evaluated": self.evaluated,
-            "added": list(self.added),
-            "importances": {name: value.to_json() for name, value in self.importances.items()},
-            "pruned": list(self.pruned),
-            "pinned_to": dict(self.pinned_to),
-            "least": list(self.least),
-            "next_least": list(self.next_least),
-            "separable": self.separable,
-            "abstained": self.abstained,
-            "stability": to_json_value(self.stability),
-        }
+        return {**to_json_value(vars(self)), "abstained": self.abstained}
 
 
 @dataclass(frozen=True)
@@ -97,14 +82,9 @@ class Recommendation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the recommendation as JSON values."""
-        return {
-            **self.row.to_json(),
-            "pareto": True,  # it would not be recommended otherwise
-            "observed": self.observed,
-            "in_remaining_space": self.in_remaining_space,
-            "best_under_hours": list(self.best_under_hours),
-            "held_out": None if self.held_out is None else self.held_out.to_json(),
-        }
+        values = to_json_value(vars(self))
+        # It would not be recommended if it were not on the front.
+        return {**values.pop("row"), "pareto": True, "observed": self.observed, **values}
 
 
 @dataclass(frozen=True)
@@ -153,18 +133,10 @@ class PruningReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        plain = (
-            "space", "table", "objective", "statistic", "confidence", "importance_estimator",
-            "evidence", "force", "resamples", "cost_hours", "stop_reason",
-        )  # fmt: skip
-        return {
-            **{name: getattr(self, name) for name in plain},
-            "rounds": [r.to_json() for r in self.rounds],
-            "pruning_order": list(self.pruning_order),
-            "kept": list(self.kept),
-            "recommended": [r.to_json() for r in self.recommended],
-            "warnings": list(self.warnings),
-        }
+        left_out = ("allowances", "rows")
+        shown = {name: value for name, value in vars(self).items() if name not in left_out}
+        values: dict[str, Any] = to_json_value(shown)
+        return values
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line per recommended budget, hyper-parameters as columns."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ...files import to_json_value
 from ...inference import FloatArray
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ class Interval:
     mean: float
     low: float
     high: float
-
-    def to_json(self) -> dict[str, float | None]:
-        """Return the figures as JSON values; what is unknown is None."""
-        return {name: _known(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,10 @@ class MethodResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
-        return {
-            "name": self.name,
-            "summary": self.summary,
-            "regret": self.regret.to_json(),
-            "regret_at": {f"{hours:g}": _known(v) for hours, v in self.regret_at.items()},
-            "held_out": _known(self.held_out),
-            "optimism": _known(self.optimism),
-            "p_against_best": _known(self.p_against_best),
-            "curve": {name: _numbers(values) for name, values in vars(self.curve).items()},
-        }
+        values = to_json_value(vars(self))
+        curve = {name: _short(points) for name, points in vars(self.curve).items()}
+        regret_at = {f"{hours:g}": value for hours, value in values["regret_at"].items()}
+        return {**values, "regret_at": regret_at, "curve": curve}
 
 
 @dataclass(frozen=True)
@@ -90,10 +80,6 @@ class _MethodComparison:
     """Corrected resampled test of the hypothesis that both have the same mean regret."""
     p_adjusted: float
     """After Holm's correction over all pairs."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON values."""
-        return {name: _known(value) for name, value in dataclasses.asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -145,19 +131,7 @@ class JudgingReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        plain = (
-            "table", "space", "dataset", "statistic", "confidence", "settings", "architectures",
-            "choosing", "repeats", "seed", "best", "best_correlation",
-        )  # fmt: skip
-        return {
-            **{name: _known(getattr(self, name)) for name in plain},
-            "rules": dict(self.rules),
-            "hours": _numbers(self.hours),
-            "methods": [m.to_json() for m in self.methods],
-            "comparisons": [c.to_json() for c in self.comparisons],
-            "conclusion": list(self.conclusion),
-            "warnings": list(self.warnings),
-        }
+        return {**to_json_value(vars(self)), "hours": _short(self.hours)}
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line per method, by rank."""
@@ -173,10 +147,6 @@ class JudgingReport:
         return pd.DataFrame(rows).set_index("method")
 
 
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _numbers(values: FloatArray) -> list[float | None]:
+def _short(values: FloatArray) -> list[float | None]:
     """Return numbers for JSON, with six digits that count: more would be noise in a kept file."""
-    return [_known(float(f"{value:.6g}")) for value in values]
+    return [to_json_value(float(f"{value:.6g}")) for value in values]
