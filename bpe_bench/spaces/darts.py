@@ -137,12 +137,10 @@ class _DartsCells(SearchSpace):
 
     def encode(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return A cell pairs as 0/1 columns: cell x edge x operation, (A, 2 · 14 · 7)."""
-        table = np.zeros((len(architectures), len(CELLS), EDGES, len(OPERATIONS)))
+        table = np.zeros((len(architectures), len(_OPERATIONS_OF_EDGES), len(OPERATIONS)))
         for row, architecture in enumerate(architectures):
-            for which, cell in enumerate(cells_of(architecture)):
-                for index, node in enumerate(cell):
-                    for operation, source in node:
-                        table[row, which, edge_index(index, source), operation] = 1.0
+            operations = _operations_of(architecture)
+            table[row, list(operations), list(operations.values())] = 1.0
         return table.reshape(len(architectures), len(self.columns))
 
     def describe(self, architecture: Architecture) -> Sequence[float]:
@@ -190,12 +188,7 @@ class FullDartsSpace(_DartsCells):
         GenotypeError
             If the architecture lacks edges.
         """
-        operations = {
-            which * EDGES + edge_index(index, source): operation
-            for which, cell in enumerate(cells_of(architecture))
-            for index, node in enumerate(cell)
-            for operation, source in node
-        }
+        operations = _operations_of(architecture)
         if len(operations) < len(CELLS) * EDGES:
             raise GenotypeError(f"DARTS cells with all {EDGES} edges are wanted, found fewer")
         return [operations[edge] for edge in sorted(operations)]
@@ -219,11 +212,8 @@ class FullDartsSpace(_DartsCells):
             of its operation. By default all are equal.
         """
         operations = self.choices_of(architecture)
-        known = (
-            np.ones(len(operations))
-            if weights is None
-            else weights[range(len(operations)), operations]
-        )
+        edges = np.arange(len(operations))
+        known = np.ones(len(edges)) if weights is None else weights[edges, operations]
         cells = []
         for which in range(len(CELLS)):
             nodes = []
@@ -292,6 +282,16 @@ class DartsSpace(_DartsCells):
                     pair = (new, cells[1]) if which == 0 else (cells[0], new)
                     found.append(from_cells(*pair))
         return found
+
+
+def _operations_of(architecture: Architecture) -> dict[int, int]:
+    """Return the operations of the edges that there are, by their places among the 28."""
+    return {
+        which * EDGES + edge_index(index, source): operation
+        for which, cell in enumerate(cells_of(architecture))
+        for index, node in enumerate(cell)
+        for operation, source in node
+    }
 
 
 def _kept(choices: Sequence[int]) -> list[list[tuple[int, int]]]:

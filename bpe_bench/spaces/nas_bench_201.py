@@ -51,12 +51,10 @@ Genes = tuple[int, ...]
 
 _NONE, _SKIP, _CONV_1, _CONV_3, _POOL = range(len(OPERATIONS))
 _CHOICES = MappingProxyType({f"{node}<-{source}": OPERATIONS for node, source in EDGES})
-_INDICES: Mapping[str, int] = MappingProxyType({op: i for i, op in enumerate(OPERATIONS)})
-_LONGEST = max(map(len, OPERATIONS))
-# What the text has before each of the six operations, and after the last.
-_BEFORE = ("|", "~0|+|", "~0|", "~1|+|", "~0|", "~1|")
-_LAST = "~2|"
-_WORD = re.compile(r"[^|+~]+")
+_TEXT = "|*~0|+|*~0|*~1|+|*~0|*~1|*~2|"
+"""The published text, a star for each operation."""
+_FORM = tuple(sign.strip("*") for sign in _TEXT)
+_WORD = re.compile(r"[^|+~]{1,40}")
 _KEY = re.compile(r"[0-4]{6}")
 
 
@@ -186,26 +184,26 @@ class NasBench201Space(SearchSpace):
         GenotypeError
             With the position (from 0) of the fault.
         """
-        genes = []
+        genes: list[int] = []
         position = 0
-        for before in _BEFORE:
-            if not text.startswith(before, position):
-                _fail_at_sign(text, position, before)
-            position += len(before)
-            end = text.find("~", position, position + _LONGEST + 1)
-            operation = _INDICES.get(text[position:end]) if end >= 0 else None
-            if operation is None:
-                _fail_at_operation(text, position)
-            genes.append(operation)
-            position = end
-        if text[position:] != _LAST:
-            _fail_at_sign(text, position, _LAST)
+        for wanted in _FORM:
+            word = None if wanted else _WORD.match(text, position)
+            if word is not None and word[0] in OPERATIONS:
+                genes.append(OPERATIONS.index(word[0]))
+                position = word.end()
+            elif wanted and text.startswith(wanted, position):
+                position += 1
+            else:
+                expected = repr(wanted) if wanted else f"an operation ({', '.join(OPERATIONS)})"
+                _fail(text, position, expected, word[0] if word else text[position : position + 1])
+        if position < len(text):
+            _fail(text, position, "the end of the text", text[position : position + 40])
         return self.build(genes)
 
     def format(self, architecture: Architecture) -> str:
         """Write the architecture as the benchmark does."""
-        parts = zip(_BEFORE, self.choices_of(architecture), strict=True)
-        return "".join(before + OPERATIONS[op] for before, op in parts) + _LAST
+        names = (OPERATIONS[operation] for operation in self.choices_of(architecture))
+        return _TEXT.replace("*", "{}").format(*names)
 
     def describe(self, architecture: Architecture) -> Sequence[float]:
         """Return what is known of a cell before it is trained, 87 numbers.
@@ -295,23 +293,6 @@ def _output(genes: Genes, terms: dict[tuple[int, _Expression], int]) -> _Express
             term = (operation, tuple(sorted(given)))
             nodes[node].append(terms.setdefault(term, len(terms) + 1))
     return tuple(sorted(nodes[-1]))
-
-
-def _fail_at_sign(text: str, position: int, wanted: str) -> NoReturn:
-    """Refuse text without the wanted signs, with the place of the first difference."""
-    for sign in wanted:
-        if text[position : position + 1] != sign:
-            _fail(text, position, repr(sign), text[position : position + 1])
-        position += 1
-    _fail(text, position, "the end of the text", text[position : position + 40])
-
-
-def _fail_at_operation(text: str, position: int) -> NoReturn:
-    match = _WORD.match(text, position, position + 40)
-    word = match[0] if match else text[position : position + 1]
-    if word in _INDICES:
-        _fail_at_sign(text, position + len(word), "~")
-    _fail(text, position, f"an operation ({', '.join(OPERATIONS)})", word)
 
 
 def _fail(text: str, position: int, wanted: str, found: str) -> NoReturn:
