@@ -27,6 +27,8 @@ from .journal import MOST_CRASHES, Journal
 
 GRACE = 5.0
 """Seconds that workers have to finish their epoch when they are told to stop."""
+_LAST_GRACE = 5.0
+"""Seconds that they then have to give back their trials."""
 _POLL = 0.1
 _REPORT_EVERY = 1.0
 _MOST_IDLE_DEATHS = 10
@@ -201,7 +203,7 @@ class _Pool:
             if not self._ended_within(GRACE):
                 for worker in self._workers:
                     worker.process.terminate()
-                self._ended_within(GRACE)
+                self._ended_within(_LAST_GRACE)
         finally:  # also where a second Ctrl-C cuts the waiting short
             for worker in self._workers:
                 worker.kill()

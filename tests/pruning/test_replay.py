@@ -239,7 +239,7 @@ def test_cost_is_that_of_all_trainings_of_the_evidence(observed):
     [
         *((name, "table") for name in ESTIMATORS),
         ("forest", "sequential"),
-        ("xgboost", "sequential"),
+        pytest.param("xgboost", "sequential", marks=pytest.mark.slow),
     ],
 )
 def test_same_seed_same_bytes_and_another_seed_others(darts_bpe, importance, evidence):

@@ -23,7 +23,10 @@ def table(published):
     return nas_bench_201.build(published)
 
 
-@pytest.mark.parametrize(("given", "least"), [((), 0.865), ((SHORT,), 0.90)])
+@pytest.mark.parametrize(
+    ("given", "least"),
+    [pytest.param((), 0.865, marks=pytest.mark.slow), ((SHORT,), 0.90)],
+)
 def test_kendall_and_coverage_on_the_cells_that_were_not_seen(given, least, table):
     """One draw, and a fifth of the others.
 

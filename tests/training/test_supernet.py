@@ -687,7 +687,12 @@ def stop_after(number):
 
 @pytest.mark.parametrize(
     ("space", "order", "stop"),
-    [("nas-bench-201", 1, 1), ("nas-bench-201", 1, 3), ("nas-bench-201", 2, 2), ("darts", 2, 1)],
+    [
+        ("nas-bench-201", 1, 1),
+        ("nas-bench-201", 1, 3),
+        ("nas-bench-201", 2, 2),
+        pytest.param("darts", 2, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_going_on_from_a_checkpoint_changes_nothing(digits, space, order, stop, tmp_path):
     # Two steps an epoch where that is not too dear.
