@@ -22,9 +22,9 @@ from ..ranking import STATISTICS
 from ..tables.table import Table
 from .candidates import Candidate, Measured
 from .comparison import Comparison, compare
-from .front import with_front
-from .report import CorrelationReport, find_row
-from .selection import Selected, Selection, accuracy_of, select
+from .front import _with_front
+from .report import CorrelationReport, _find_row
+from .selection import Selection, _select, _Selected, accuracy_of
 
 _FEWEST = 3
 """Architectures below which there is no rank correlation."""
@@ -82,7 +82,7 @@ def correlate(
     if statistic not in STATISTICS:
         raise unknown_name("statistic", statistic, STATISTICS)
     wanted = selection or Selection()
-    selected = select(table, wanted)
+    selected = _select(table, wanted)
     notes = [*table.caveats, *selected.notes]
     reference, split = selected.reference, selected.reference_split
     with _noting(reference.label, notes):
@@ -108,7 +108,7 @@ def correlate(
         (found,) = compare((cheaper.label, row.label), pair, confidence=confidence)
         return found.separable and found.difference > 0
 
-    rows = with_front(rows, better)
+    rows = _with_front(rows, better)
     _note_devices(rows, wanted, notes)
     names = table.published_names()
     return CorrelationReport(
@@ -131,7 +131,7 @@ def correlate(
     )
 
 
-def _check_rows(rows: Sequence[Measured], selected: Selected, notes: list[str]) -> None:
+def _check_rows(rows: Sequence[Measured], selected: _Selected, notes: list[str]) -> None:
     """Say what was left out, and raise an error if that is everything."""
     measured = {row.label for row in rows}
     few = [c for c in selected.candidates if c.label not in measured]
@@ -244,7 +244,7 @@ def _compare(
     names: list[str] = []
     estimates: list[Estimate] = []
     for pair in comparing:
-        first, second = (find_row(rows, published, name) for name in pair)
+        first, second = (_find_row(rows, published, name) for name in pair)
         found = evidence.pair(first, second)
         if found is None:
             raise SelectionError(

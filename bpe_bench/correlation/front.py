@@ -29,7 +29,7 @@ def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[
     ]
 
 
-def with_front(
+def _with_front(
     rows: Sequence[Measured], better: Callable[[Measured, Measured], bool]
 ) -> list[Measured]:
     """Mark the Pareto front, and each row on it that the next cheaper one is not separable from.

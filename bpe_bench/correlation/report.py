@@ -47,7 +47,7 @@ class CorrelationReport:
 
     def row(self, name: str) -> Measured:
         """Return the row of a budget by its label or published name, each also with ``@EPOCH``."""
-        return find_row(self.rows, self.names, name)
+        return _find_row(self.rows, self.names, name)
 
     def front(self) -> list[Measured]:
         """Return the Pareto front, cheapest first."""
@@ -78,7 +78,7 @@ class CorrelationReport:
         return pd.DataFrame([{**row.pop("budget"), **row} for row in rows]).set_index("label")
 
 
-def find_row(rows: Sequence[Measured], names: Mapping[str, str], wanted: str) -> Measured:
+def _find_row(rows: Sequence[Measured], names: Mapping[str, str], wanted: str) -> Measured:
     """Return the row of a label, or of a published name by label, each also with ``@EPOCH``.
 
     Raises

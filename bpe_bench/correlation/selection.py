@@ -43,7 +43,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Selected:
+class _Selected:
     """What a selection comes to in a table."""
 
     dataset: str
@@ -60,16 +60,16 @@ class Selected:
 
 def accuracy_of(table: Table, candidate: Candidate) -> FloatArray:
     """Return a candidate's accuracy in the table that it is of, shape (A,); NaN where missing."""
-    split = candidate.split or own_split(table, candidate.setting)
+    split = candidate.split or _own_split(table, candidate.setting)
     return table.accuracy(candidate.setting, split, epoch=candidate.epoch)
 
 
-def own_split(table: Table, label: str) -> Split:
+def _own_split(table: Table, label: str) -> Split:
     """Return the split that a setting is ranked by: validation if it has it, else test."""
     return Split.VALIDATION if Split.VALIDATION in table.splits(label) else Split.TEST
 
 
-def select(table: Table, wanted: Selection) -> Selected:
+def _select(table: Table, wanted: Selection) -> _Selected:
     """Return the candidates that a selection means.
 
     Raises
@@ -107,7 +107,7 @@ def select(table: Table, wanted: Selection) -> Selected:
                 split=split,
             )
         )
-    return Selected(
+    return _Selected(
         dataset, tuple(candidates), reference, reference_split,
         curves.seed_accuracy("mean"), tuple(notes),
     )  # fmt: skip
@@ -202,7 +202,7 @@ def _split(
         return wanted.split
     # Another data set's reference need not have the split that these are ranked by.
     same = wanted.reference_split is None and setting.dataset == reference.dataset
-    return reference_split if same else own_split(table, setting.label)
+    return reference_split if same else _own_split(table, setting.label)
 
 
 def _chosen(epochs: list[int], wanted: Sequence[int] | Literal["all", "last"]) -> Sequence[int]:

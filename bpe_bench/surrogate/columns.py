@@ -19,7 +19,7 @@ Ranges = Mapping[str, tuple[Value, ...]]
 
 
 @dataclass(frozen=True)
-class Columns:
+class _Columns:
     """The columns that describe an architecture under a budget.
 
     In this order: the architecture, its known accuracies under other settings,

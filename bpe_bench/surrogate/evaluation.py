@@ -16,7 +16,7 @@ from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
 from ..tables.table import Split, Table
 from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _judge, _Judged
-from .examples import Examples, _gather
+from .examples import _Examples, _gather
 from .fitting import _member_fitter, _share_of
 from .forecast import CONFIDENCE
 from .metrics import UNKNOWN, Figure, _Clusters, _r2, _rank_correlation, _share, _top_metrics
@@ -235,7 +235,7 @@ def evaluate_surrogates(
 
 
 def _groupings(
-    examples: Examples, wanted: Sequence[Grouping] | None, folds: int
+    examples: _Examples, wanted: Sequence[Grouping] | None, folds: int
 ) -> Sequence[Grouping]:
     if wanted is None:
         return examples.groupings(folds)
@@ -262,7 +262,7 @@ def _without_intervals(judged: _Judged, grouping: Grouping) -> list[str]:
 
 
 def _row(
-    examples: Examples,
+    examples: _Examples,
     judged: _Judged,
     model: str,
     grouping: Grouping,
@@ -316,7 +316,7 @@ def _row(
     )
 
 
-def _ceiling(table: Table, examples: Examples) -> float:
+def _ceiling(table: Table, examples: _Examples) -> float:
     """Return Kendall's noise ceiling, mean over the settings that have seeds; NaN if none has."""
     if examples.target != "accuracy":
         return math.nan

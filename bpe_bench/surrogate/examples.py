@@ -16,7 +16,7 @@ from ..correlation.selection import Selection
 from ..errors import SelectionError, unknown_name
 from ..spaces import Architecture
 from ..tables.table import Setting, Split, Table
-from .columns import Columns
+from .columns import _Columns
 from .crossfit import Grouping, IntArray, _Folds
 from .question import TARGETS, FloatArray, Question, TargetName
 
@@ -29,11 +29,11 @@ _LEFT_OUT_SINGLY = 40
 
 
 @dataclass(frozen=True)
-class Examples:
+class _Examples:
     """Rows to learn from, n of them."""
 
     target: TargetName
-    columns: Columns
+    columns: _Columns
     x: FloatArray
     """Shape (n, d)."""
     y: FloatArray
@@ -97,7 +97,7 @@ class Examples:
         return ("architecture", "budget", "both")
 
 
-def _gather(table: Table, question: Question, rng: np.random.Generator) -> Examples:
+def _gather(table: Table, question: Question, rng: np.random.Generator) -> _Examples:
     """Return the rows of a table that a question is learned from.
 
     Raises
@@ -118,7 +118,7 @@ def _gather(table: Table, question: Question, rng: np.random.Generator) -> Examp
     return examples
 
 
-def _gather_costs(table: Table, found: Examples, question: Question) -> Examples | None:
+def _gather_costs(table: Table, found: _Examples, question: Question) -> _Examples | None:
     """Return costs of the same settings and architectures; None if too few are known.
 
     If values are known by setting only, these are the settings' mean costs.
@@ -158,7 +158,7 @@ def _usual_device(settings: Sequence[Setting]) -> str:
     return counts.most_common(1)[0][0] if counts else ""
 
 
-def _check_varied(examples: Examples) -> None:
+def _check_varied(examples: _Examples) -> None:
     units = TARGETS[examples.target].units
     if not examples.y.size:
         raise SelectionError(f"the table has no {units} to learn from; widen the selection")
@@ -213,7 +213,7 @@ def _split(table: Table, question: Question, settings: Sequence[Setting]) -> Spl
 
 def _of_accuracy(
     table: Table, question: Question, places: list[int], settings: list[Setting]
-) -> Examples:
+) -> _Examples:
     split = _split(table, question, settings)
     notes = []
     if not split.may_steer:
@@ -238,7 +238,7 @@ def _of_accuracy(
 
 def _of_cost(
     table: Table, question: Question, places: list[int], settings: list[Setting]
-) -> Examples:
+) -> _Examples:
     measured = all(
         (s.label, "seconds") in table.measures for s in settings if math.isfinite(s.seconds)
     )
@@ -252,17 +252,17 @@ def _of_cost(
     return _crossed(table, question, places, with_costs, seconds, known, none, "", [])
 
 
-def _of_mean_cost(table: Table, settings: Sequence[Setting]) -> Examples:
+def _of_mean_cost(table: Table, settings: Sequence[Setting]) -> _Examples:
     """Return the settings' mean costs, for a table without costs of each network."""
     known = [s for s in settings if math.isfinite(s.seconds)]
-    columns = Columns(table.space, "", (), _varied(known), _other_devices(known))
+    columns = _Columns(table.space, "", (), _varied(known), _other_devices(known))
     x = columns.of_budgets([s.budget for s in known], [s.device for s in known])
     y = TARGETS["cost"].learned(np.array([s.seconds for s in known]))
     places = np.arange(len(known))
-    return Examples("cost", columns, x, y, np.full(len(known), -1), places, tuple(known), "")
+    return _Examples("cost", columns, x, y, np.full(len(known), -1), places, tuple(known), "")
 
 
-def _of_correlation(table: Table, question: Question) -> Examples:
+def _of_correlation(table: Table, question: Question) -> _Examples:
     wanted = Selection(
         dataset=question.dataset, split=question.split, labels=question.budgets, epochs="last"
     )
@@ -273,11 +273,11 @@ def _of_correlation(table: Table, question: Question) -> Examples:
     if undefined:
         notes.append(f"left out, as their correlation is not defined: {', '.join(undefined)}")
     settings = tuple(table.setting(row.setting) for row in rows)
-    columns = Columns(table.space, "", (), _varied(settings))
+    columns = _Columns(table.space, "", (), _varied(settings))
     x = columns.of_budgets([s.budget for s in settings])
     y = np.array([row.correlation for row in rows])
     places = np.arange(len(rows))
-    return Examples(
+    return _Examples(
         "correlation",
         columns,
         x,
@@ -301,17 +301,17 @@ def _crossed(
     given: FloatArray,
     split: str,
     notes: list[str],
-) -> Examples:
+) -> _Examples:
     """Return a row per architecture and setting with a known value, (B, A)."""
     labels = tuple(_given_name(table, n) for n in question.given) if given.shape[1] else ()
     # What a network costs depends on the device, how good it gets does not.
     devices = _other_devices(settings) if question.target == "cost" else ()
-    columns = Columns(table.space, question.encoding, labels, _varied(settings), devices)
+    columns = _Columns(table.space, question.encoding, labels, _varied(settings), devices)
     chosen: list[Architecture] = [table.architectures[place] for place in places]
     of_architectures = columns.of_architectures(chosen, given)
     of_budgets = columns.of_budgets([s.budget for s in settings], [s.device for s in settings])
     budget, architecture = np.nonzero(known)
-    return Examples(
+    return _Examples(
         question.target,
         columns,
         np.hstack([of_architectures[architecture], of_budgets[budget]]),

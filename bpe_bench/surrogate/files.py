@@ -26,7 +26,7 @@ from ..files import reason_of, replacing, to_json_value
 from ..hyper_parameters import check_hyper_parameter
 from ..spaces import DeclaredSpace, get_space
 from ..tables.table import Setting, Split
-from .columns import Columns
+from .columns import _Columns
 from .crossfit import GROUPINGS, _CrossFitted, _Member
 from .fitted import FittedSurrogate
 from .forecast import _TargetModel
@@ -260,7 +260,7 @@ def _model(
     name = next((known for known in TARGETS if known == target), None)
     if name is None:
         raise _Unusable(f"it predicts {target!r}, which is not a known quantity")
-    columns = Columns(
+    columns = _Columns(
         space,
         _text(value["encoding"], "encoding"),
         _texts(value["given"], "given"),
@@ -305,7 +305,7 @@ def _settings_of(
 def _ensemble(
     folder: str,
     count: object,
-    columns: Columns,
+    columns: _Columns,
     from_arrays: Callable[[Mapping[str, Array], int], Any],
     trend: bool,
     archive: zipfile.ZipFile,
@@ -330,7 +330,7 @@ def _ensemble(
     return _CrossFitted(tuple(members), fold, residuals)
 
 
-def _trend(line: Array, columns: Columns) -> _Trend:
+def _trend(line: Array, columns: _Columns) -> _Trend:
     _require(
         line.dtype.str == "<f8"
         and line.shape == (1 + len(columns.names),)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..tables.storage import content_hash
 from ..tables.table import Table
 from .crossfit import Grouping, _crossfit, _CrossFitted, _Member
-from .examples import Examples, _gather, _gather_costs
+from .examples import _Examples, _gather, _gather_costs
 from .fitted import FittedSurrogate
 from .forecast import _TargetModel
 from .models import _get_model
@@ -83,7 +83,7 @@ def fit_surrogate(
 
 
 def _member_fitter(
-    examples: Examples, model: str, rng: np.random.Generator
+    examples: _Examples, model: str, rng: np.random.Generator
 ) -> Callable[[npt.NDArray[np.bool_]], _Member]:
     """Return a function that fits a member to the examples in a mask (n,)."""
     _get_model(model)
@@ -108,7 +108,7 @@ def _share_of(
 
 
 def _fit_target(
-    examples: Examples,
+    examples: _Examples,
     model: str | None,
     folds: int | None,
     rng: np.random.Generator,

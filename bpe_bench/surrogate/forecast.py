@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..tables.table import Setting
-from .columns import Columns, Ranges, _ranges_of
+from .columns import Ranges, _Columns, _ranges_of
 from .crossfit import Grouping, _CrossFitted
 from .question import TARGETS, FloatArray, TargetName
 
@@ -49,7 +49,7 @@ class _TargetModel:
     target: TargetName
     model: str
     """A key of `bpe_bench.surrogate.models.MODELS`."""
-    columns: Columns
+    columns: _Columns
     ensembles: Mapping[Grouping, _CrossFitted]
     """Ensembles by what is new in a question: an architecture, a budget, or both."""
     settings: tuple[Setting, ...]

@@ -13,7 +13,7 @@ from bpe_bench.estimators import SurrogateEstimator
 from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 from bpe_bench.search import RandomSearch, run_search
 from bpe_bench.surrogate import Question, fit_surrogate, load_surrogate, save_surrogate
-from bpe_bench.surrogate.columns import Columns
+from bpe_bench.surrogate.columns import _Columns
 from bpe_bench.surrogate.examples import _gather
 from bpe_bench.tables.table import Split
 
@@ -34,7 +34,7 @@ def fitted_to(table, *args, folds=4, **options):
 
 def test_budgets_become_logarithms_and_places():
     names = ("epochs", "lr_schedule", "precision", "cutout", "data_fraction")
-    columns = Columns("darts", "", (), names, ("A", "B"))
+    columns = _Columns("darts", "", (), names, ("A", "B"))
     asked = BPE_1.replace(epochs=8, lr_schedule="linear", cutout=3, data_fraction=0.25)
     np.testing.assert_array_equal(
         columns.of_budgets([asked, BPE_1.replace(epochs=1)], ["B", ""]),

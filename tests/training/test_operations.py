@@ -13,9 +13,9 @@ from bpe_bench.training.networks.nas_bench_201 import (  # noqa: E402
     OPERATIONS as NAS_BENCH_201_OPERATIONS,
 )
 from bpe_bench.training.networks.operations import (  # noqa: E402
+    _drop_path,
     _FactorizedReduction,
     _path_masks,
-    drop_path,
 )
 
 CHANNELS = 4
@@ -183,7 +183,7 @@ def test_all_paths_are_kept_at_probability_one():
 def test_dropping_keeps_the_precision_and_drops_whole_images(precision):
     x = torch.ones(3, 2, 4, 4, dtype=precision)
     mask = torch.tensor([1.25, 0.0, 1.25])[:, None, None, None]
-    dropped = drop_path(x, mask)
+    dropped = _drop_path(x, mask)
     assert dropped.dtype == precision
     assert dropped[:, 0, 0, 0].tolist() == [1.25, 0.0, 1.25]
     assert (dropped == dropped[:, :1, :1, :1]).all()

@@ -103,7 +103,7 @@ def _path_masks(paths: int, samples: int, keep: Tensor, generator: torch.Generat
     return (drawn < keep) / keep
 
 
-def drop_path(x: Tensor, mask: Tensor) -> Tensor:
+def _drop_path(x: Tensor, mask: Tensor) -> Tensor:
     """Return images (N, C, H, W) times one path's mask (N, 1, 1, 1), in the images' precision."""
     return x * mask.to(x.dtype)
 
@@ -172,7 +172,7 @@ class _Graph(nn.Module):
                 operation, droppable = next(edges)
                 value: Tensor = operation(states[source])
                 values.append(
-                    drop_path(value, next(masks)) if droppable and masks is not None else value
+                    _drop_path(value, next(masks)) if droppable and masks is not None else value
                 )
             states.append(sum(values[1:], start=values[0]))
         return states

@@ -24,10 +24,10 @@ from ...curves import MEAN_OF_SEEDS, MISSING, Curves, Split
 from ...exporting import facts_path
 from ...table import Provenance, Setting, Table, plain_name
 from .. import Progress
-from ._exported import read_exported
+from ._exported import _read_exported
 from ._faults import LARGEST, Array
-from ._files import BadRowError, LongFile
-from ._rows import TOLERANCE, UNKNOWN_DATASET, Rows
+from ._files import _BadRowError, _LongFile
+from ._rows import TOLERANCE, UNKNOWN_DATASET, _Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,16 +58,16 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     OptionalDependencyError
         If it is Parquet and pyarrow is not installed.
     """
-    file = LongFile(source)
+    file = _LongFile(source)
     if facts_path(source).is_file():
-        return read_exported(source, facts_path(source), file, progress)
-    rows = Rows(source, file, space)
+        return _read_exported(source, facts_path(source), file, progress)
+    rows = _Rows(source, file, space)
     try:
         for chunk in file.chunks(rows.texts):
             if len(chunk.frame):
                 rows.add(chunk)
             progress(0.9 * chunk.share)
-    except BadRowError as error:
+    except _BadRowError as error:
         line, said = error.args
         rows.faults.add(np.array([line]), "{}", np.array([said], dtype=object))
     found = rows.all()
@@ -98,7 +98,7 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     )
 
 
-def _settings(rows: Rows, measures: dict[tuple[int, str], Array]) -> list[Setting]:
+def _settings(rows: _Rows, measures: dict[tuple[int, str], Array]) -> list[Setting]:
     """Return the settings with their costs; a missing label is made from what differs."""
     bare = [f.setting.budget.to_dict() for f in rows.settings if not f.labelled]
     changed = [name for name in HYPER_PARAMETERS if len({b[name] for b in bare}) > 1]
@@ -126,7 +126,7 @@ def _settings(rows: Rows, measures: dict[tuple[int, str], Array]) -> list[Settin
 
 
 def _curves(
-    found: pd.DataFrame, rows: Rows, labels: list[str]
+    found: pd.DataFrame, rows: _Rows, labels: list[str]
 ) -> Iterator[tuple[tuple[str, Split], Curves]]:
     faults, broken, cells = rows.faults, [], 0
     groups: Any = found.groupby(["setting", "split"])
@@ -181,7 +181,7 @@ def _scale(images: Array, size: int) -> int:
     return scales[-1]
 
 
-def _measures(found: pd.DataFrame, rows: Rows) -> dict[tuple[int, str], Array]:
+def _measures(found: pd.DataFrame, rows: _Rows) -> dict[tuple[int, str], Array]:
     """Return the measures other than accuracy by setting: means over seeds, each (A,)."""
     measures: dict[tuple[int, str], Array] = {}
     if "epoch_seconds" in found:
@@ -204,7 +204,7 @@ def _measures(found: pd.DataFrame, rows: Rows) -> dict[tuple[int, str], Array]:
 
 
 def _means(
-    found: pd.DataFrame, name: str, measure: str, rows: Rows, *, required: bool = True
+    found: pd.DataFrame, name: str, measure: str, rows: _Rows, *, required: bool = True
 ) -> dict[tuple[int, str], Array]:
     """Return by setting the means over seeds of a column that has one value per training.
 

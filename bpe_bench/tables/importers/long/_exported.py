@@ -16,13 +16,13 @@ from ...curves import MEAN_OF_SEEDS, MISSING, Curves, Split
 from ...table import Provenance, Setting, Table
 from .. import Progress
 from ._faults import Array, _Faults, _View
-from ._files import LongFile, _explaining
+from ._files import _explaining, _LongFile
 
 _TEXTS = ("label", "split", "architecture")
 _COLUMNS = (*_TEXTS, "seed", "epoch", "correct")
 
 
-def read_exported(source: Path, facts: Path, file: LongFile, progress: Progress) -> Table:
+def _read_exported(source: Path, facts: Path, file: _LongFile, progress: Progress) -> Table:
     """Read the lines of an exported table with the facts beside them.
 
     Raises
@@ -46,7 +46,7 @@ def read_exported(source: Path, facts: Path, file: LongFile, progress: Progress)
 class _Lines:
     """The lines of an exported table, and where the facts say that each belongs."""
 
-    def __init__(self, source: Path, file: LongFile, path: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, source: Path, file: _LongFile, path: Path, facts: Mapping[str, Any]) -> None:
         self._file, self._path = file, path
         self._faults = _Faults(source, file.unit)
         self._curves = [

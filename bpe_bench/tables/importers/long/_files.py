@@ -33,11 +33,11 @@ class _Chunk:
     share: float
 
 
-class BadRowError(Exception):
+class _BadRowError(Exception):
     """A row at which the file becomes unreadable: its line, and why."""
 
 
-class LongFile:
+class _LongFile:
     """A file of rows with the names of its ``columns``; ``unit`` says what rows are counted in.
 
     Raises
@@ -134,16 +134,16 @@ class LongFile:
             if line == 1:
                 yield line, []
 
-    def _bad_row(self, error: Exception) -> BadRowError:
+    def _bad_row(self, error: Exception) -> _BadRowError:
         """Look for the row that pandas cannot read; pandas counts rows, not lines."""
         line = 1
         for line, fields in self._records():
             if len(fields) > len(self.columns):
                 said = f"{len(fields)} fields, the header has {len(self.columns)}"
-                return BadRowError(line, said)
+                return _BadRowError(line, said)
         if "EOF inside string" in str(error):
-            return BadRowError(line, "a quotation mark opens and none closes")
-        return BadRowError(line, str(error))
+            return _BadRowError(line, "a quotation mark opens and none closes")
+        return _BadRowError(line, str(error))
 
 
 def _line_breaks(column: pd.Series[Any]) -> npt.NDArray[np.int64]:

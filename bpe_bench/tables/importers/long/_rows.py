@@ -27,7 +27,7 @@ from ....spaces import SPACES, Architecture, SearchSpace, get_space
 from ...curves import MEAN_OF_SEEDS, Split
 from ...table import Setting
 from ._faults import Array, _Faults, _numbers_of, _View
-from ._files import LongFile, _Chunk
+from ._files import _Chunk, _LongFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +63,10 @@ class _Found:
     """Whether the file gives its label; else one is made."""
 
 
-class Rows:
+class _Rows:
     """The rows of a file: checked chunk by chunk, and kept as a few numbers each."""
 
-    def __init__(self, source: Path, file: LongFile, space: SearchSpace | None) -> None:
+    def __init__(self, source: Path, file: _LongFile, space: SearchSpace | None) -> None:
         self.extras = _extra_columns(source, file.columns)
         """Unknown columns in which all cells were numbers so far."""
         self.ignored: list[str] = []
