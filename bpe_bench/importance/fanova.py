@@ -94,7 +94,7 @@ def _main_effects(forest: _Forest, groups: Groups, points: Sequence[FloatArray])
     >>> x = np.array([[a, b] for a in (0.0, 1.0) for b in (0.0, 1.0)] * 10)
     >>> forest = fit_forest(x, 2 * x[:, 0] + x[:, 1], np.random.default_rng(0), trees=9)
     >>> values = np.array([[0.0], [1.0]])
-    >>> main_effects(forest, [[0], [1]], [values, values]).round(9).tolist()
+    >>> _main_effects(forest, [[0], [1]], [values, values]).round(9).tolist()
     [0.8, 0.2]
     """
     held, value, starts = _leaves(forest.trees, groups, points)

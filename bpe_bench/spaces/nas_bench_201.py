@@ -81,7 +81,7 @@ def _live_edges(genes: Sequence[int]) -> tuple[bool, ...]:
 
     Examples
     --------
-    >>> live_edges((3, 0, 2, 0, 1, 0))  # node 2 leads nowhere, so the edge 2 <- 1 is dead
+    >>> _live_edges((3, 0, 2, 0, 1, 0))  # node 2 leads nowhere, so the edge 2 <- 1 is dead
     (True, False, False, False, True, False)
     """
     used = {edge for path in _live_paths(genes) for edge in path}

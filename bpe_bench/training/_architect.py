@@ -67,7 +67,7 @@ def _architecture_gradient(
     L_train = (w - α)²/2 and L_val = w²/2 give w' = w - ξ(w - α), hence the gradient ξw':
 
     >>> w, alpha = (torch.tensor(x, requires_grad=True) for x in (3.0, 1.0))
-    >>> gradient = architecture_gradient(
+    >>> gradient = _architecture_gradient(
     ...     [w], alpha, lambda: (w - alpha) ** 2 / 2, lambda: w**2 / 2 + 0 * alpha, step=0.5
     ... )
     >>> round(gradient.item(), 4), w.item()

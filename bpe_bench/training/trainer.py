@@ -242,7 +242,7 @@ def _learning_rate(budget: Budget, epoch: int) -> float:
     Examples
     --------
     >>> from bpe_bench import BPE_1
-    >>> [round(learning_rate(BPE_1, epoch), 4) for epoch in (1, 6, 10)]
+    >>> [round(_learning_rate(BPE_1, epoch), 4) for epoch in (1, 6, 10)]
     [0.03, 0.015, 0.0007]
     """
     share = (epoch - 1) / budget.epochs

@@ -119,7 +119,7 @@ class _SuccessiveHalving:
 
         Examples
         --------
-        >>> SuccessiveHalving().rounds(50)
+        >>> _SuccessiveHalving().rounds(50)
         [7, 13, 25, 50]
         """
         sizes = [half]

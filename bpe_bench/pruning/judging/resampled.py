@@ -45,7 +45,7 @@ def _resampled_mean(values: FloatArray, share: float, confidence: float) -> _Res
 
     Examples
     --------
-    >>> found = resampled_mean(np.array([1.0, 2.0, 3.0]), 1.0, 0.95)
+    >>> found = _resampled_mean(np.array([1.0, 2.0, 3.0]), 1.0, 0.95)
     >>> round(found.p_value, 4)  # t = 2 / √(1 (1/3 + 1)) = 1.7321 with 2 degrees of freedom
     0.2254
     """
