@@ -47,7 +47,7 @@ _question_options = combined(
         help="Accuracy or cost of an architecture under a budget, or a budget's correlation.",
     ),
     click.option("--dataset", help="Data set of the settings.  [default: the table's own]"),
-    split_option("Where accuracy was measured."),
+    split_option("Split that accuracy was measured on."),
     statistic_option("Which correlation is predicted"),
     click.option(
         "--budget",

@@ -108,7 +108,7 @@ class Measured(Candidate):
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no relation to the reference."""
+        """Two-sided, of the hypothesis that budget and reference are unrelated."""
         return self.estimate.p_value
 
     @property

@@ -1,4 +1,4 @@
-"""Every budget of a table against its reference, to see whether the cheap ranking holds."""
+"""Every budget of a table against its reference: how well does it rank?"""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def correlate(
     comparing
         Pairs of budgets to compare over the same architectures.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def _check_rows(rows: Sequence[Measured], selected: _Selected, notes: list[str])
 
 
 def _note_missing(rows: Sequence[Measured], whole: int, notes: list[str]) -> None:
-    """Say which rows rest on fewer architectures than the table has, a line per setting."""
+    """Return a note for each setting whose rows have fewer architectures than the table."""
     for label in dict.fromkeys(row.setting for row in rows):
         fewer = [r for r in rows if r.setting == label and r.n_architectures < whole]
         if fewer:

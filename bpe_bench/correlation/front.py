@@ -11,7 +11,7 @@ from .candidates import Measured
 
 
 def pareto_front(costs: Sequence[float], correlations: Sequence[float]) -> list[bool]:
-    """Return which budgets no other beats in both cost and correlation.
+    """Return which budgets are on the Pareto front of cost and correlation.
 
     A budget is beaten if another costs no more and correlates no less, and is
     strictly better in one. Unknown costs and correlations are never on the front.

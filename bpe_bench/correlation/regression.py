@@ -113,7 +113,7 @@ def regress(
     names
         Registered tables; all that are on this machine by default.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
 
     Raises
     ------

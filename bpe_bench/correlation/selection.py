@@ -116,8 +116,7 @@ def _select(table: Table, wanted: Selection) -> _Selected:
 def _reference(table: Table, dataset: str, wanted: str | None, notes: list[str]) -> Setting:
     """Return full training: of the data set wanted, else of the candidates' own.
 
-    A table with one reference in all, of another data set, is meant to be ranked
-    against that.
+    If the table has a single reference, of another data set, that one is taken.
     """
     if wanted is None and len(table.references) == 1:
         (label,) = table.references

@@ -83,7 +83,7 @@ class SurrogateEstimator:
 
     @property
     def report_dataset(self) -> str:
-        """What the final figures are on."""
+        """Data set of the final figures."""
         return self.dataset if self.judge is None else self.judge.report_dataset
 
     @property

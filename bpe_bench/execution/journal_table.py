@@ -52,7 +52,7 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
     source
         The store of ``bpe-bench train``; it may be in use.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
     only
         Identities of the trials to read; all by default.
 

@@ -154,7 +154,7 @@ def evaluate_surrogates(
     name
         What to call the table in the report.
     models
-        Keys of `bpe_bench.surrogate.models.MODELS`; by default what suits the quantity.
+        Keys of `bpe_bench.surrogate.models.MODELS`; by default the one that suits the quantity.
     groupings
         Some of `GROUPINGS`; by default all that the table has enough groups for.
     folds

@@ -34,7 +34,7 @@ from .table import Table
 Progress = Callable[[float], None]
 """Called with the share of the work that is done."""
 Downloader = Callable[[str, str, Any], None]
-"""What pooch calls: the URL, the file to write, and an object that is not needed here."""
+"""What pooch calls with the URL, the file to write, and an object that is not needed here."""
 
 SOURCES_FOLDER = "sources"
 _TIMEOUT = 30.0

@@ -384,7 +384,7 @@ class Table:
         budget
             A setting's label, or the name of a published budget.
         split
-            Where accuracy was measured.
+            Split that accuracy was measured on.
         seed
             A recorded seed, or ``"mean"`` over the seeds of this architecture. There is no
             default, because a question without a seed has several answers.

@@ -75,7 +75,7 @@ def train_supernet_alone(
     space, budget, options
         As for `bpe_bench.training.supernet.train_supernet`.
     source
-        Where the images are; None for the bundled digits.
+        Path of the images; None for the bundled digits.
     """
     import torch
 

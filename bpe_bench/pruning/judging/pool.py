@@ -156,7 +156,7 @@ class _Unseen(Design):
     )
 
     def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the hyper-parameters, those that move together joined."""
+        """Return groups of hyper-parameters; those that move together are in one group."""
         key = tuple(names)
         if key not in self._kept:
             self._kept[key] = super().groups(names)

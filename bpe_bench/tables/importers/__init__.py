@@ -22,7 +22,7 @@ from ...spaces import SearchSpace, register_space
 from ..table import Table
 
 Progress = Callable[[float], None]
-"""Called with the share that is done."""
+"""Called with the share of the work that is done."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Importer:
         path
             Where it is.
         progress
-            Called with the share that is done.
+            Called with the share of the work that is done.
         space
             For the long form: the space of its architectures; by default the one that can read
             them.

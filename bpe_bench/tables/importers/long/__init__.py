@@ -45,7 +45,7 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
         A ``.csv``, ``.csv.gz`` or ``.parquet`` file. What `export_table` wrote beside it is
         read, too, if it is there.
     progress
-        Called with the share that is done.
+        Called with the share of the work that is done.
     space
         The space of its architectures; by default the one that the file names, or the one whose
         grammar reads the first architecture.
