@@ -20,7 +20,7 @@ _objective_options = combined(
         "--vary",
         multiple=True,
         metavar="NAME=VALUE,...",
-        help="surrogate, train: candidates of a hyper-parameter; may be repeated.",
+        help="surrogate, train: values of a hyper-parameter to vary; may be repeated.",
     ),
     click.option(
         "--surrogate",
@@ -29,7 +29,7 @@ _objective_options = combined(
         "the table]",
     ),
     click.option(
-        "--extrapolate", is_flag=True, help="surrogate: allow values that it was not fitted on."
+        "--extrapolate", is_flag=True, help="surrogate: allow values outside of its ranges."
     ),
     click.option(
         "--architectures",
@@ -41,12 +41,12 @@ _objective_options = combined(
     click.option(
         "--budget",
         metavar="NAME|NAME=VALUE[,...]",
-        help="train: what does not vary.  [default: as `bpe-bench train`]",
+        help="train: the budget to vary.  [default: as `bpe-bench train`]",
     ),
     click.option(
         "--reference",
         metavar="NAME|NAME=VALUE[,...]",
-        help="train: what counts as full training.  [default: a longer one on the digits]",
+        help="train: budget that counts as full training.  [default: a longer one on the digits]",
     ),
     click.option("--data", "images", help="train: images (docs/training.md).  [default: digits]"),
     click.option("--device", default="cpu", show_default=True, help="train: cpu, cuda, cuda:N."),
@@ -55,7 +55,7 @@ _objective_options = combined(
     click.option(
         "--max-device-hours",
         type=float,
-        help="train: train nothing more once the store holds so many device hours.",
+        help="train: stop when the store holds so many device hours.",
     ),
 )
 
@@ -63,7 +63,7 @@ _rule_options = combined(
     click.option(
         "--evidence",
         type=click.Choice(["table", "sequential"]),
-        help="What a round may look at: the whole table, or only settings sampled so far.  "
+        help="Evidence of a round: the whole table, or only settings sampled so far.  "
         "[default: table; with --objective train, sequential]",
     ),
     click.option(
@@ -108,19 +108,19 @@ _rule_options = combined(
         type=click.IntRange(min=0),
         default=5,
         show_default=True,
-        help="At most so many predicted budgets beside the observed ones.",
+        help="Most predicted budgets beside the measured ones.",
     ),
     click.option(
         "--patience",
         type=int,
         default=5,
         show_default=True,
-        help="Rounds in a row that may abstain before it gives up (sequential).",
+        help="Rounds in a row that may abstain before pruning ends (sequential).",
     ),
     click.option(
         "--force",
         is_flag=True,
-        help="Prune the least important also where the data do not separate it from the next.",
+        help="Prune the least important even if the data do not separate it from the next.",
     ),
     click.option(
         "--then-search",

@@ -43,7 +43,7 @@ def _common(function: Callable[..., Any], made: str) -> Callable[..., Any]:
     wanted = inspect.signature(function).parameters
     takes_seed = "seed" in wanted or any(p.kind is p.VAR_KEYWORD for p in wanted.values())
     where = (
-        f"The {made} file to write; what it holds is said on standard output."
+        f"The {made} file to write; standard output says what it holds."
         if made
         else "Write results to this file instead of standard output."
     )
@@ -154,7 +154,7 @@ def store_option(default: str) -> Option:
         type=FILE,
         default=Path(default),
         show_default=True,
-        help="Where trainings report, an SQLite file; what is there is not trained again.",
+        help="Store of the trainings, an SQLite file; finished ones are not repeated.",
     )
 
 

@@ -49,7 +49,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     help="Print the version and exit.",
 )  # fmt: skip
 def bpe_bench() -> None:
-    """Find the cheap way of training that ranks architectures as full training would.
+    """Find a cheap way of training that ranks architectures as full training would.
 
     \b
     Example:

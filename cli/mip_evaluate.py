@@ -38,7 +38,9 @@ _WORTH_PROCESSES = 10
 @statistic_option("Rank correlation")
 @split_option("Accuracies to rank by.")
 @click.option(
-    "--max-cost-hours", type=float, help="Only settings of at most so many hours per network."
+    "--max-cost-hours",
+    type=float,
+    help="Only settings that cost at most so many hours per network.",
 )
 @click.option(
     "--hours",

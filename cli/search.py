@@ -41,7 +41,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 @click.option(
     "--budget",
     metavar="LABEL[@EPOCH]|NAME|NAME=VALUE[,...]",
-    help="How evaluations are trained.  [default: the table's cheapest; the surrogate's longest; "
+    help="Budget of the evaluations.  [default: the table's cheapest; the surrogate's longest; "
     "for training, as train]",
 )
 @click.option(
@@ -52,7 +52,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 @click.option(
     "--extrapolate",
     is_flag=True,
-    help="surrogate: allow a budget outside of what it was fitted on.",
+    help="surrogate: allow a budget outside of its ranges.",
 )
 @click.option(
     "--table-seeds",
@@ -100,7 +100,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 @click.option(
     "--supernet-budget",
     metavar="NAME|NAME=VALUE[,...]",
-    help="darts: how the supernet is trained.  [default: as --budget]",
+    help="darts: budget of the supernet.  [default: as --budget]",
 )
 @click.option("--data", "images", help="Images for training (docs/training.md).  [default: digits]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
@@ -108,7 +108,10 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 @click.option(
     "--target",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Accuracy, as 0.93, whose time to reach is reported.  [default: 0.005 below the optimum]",
+    help=(
+        "Target accuracy, such as 0.93; the time to reach it is reported.  [default: 0.005 below "
+        "the optimum]"
+    ),
 )
 @confidence_option
 @click.option(
@@ -164,7 +167,7 @@ def search(
     out.warn(result.warnings)
     if several and plan.estimator != "train" and "supernet" in get_space(plan.space).abilities:
         out.note(
-            "darts is left out, for it trains a supernet: --searcher darts runs it over a table"
+            "darts is left out, because it trains a supernet; --searcher darts runs it over a table"
         )
 
 

@@ -74,7 +74,7 @@ _question_options = combined(
         type=click.Choice(["structure", "operations", "all"]),
         default="structure",
         show_default=True,
-        help="How architectures become numbers (docs/surrogates.md).",
+        help="Encoding of architectures (docs/surrogates.md).",
     ),
 )
 
@@ -201,7 +201,7 @@ def evaluate(
 @click.option(
     "--architectures",
     metavar="TABLE:0-19|sample:N|FILE",
-    help="Whose accuracy and cost: places in a table, a random sample, or a file of one per line.  "
+    help="Architectures: places in a table, a random sample, or a file of one per line.  "
     "[default: sample:10]",
 )
 @click.option(
@@ -209,10 +209,10 @@ def evaluate(
     "budgets",
     multiple=True,
     metavar="LABEL|NAME|NAME=VALUE[,...]",
-    help="How they would be trained; may be repeated.  [default: what it was fitted to]",
+    help="Budget of their training; may be repeated.  [default: those it was fitted to]",
 )
 @click.option("--table", help="Table of known accuracies, by name or path; refused if it changed.")
-@click.option("--extrapolate", is_flag=True, help="Allow budgets outside of what was fitted.")
+@click.option("--extrapolate", is_flag=True, help="Allow budgets outside of its ranges.")
 @click.option(
     "--confidence",
     type=float,
@@ -267,7 +267,7 @@ def _question(options: dict[str, Any]) -> Question:
         given = [f"--{n}" for n in ("architectures", "encoding") if is_given(context, n)]
         if given:
             raise click.UsageError(
-                "--target correlation is of all architectures together, found "
+                "--target correlation has one value for all architectures, found "
                 f"{' and '.join(given)}; leave out, or take --target accuracy or cost"
             )
     return Question(

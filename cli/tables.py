@@ -61,9 +61,7 @@ def list_(out: Output) -> None:
 
 @tables.command()
 @click.argument("table")
-@click.option(
-    "--architecture", metavar="TEXT", help="What the table says of this architecture only."
-)
+@click.option("--architecture", metavar="TEXT", help="Only the results of this architecture.")
 @common
 def info(table: str, architecture: str | None, out: Output) -> None:
     """Describe TABLE: space, data set, settings, costs, source and licence.
@@ -207,8 +205,8 @@ def import_(
     if not table.references:
         out.warn(
             [
-                "the table names no reference (full training), so it can rank nothing yet; name "
-                "one with --reference"
+                "the table names no reference (full training), so nothing can be ranked yet; "
+                "name one with --reference"
             ]
         )
 
@@ -218,7 +216,7 @@ def import_(
 @click.option(
     "--prefer",
     type=click.Choice(["first"]),
-    help="Keep the first table's figure where tables contradict each other, instead of refusing.",
+    help="Where tables contradict each other, keep the figure of the first.",
 )
 @making("table")
 def merge(

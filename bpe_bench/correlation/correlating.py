@@ -1,4 +1,4 @@
-"""Every budget of a table against its reference: how well does it rank?"""
+"""How well each budget of a table ranks: its correlation with the reference."""
 
 from __future__ import annotations
 

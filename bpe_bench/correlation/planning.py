@@ -283,7 +283,7 @@ def _notes(
     elif not planned:
         cheapest = min((o for o in options if o.missing), key=lambda o: o.cost_seconds)
         notes.append(
-            f"the allowance pays for nothing: the cheapest training that is missing is of "
+            f"the allowance is too small: the cheapest missing training is of "
             f"{cheapest.label} at {cheapest.cost_seconds / 3600:.3g} hours, and a new budget needs "
             f"{FEWEST}"
         )

@@ -84,7 +84,7 @@ def _find_row(rows: Sequence[Measured], names: Mapping[str, str], wanted: str) -
     Raises
     ------
     UnknownNameError
-        If there is none.
+        If no row has that name.
     """
     label, _, epoch = wanted.partition("@")
     for row in rows:

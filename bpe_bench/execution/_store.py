@@ -171,7 +171,7 @@ def _explanation(error: sqlite3.Error, path: Path, busy_timeout: float) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     match None if code is None else code & 0xFF:
         case sqlite3.SQLITE_NOTADB:
-            return f"{path} is not a journal: it is no SQLite file"
+            return f"{path} is not a journal: it is not an SQLite file"
         case sqlite3.SQLITE_CORRUPT:
             return f"the journal {path} is damaged ({error}); restore it from a copy"
         case sqlite3.SQLITE_FULL:
@@ -190,4 +190,4 @@ def _explanation(error: sqlite3.Error, path: Path, busy_timeout: float) -> str:
                 f"the journal {path} could not be read or written ({error}); check the disk and "
                 "its free space"
             )
-    return f"the journal {path} does not answer as it should: {error}"
+    return f"the journal {path} does not respond as expected: {error}"

@@ -105,7 +105,8 @@ def _from_file(path: Path, space: str) -> tuple[Architecture, ...]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SelectionError(
-            f"architectures are TABLE:0-19, sample:N or a file of one per line; {str(path)!r} is "
+            "give architectures as TABLE:0-19, sample:N or a file with one per line; "
+            f"{str(path)!r} is "
             "none of these"
         ) from error
     chosen = []

@@ -71,7 +71,7 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
         found = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no trials"
         raise SourceFileError(
             f"the journal {source} has no finished trainings: {found}; "
-            f"`bpe-bench train --store {source}` goes on with what is planned"
+            f"`bpe-bench train --store {source}` continues with the planned ones"
         )
     spaces = sorted({entry.trial.architecture.space for entry in entries})
     if len(spaces) > 1:

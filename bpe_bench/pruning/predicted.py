@@ -205,6 +205,7 @@ def _caveats(fitted: FittedSurrogate) -> list[str]:
     return [
         f"every correlation is predicted by a surrogate ({fitted.model}) of "
         f"{len(fitted.settings)} settings of {fitted.table or 'a table'}; on settings that it was "
-        f"not fitted to it misses by {fitted.error:.3f} (root mean square); that other "
-        "architectures would have given other correlations is not in the intervals of importances"
+        f"not fitted to it misses by {fitted.error:.3f} (root mean square); the intervals of "
+        "importances do not include that other architectures would have given other "
+        "correlations"
     ]

@@ -53,12 +53,12 @@ def prune(
     notes += _unsure(run.rounds)
     if rules.resamples < rules.fewest_resamples and not rules.force:
         notes.append(
-            f"{rules.resamples} resamples cannot separate anything at {rules.confidence:.0%}: it "
-            f"takes at least {rules.fewest_resamples}"
+            f"{rules.resamples} resamples are too few to separate groups at "
+            f"{rules.confidence:.0%}: at least {rules.fewest_resamples} are needed"
         )
     if run.answered:
         notes.append(
-            f"{run.answered} settings of the sequential evidence are a surrogate's answers, as the "
+            f"{run.answered} settings of the sequential evidence were predicted, because the "
             "table holds no such setting"
         )
     return PruningReport(
@@ -86,8 +86,9 @@ def prune(
 def _limits(pool: Design) -> list[str]:
     """Say how the settings limit any conclusion about importance."""
     notes = [
-        f"{_join(group)} move together, so their effects cannot be told apart; they are judged and "
-        "pinned together"
+        f"{_join(group)} move together, so their effects cannot be told apart; they are judged "
+        "and pinned as "
+        "one"
         for group in pool.groups(pool.varied)
         if len(group) > 1
     ]
@@ -104,7 +105,7 @@ def _limits(pool: Design) -> list[str]:
         notes.append(f"{_join(space.unknown)}: unknown in some settings, and left out")
     still = [n for n in space.values if n not in (*pool.varied, *space.unknown)]
     if still:
-        notes.append(f"{_join(still)}: the same in all settings, so nothing is known of it")
+        notes.append(f"{_join(still)}: the same in all settings, so its effect is unknown")
     devices = sorted({row.device for row in pool.rows if row.device})
     if len(devices) > 1:
         notes.append(f"costs were measured on different devices ({', '.join(devices)})")

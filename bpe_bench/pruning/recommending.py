@@ -104,7 +104,7 @@ def _with_held_out(
         if chosen:
             notes.append(
                 f"fewer than {FEWEST_TO_HALVE} architectures have full training, too few to hold "
-                "half of them out: how much of a choice is luck is not known"
+                "half of them out, so it is unknown how much of a choice is luck"
             )
         return list(chosen)
     costs = np.array([row.cost_seconds for row in known.rows])

@@ -172,7 +172,8 @@ class Trained:
                 raise MissingReferenceError(
                     f"the allowance of {self.max_device_hours:g} device hours ends before all "
                     f"{len(self.architectures)} architectures have their reference "
-                    f"({self.reference}); the same command with a larger --max-device-hours goes on"
+                    f"({self.reference}); the same command with a larger --max-device-hours "
+                    "continues"
                 )
             trained = sum(e.state == "done" for e in self._entries([self.reference]))
             if trained < _FEWEST_ARCHITECTURES:
@@ -189,7 +190,8 @@ class Trained:
         if len(finished) < len(rows):
             self.stopped = (
                 f"the allowance of {self.max_device_hours:g} device hours is used up; the same "
-                "command with a larger one goes on"
+                "command with a larger one "
+                "continues"
             )
         self._asked += [row.budget for row in finished]
         return self._correlated(finished)
@@ -328,7 +330,8 @@ class Trained:
         self.known = Evidence(tuple(found[b] for b in self._asked if b in found))
         new = [row.budget for row in asked]
         self.notes += [
-            f"{names[budget]} has no correlation, as its networks are all equally good or were "
+            f"{names[budget]} has no correlation, because its networks are all equally good or "
+            "were "
             "not trained to the end; it is left out"
             for budget in new
             if budget not in found
@@ -341,7 +344,8 @@ class Trained:
         if len(set(truth[np.isfinite(truth)])) < 2:
             raise RankingError(
                 f"all networks are equally good under the reference ({self.reference}), so there "
-                "is no order to find again; train it longer (--reference)"
+                "is no ranking to compare with; train it "
+                "longer (--reference)"
             )
         if label is None:
             return False

@@ -100,7 +100,7 @@ class Darts(Searcher):
         """Return the searcher's parameters as JSON values."""
         budget = None if self.budget is None else self.budget.to_dict()
         folder = None if self.checkpoints is None else str(self.checkpoints)
-        # Whether its supernet's loss was not finite in the end: what it derived is of before.
+        # Whether its supernet's loss was not finite in the end: it derived from the epoch before.
         outcome = {"diverged": True} if self._diverged else {}
         return {**super().parameters(), "budget": budget, "checkpoints": folder, **outcome}
 

@@ -151,7 +151,7 @@ class _Loop:
                 if self.estimator.source != "training":
                     raise SelectionError(
                         "a search of limited seconds needs to know what evaluations cost, and the "
-                        f"{self.estimator.source} does not say; limit its evaluations instead"
+                        f"{self.estimator.source} does not know it; limit the evaluations instead"
                     )
                 cost = 0.0  # nothing was trained yet that would tell
         return self.clock + cost <= seconds

@@ -282,8 +282,9 @@ def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:
             )
     if fitted.given and judge is None:
         raise SelectionError(
-            f"the surrogate must know the accuracy under {', '.join(fitted.given)} of whatever a "
-            "search asks for; name a table of the whole space (--table)"
+            f"the surrogate must know the accuracy under {', '.join(fitted.given)} of every "
+            "architecture of the search; "
+            "name a table of the whole space (--table)"
         )
     if plan.budget is None:
         budget = max(fitted.settings, key=_length).budget

@@ -96,7 +96,7 @@ def expected_regret(
 
     count = len(signal)
     if signal.shape != final.shape or not count or np.isnan(signal + final).any():
-        raise SelectionError("a signal and a final accuracy for every architecture are wanted")
+        raise SelectionError("expected a signal and a final accuracy for every architecture")
     if evaluations < 1 or (not replace and evaluations > count):
         most = "" if replace else f" and, without replacement, at most {count}"
         raise SelectionError(f"evaluations must be at least 1{most}, found {evaluations}")

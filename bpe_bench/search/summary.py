@@ -137,7 +137,9 @@ def summarise(
         If there are no traces, traces of several searchers, or the target is not a fraction.
     """
     if len({trace.searcher for trace in traces}) != 1:
-        raise SelectionError("a report sums up traces of one searcher, found none or several")
+        raise SelectionError(
+            "a report summarises traces of one searcher, found no searcher or several"
+        )
     if target is not None and not 0 < target <= 1:
         raise SelectionError(
             f"the target is an accuracy in (0, 1], found {target:g}; 93 % is written 0.93"
@@ -264,8 +266,9 @@ def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
     nothing = sum(trace.found is None for trace in traces)
     if nothing:
         found.append(
-            f"{nothing} of {len(traces)} searches found nothing: none of their evaluations ended "
-            "well, or none was made within the allowance"
+            f"{nothing} of {len(traces)} searches found nothing: no evaluation ended well, or "
+            "the allowance was too small for "
+            "one"
         )
     unknown = sum(
         trace.outcome is not None and math.isnan(trace.outcome.validation) for trace in traces
@@ -277,8 +280,9 @@ def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
         )
     if any(trace.parameters.get("score") == "full" for trace in traces):
         found.append(
-            "cells with all edges were scored, and what is reported is pruned to two inputs per "
-            "node: what was rewarded is not what is built"
+            "cells with all edges were scored, and the reported cell is pruned to two inputs per "
+            "node: it is not the cell that was "
+            "scored"
         )
     diverged = sum(bool(trace.parameters.get("diverged")) for trace in traces)
     if diverged:
@@ -289,7 +293,7 @@ def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
     if source == "table" and any(trace.searcher == "darts" for trace in traces):
         found.append(
             "the clock adds the seconds that the supernet took on this machine to the table's "
-            "seconds, which are of another device"
+            "seconds, which were measured on another device"
         )
     return found
 

@@ -100,7 +100,7 @@ class SearchTrace:
     def from_json(cls, values: Mapping[str, Any]) -> SearchTrace:
         """Return the trace that `to_json` described."""
         space = get_space(values["space"])
-        # By place, so that a negative one is none.
+        # By place, so that a negative place finds nothing.
         architectures = {n: space.parse(text) for n, text in enumerate(values["architectures"])}
         outcome = values["outcome"]
         return cls(

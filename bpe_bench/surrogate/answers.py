@@ -100,8 +100,9 @@ def ask(
     if fitted.by_setting:
         if architectures is not None:
             raise SelectionError(
-                f"the surrogate predicts a budget's {fitted.target}, of all architectures "
-                "together; leave out --architectures"
+                f"the surrogate predicts a budget's {fitted.target}, for all architectures "
+                "together; leave out "
+                "--architectures"
             )
         rows = _of_budgets(fitted, named, options)
     else:

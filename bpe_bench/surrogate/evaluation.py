@@ -256,8 +256,8 @@ def _without_intervals(judged: _Judged, grouping: Grouping) -> list[str]:
     if judged.residuals >= wanted:
         return []
     return [
-        f"no coverage by {grouping}: {judged.residuals} residuals say how far off predictions are, "
-        f"and a {CONFIDENCE:.0%} interval takes {wanted}; widen the selection"
+        f"no coverage by {grouping}: {judged.residuals} residuals are known, and "
+        f"a {CONFIDENCE:.0%} interval takes {wanted}; widen the selection"
     ]
 
 

@@ -218,14 +218,14 @@ def _of_accuracy(
     notes = []
     if not split.may_steer:
         notes.append(
-            f"fitted to {split} accuracies: what is found by searching with it was chosen on "
+            f"fitted to {split} accuracies: architectures found with it were chosen on "
             f"{split} images"
         )
     without = [s.label for s in settings if (s.label, split) not in table.curves]
     if without and question.budgets is not None:
         table.curves_of(without[0], split)  # says what there is
     if without:
-        notes.append(f"left out, as they have no {split} accuracies: {', '.join(without)}")
+        notes.append(f"left out, because they have no {split} accuracies: {', '.join(without)}")
     settings = [s for s in settings if s.label not in without]
     rows = [table.accuracy(s.label, split)[places] for s in settings]
     accuracy = np.array(rows).reshape(len(settings), len(places))
@@ -271,7 +271,7 @@ def _of_correlation(table: Table, question: Question) -> _Examples:
     undefined = [row.label for row in report.rows if not math.isfinite(row.correlation)]
     notes = []
     if undefined:
-        notes.append(f"left out, as their correlation is not defined: {', '.join(undefined)}")
+        notes.append(f"left out, because their correlation is not defined: {', '.join(undefined)}")
     settings = tuple(table.setting(row.setting) for row in rows)
     columns = _Columns(table.space, "", (), _varied(settings))
     x = columns.of_budgets([s.budget for s in settings])

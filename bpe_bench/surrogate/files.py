@@ -271,7 +271,7 @@ def _model(
         check_hyper_parameter(hyper_parameter)
     _require(
         list(columns.names) == value["columns"],
-        f"it describes {target} by other columns than this bpe-bench does",
+        f"it describes {target} by columns that this bpe-bench does not use",
     )
     kind = _get_model(value["model"])
     ensembles = {
@@ -297,7 +297,7 @@ def _settings_of(
     known = tuple(setting for setting in settings if setting.label in labels)
     _require(
         bool(labels) and sorted(labels) == sorted(s.label for s in known),
-        f"it predicts {target} from other settings than it has",
+        f"it predicts {target} from settings that it does not have",
     )
     return known
 
@@ -335,7 +335,7 @@ def _trend(line: Array, columns: _Columns) -> _Trend:
         line.dtype.str == "<f8"
         and line.shape == (1 + len(columns.names),)
         and bool(np.all(np.isfinite(line))),
-        "a trend has other numbers than its columns need",
+        "a trend has a wrong number of coefficients",
     )
     return _Trend(float(line[0]), line[1:])
 

@@ -141,7 +141,7 @@ class FittedSurrogate:
             return f"{len(model.settings)} settings are too few to judge another budget by"
         found, wanted = model.ensembles[grouping].residuals.size, _fewest_residuals(confidence)
         if found < wanted:
-            return f"{found} rows were held out, and the confidence takes {wanted}"
+            return f"{found} rows were held out, and the confidence needs {wanted}"
         return ""
 
     def at(

@@ -94,7 +94,7 @@ class _Forest:
         """
         found = {name: array.dtype.str for name, array in arrays.items()}
         if found != _FOREST_KINDS or any(array.ndim != 1 for array in arrays.values()):
-            raise SurrogateFileError("a forest has other arrays than forests have")
+            raise SurrogateFileError("a forest has unexpected arrays")
         forest = cls(**arrays)
         nodes = forest.feature.size
         sizes = {getattr(forest, n).size for n in ("threshold", "left", "right", "value")}
@@ -213,7 +213,7 @@ class _Boosted:
             If it is not a booster over so many columns.
         """
         if set(arrays) != {"json"} or arrays["json"].dtype != np.uint8:
-            raise SurrogateFileError("a booster has other arrays than boosters have")
+            raise SurrogateFileError("a booster has unexpected arrays")
         document = arrays["json"].tobytes()
         try:
             learner = json.loads(document)["learner"]

@@ -54,12 +54,12 @@ def _read_checkpoint(
     whole = written[len(_HEAD) + _DIGEST :]
     digest = written[len(_HEAD) : len(_HEAD) + _DIGEST]
     if not written.startswith(_HEAD) or hashlib.sha256(whole).digest() != digest:
-        raise TrainingError(f"{path} is no checkpoint, or a damaged one; {_MEANWHILE}")
+        raise TrainingError(f"{path} is not a checkpoint, or is damaged; {_MEANWHILE}")
     try:
         kept = torch.load(io.BytesIO(whole), map_location=device, weights_only=True)
         found, state = dict(kept["content"]), dict(kept["state"])
     except (RuntimeError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} is no checkpoint that can be read; {_MEANWHILE}") from error
+        raise TrainingError(f"{path} is not a readable checkpoint; {_MEANWHILE}") from error
     _compare(path, found, content)
     return state
 

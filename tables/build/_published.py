@@ -1,8 +1,8 @@
-"""What the importers of published accuracy files share: reading and exact counts.
+"""Shared by the importers of published accuracy files: reading and exact counts.
 
 The files give per cent, often as means over seeds. A mean over 2 or 3 trainings is
 a whole number of halves or thirds of an image, so counts in units of 1/scale image
-hold it without loss, and a value that is none is a fault of the file.
+hold it without loss. Any other value is a fault of the file.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def parse(text: str, where: str) -> Architecture:
     Raises
     ------
     SourceFileError
-        If it is none of NAS-Bench-201.
+        If it is not an architecture of NAS-Bench-201.
     """
     try:
         return SPACE.parse(text)
@@ -144,12 +144,12 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def number(text: str, where: str) -> float:
-    """Return the number that a text is.
+    """Return a text as a number.
 
     Raises
     ------
     SourceFileError
-        If it is none.
+        If it is not a number.
     """
     try:
         return float(text)

@@ -63,7 +63,7 @@ _RECORDED = frozenset(
         "pandas.core.internals.managers.BlockManager",
     }
 )
-"""The names that the published file asks for; none of them is ever called."""
+"""The names that the published file uses; they are never called."""
 
 
 def read(source: Path, progress: Progress) -> Table:

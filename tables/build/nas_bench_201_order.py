@@ -44,7 +44,9 @@ def build(file: Path) -> npt.NDArray[np.uint16]:
     try:
         codes = [int(space.key_of(space.parse(text)), 5) for text in texts]
     except GenotypeError as error:
-        raise SourceFileError(f"{file}: {LIST} holds text that is none: {error}") from error
+        raise SourceFileError(
+            f"{file}: {LIST} holds a text that is not an architecture: {error}"
+        ) from error
     if sorted(codes) != list(range(space.size)):
         raise SourceFileError(
             f"{file}: {LIST} must hold all {space.size} architectures once, found "

@@ -74,7 +74,7 @@ def read(source: Path, progress: Progress) -> Table:
     Raises
     ------
     OptionalDependencyError
-        If the installed package is meant and there is none.
+        If the installed package is meant, but not installed.
     SourceFileError
         If a file is missing, damaged, asks for an import, or does not hold what it should.
     """

@@ -100,7 +100,8 @@ def test_a_surrogate_that_must_know_accuracies_needs_a_whole_table(
     save_surrogate(tmp_path / "given", fitted)
     arguments = search("--searcher", "random", "--surrogate", tmp_path / "given")
     assert fails(*arguments) == (
-        "the surrogate must know the accuracy under short of whatever a search asks for; name a "
+        "the surrogate must know the accuracy under short of every architecture of the search; "
+        "name a "
         "table of the whole space (--table)"
     )
     found = as_json(*arguments, "--table", table_file, "--evaluations", 5, "--repeats", 1)

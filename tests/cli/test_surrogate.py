@@ -35,7 +35,7 @@ def test_fit_says_what_it_wrote(bpe_bench, tmp_path):
     assert said["settings"] == ["test5", "test6"]
     assert said["n_architectures"] == 100
     assert file.is_file()
-    assert err.startswith("warning: fitted to test accuracies: what is found by searching with it")
+    assert err.startswith("warning: fitted to test accuracies: architectures found with it")
     first = file.read_bytes()
     bpe_bench("surrogate", "fit", "darts-bpe", *FEW, "-o", file, "--quiet")
     assert file.read_bytes() == first
@@ -90,7 +90,8 @@ def test_options_of_single_architectures_do_not_go_with_correlations(
     said = fails("surrogate", command, "darts-bpe", "--target", "correlation", *options, "-o",
                  tmp_path / "x")  # fmt: skip
     assert said.startswith(
-        f"--target correlation is of all architectures together, found {text}; leave out, or take "
+        f"--target correlation has one value for all architectures, found {text}; leave out, or "
+        "take "
         "--target accuracy or cost"
     )
 
@@ -182,7 +183,7 @@ def test_predict_says_why_it_has_no_interval(correlating, bpe_bench, as_json):
     _, _, err = bpe_bench(*arguments)
     assert f"warning: no 90% interval of correlation {text}" in err
     _, _, err = bpe_bench("surrogate", "predict", correlating, "--confidence", "0.99")
-    assert "37 rows were held out, and the confidence takes 99" in err
+    assert "37 rows were held out, and the confidence needs 99" in err
     _, _, err = bpe_bench("surrogate", "predict", correlating)
     assert err == ""
 
@@ -275,7 +276,10 @@ def test_predict_needs_a_file(arguments, text, fails):
         (["--budget", "tset5"], "unknown setting 'tset5' (did you mean 'test5'?)"),
         (["--budget", "epochs=3"], "a budget needs batch_size"),
         (["--budget", "BPE-1,epoch=3"], "unknown hyper-parameter 'epoch'"),
-        (["--architectures", "sample:3"], "of all architectures together; leave out --architectur"),
+        (
+            ["--architectures", "sample:3"],
+            "for all architectures together; leave out --architectur",
+        ),
         (["--table", "nas-bench-201-curves"], "was fitted to table 'darts-bpe' with content SHA-2"),
         (["--confidence", "0"], "confidence"),
     ],

@@ -86,8 +86,9 @@ def test_import_says_when_there_is_nothing_to_rank_against(bpe_bench, results, t
     results.write_text(results.read_text().replace("true", "false"))
     arguments = ("tables", "import", "long-csv", results, "-o", tmp_path / "x.h5")
     assert bpe_bench(*arguments)[2] == (
-        "warning: the table names no reference (full training), so it can rank nothing yet; "
-        "name one with --reference\n"
+        "warning: the table names no reference (full training), so nothing can be ranked yet; "
+        "name one with "
+        "--reference\n"
     )
     assert bpe_bench(*arguments, "--quiet")[2] == ""
 

@@ -89,7 +89,7 @@ def test_a_new_budget_is_planned_with_enough_architectures(darts_bpe, rng):
 def test_an_allowance_that_pays_for_nothing(darts_bpe, rng):
     plan = plan_trainings(darts_bpe, hours=0.01, rng=rng, budgets=[BPE_1.replace(epochs=20)])
     assert plan.rows == ()
-    assert plan.warnings[-1].startswith("the allowance pays for nothing: the cheapest training")
+    assert plan.warnings[-1].startswith("the allowance is too small: the cheapest missing")
     for hours in (0, -1, float("inf"), float("nan")):
         with pytest.raises(SelectionError, match="an allowance must be above 0 hours and finite"):
             plan_trainings(darts_bpe, hours=hours, rng=rng)

@@ -80,7 +80,8 @@ def test_a_surrogate_that_does_not_know_the_cost():
         run_search(RandomSearch(), estimator, seconds=60, rng=np.random.default_rng(0))
     assert str(error.value) == (
         "a search of limited seconds needs to know what evaluations cost, and the surrogate does "
-        "not say; limit its evaluations instead"
+        "not know it; limit the evaluations "
+        "instead"
     )
     traces = repeat_search(RandomSearch(), estimator, repeats=2, evaluations=20)
     report = summarise(traces, estimator, target=0.1)

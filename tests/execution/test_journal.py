@@ -423,7 +423,7 @@ def test_a_file_that_is_no_journal(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Not a database. " * 100)
     for read_only in (True, False):
-        refuses(path, f"{path} is not a journal: it is no SQLite file", read_only=read_only)
+        refuses(path, f"{path} is not a journal: it is not an SQLite file", read_only=read_only)
     assert path.read_text() == "Not a database. " * 100
     path.write_text("")
     refuses(path, f"{path} is empty, not a journal of trainings", read_only=True)
@@ -615,5 +615,5 @@ def test_a_file_that_may_not_grow_costs_one_trial(path, make_trials):
 
 def test_any_other_error_is_a_line_too(path, opened):
     opened.close()
-    with pytest.raises(JournalError, match=rf"^the journal {path} does not answer as it should: "):
+    with pytest.raises(JournalError, match=rf"^the journal {path} does not respond as expected: "):
         opened.counts()

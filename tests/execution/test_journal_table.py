@@ -206,7 +206,7 @@ def test_what_is_no_table_is_refused(path, train, tmp_path):
         pass
     message = (
         f"the journal {path} has no finished trainings: {{}}; `bpe-bench train --store {path}` "
-        "goes on with what is planned"
+        "continues with the planned ones"
     )
     refuses(path, message.format("no trials"))
     train(Trial(CELLS[0], SHORT, "digits"), "diverged")

@@ -100,7 +100,8 @@ def test_what_limits_the_conclusions_is_said(importance):
     assert "costs were measured on different devices (RTX 2080 Ti, V100)" in said
     assert (
         "batch_size and learning_rate move together, so their effects cannot be told apart; they "
-        "are judged and pinned together"
+        "are judged and pinned as "
+        "one"
     ) in said
     assert len(set(said)) == len(said)
 
@@ -353,7 +354,7 @@ def test_sequential_evidence_says_what_a_surrogate_answered(darts_bpe):
     report = prune(darts_bpe, sequential=True)
     trained = {s.label for s in darts_bpe.settings}
     answered = [label for r in report.rounds for label in r.added if label not in trained]
-    said = [w for w in report.warnings if "a surrogate's answers" in w]
+    said = [w for w in report.warnings if "settings of the sequential evidence were predicted" in w]
     assert len(said) == 1
     # Those added after the last round are in no round any more.
     count = int(said[0].split()[0])

@@ -84,7 +84,7 @@ def test_hyper_parameters_that_do_nothing_go_together():
     assert only.next_least == ("epochs",)
     assert done.pinned == {"layers": 6, "channels": 8, "cutout": 0}  # the cheapest, the usual
     assert done.kept() == ("epochs",)
-    assert done.stop_reason == "1 groups of hyper-parameters are left, as many as are to be kept"
+    assert done.stop_reason == "1 groups of hyper-parameters are left, the number to keep"
 
 
 def test_what_is_to_be_kept_is_kept_although_it_does_nothing():
@@ -128,7 +128,10 @@ def test_few_resamples_separate_nothing():
     report = prune(
         objective, Rules(sequential=False, resamples=5), rng=np.random.default_rng(0), predictions=0
     )
-    assert "5 resamples cannot separate anything at 95%: it takes at least 40" in report.warnings
+    assert (
+        "5 resamples are too few to separate groups at 95%: at least 40 are needed"
+        in report.warnings
+    )
 
 
 def test_patience_is_for_evidence_that_can_grow():

@@ -199,14 +199,14 @@ def test_an_allowance_is_kept_and_a_larger_one_goes_on(tmp_path, made_up):
         run(tight)
     assert str(error.value) == (
         "the allowance of 1e-09 device hours ends before all 3 architectures have their reference "
-        f"({REFERENCE}); the same command with a larger --max-device-hours goes on"
+        f"({REFERENCE}); the same command with a larger --max-device-hours continues"
     )
     # Nine seconds pay for the reference, and for nothing more.
     report = run(objective(store, max_device_hours=9.1 / 3600))
     assert (report.recommended, report.rounds, report.best()) == ((), (), None)
     assert report.stop_reason == (
         "the allowance of 0.00252778 device hours is used up; the same command with a larger one "
-        "goes on"
+        "continues"
     )
     assert report.cost_hours == pytest.approx(9 / 3600)
     more = run(objective(store, max_device_hours=12.6 / 3600))
@@ -256,8 +256,9 @@ def test_a_reference_under_which_all_are_equal_is_refused(store, pruned):
     with pytest.raises(RankingError) as error:
         source._ranks(equal, label)
     assert str(error.value) == (
-        f"all networks are equally good under the reference ({REFERENCE}), so there is no order to "
-        "find again; train it longer (--reference)"
+        f"all networks are equally good under the reference ({REFERENCE}), so there is no "
+        "ranking to compare with; train it "
+        "longer (--reference)"
     )
 
 

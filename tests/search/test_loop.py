@@ -87,7 +87,7 @@ def test_seconds_cannot_limit_what_costs_nobody_knows(toys, source):
         run(RandomSearch(), toy, seconds=100)
     assert str(error.value) == (
         "a search of limited seconds needs to know what evaluations cost, and the "
-        f"{source} does not say; limit its evaluations instead"
+        f"{source} does not know it; limit the evaluations instead"
     )
     trace = run(RandomSearch(), toy, evaluations=3)
     assert trace.evaluations == 3

@@ -125,7 +125,7 @@ def test_searching_agrees_with_the_expected_regret(tiny, evaluations, replace):
 )
 def test_regrets_that_nobody_can_expect(signal, final, evaluations, replace, message):
     if message == "for every":
-        message = "a signal and a final accuracy for every architecture are wanted"
+        message = "expected a signal and a final accuracy for every architecture"
     with pytest.raises(SelectionError) as error:
         expected_regret(np.array(signal), np.array(final), evaluations, replace=replace)
     assert str(error.value) == message

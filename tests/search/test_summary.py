@@ -53,8 +53,9 @@ def test_means_and_deviations_are_those_by_hand(three, toy):
     assert (report.table, report.dataset, report.space) == ("made up", "cifar10", "nas-bench-201")
     np.testing.assert_array_equal(report.validation, [0.91, math.nan, 0.95])
     assert report.warnings == (
-        "1 of 3 searches found nothing: none of their evaluations ended well, or none was made "
-        "within the allowance",
+        "1 of 3 searches found nothing: no evaluation ended well, or the allowance was too small "
+        "for "
+        "one",
     )
 
 
@@ -229,14 +230,15 @@ def test_what_was_scored_and_is_not_built_is_said(make_trace, toy, toys):
     trace = make_trace((0, 0.5, 10.0), outcome=Outcome(0.9, 0.9), score="full")
     (warning,) = summarise([trace], toy).warnings
     assert warning == (
-        "cells with all edges were scored, and what is reported is pruned to two inputs per node: "
-        "what was rewarded is not what is built"
+        "cells with all edges were scored, and the reported cell is pruned to two inputs per "
+        "node: it is not the cell that was "
+        "scored"
     )
     trace = make_trace((0, 0.5, 10.0), outcome=Outcome(0.9, 0.9), searcher="darts")
     (warning,) = summarise([trace], toy).warnings
     assert warning == (
         "the clock adds the seconds that the supernet took on this machine to the table's seconds, "
-        "which are of another device"
+        "which were measured on another device"
     )
     training = toys.Toy()
     training.source = "training"
@@ -244,7 +246,7 @@ def test_what_was_scored_and_is_not_built_is_said(make_trace, toy, toys):
 
 
 def test_what_cannot_be_summed_up(three, toy, make_trace):
-    message = "a report sums up traces of one searcher, found none or several"
+    message = "a report summarises traces of one searcher, found no searcher or several"
     for traces in ([], [*three, make_trace(searcher="evolution")]):
         with pytest.raises(SelectionError) as error:
             summarise(traces, toy)

@@ -193,7 +193,10 @@ class Trap:
         ),
         ([], ": no list of texts named meta_archs"),
         ({"meta_archs": [1]}, ": no list of texts named meta_archs"),
-        ({"meta_archs": [TEXT + "x"]}, f": meta_archs holds text that is none: malformed .* {87}:"),
+        (
+            {"meta_archs": [TEXT + "x"]},
+            f": meta_archs holds a text that is not an architecture: malformed .* {87}:",
+        ),
         (
             {"meta_archs": [TEXT, TEXT]},
             ": meta_archs must hold all 15625 architectures once, found 2 texts of 1 architectures",

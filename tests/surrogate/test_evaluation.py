@@ -121,7 +121,7 @@ def test_coverage_is_unknown_where_too_few_residuals_give_no_interval(darts_bpe)
         figures = (*vars(row.coverage_90).values(), row.width)
         assert np.isfinite(figures).tolist() == [known] * 4
         assert np.isfinite(row.r2.low)
-        said = "no coverage by budget: 8 residuals say how far off predictions are, and a 90% "
+        said = "no coverage by budget: 8 residuals are known, and a 90% "
         assert any(w.startswith(said + "interval takes 9; ") for w in report.warnings) != known
     json.dumps(report.to_json(), allow_nan=False)
 

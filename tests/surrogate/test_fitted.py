@@ -227,7 +227,7 @@ def test_why_there_is_no_interval(accurate, correlating):
     assert accurate.bare("accuracy", BPE_1) == correlating.bare("cost", BPE_1) == ""
     assert accurate.bare("cost", BPE_1) == "it is the mean that the table records"
     assert accurate.bare("accuracy", NEAR) == "4 settings are too few to judge another budget by"
-    said = "37 rows were held out, and the confidence takes 99"
+    said = "37 rows were held out, and the confidence needs 99"
     assert correlating.bare("correlation", NEAR, 0.99) == said
     assert correlating.bare("correlation", FAR) == (
         "the budget is outside of what was seen: epochs=2000 (fitted: 10 to 300)"
@@ -379,7 +379,7 @@ def test_settings_that_differ_in_nothing_that_was_recorded(darts_bpe):
 def test_undefined_correlations_are_left_out_and_named(with_accuracies):
     table = with_accuracies(test6=np.full(100, 8000))
     fitted = fitted_to(table, "correlation")
-    assert "left out, as their correlation is not defined: test6" in fitted.notes
+    assert "left out, because their correlation is not defined: test6" in fitted.notes
     assert "test6" not in [s.label for s in fitted.settings]
 
 

@@ -124,7 +124,7 @@ def test_arrays_that_form_no_trees_are_refused(spoil, data):
 )
 def test_other_arrays_are_no_forest(spoil, data):
     arrays = _fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
-    with pytest.raises(SurrogateFileError, match=r"^a forest has other arrays than forests have$"):
+    with pytest.raises(SurrogateFileError, match=r"^a forest has unexpected arrays$"):
         _Forest.from_arrays(spoil(arrays), 5)
 
 

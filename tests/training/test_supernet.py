@@ -781,7 +781,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(digits, tmp_path):
         with pytest.raises(TrainingError) as caught:
             search(digits, checkpoint=file, changes={"epochs": 1})
         assert str(caught.value) == (
-            f"{file} is no checkpoint, or a damaged one; remove it, or choose another file"
+            f"{file} is not a checkpoint, or is damaged; remove it, or choose another file"
         )
         assert file.read_bytes() == bad  # nor is it replaced
 
@@ -823,7 +823,7 @@ def test_a_checkpoint_cannot_run_code(digits, tmp_path):
     with pytest.raises(TrainingError) as caught:
         search(digits, checkpoint=file, changes={"epochs": 1})
     assert str(caught.value) == (
-        f"{file} is no checkpoint that can be read; remove it, or choose another file"
+        f"{file} is not a readable checkpoint; remove it, or choose another file"
     )
     assert not (tmp_path / "made").exists()
 

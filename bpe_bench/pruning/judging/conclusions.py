@@ -90,9 +90,9 @@ def _estimators(report: JudgingReport, pruning: list[MethodResult]) -> str:
         f"({_figure(best)}) and {worst.name.removeprefix('mip-')} worst ({_figure(worst)}); "
     )
     if not apart:
-        return (
-            said
-            + "the test separates the best from none of the others, so none is to be preferred."
+        return said + (
+            "the test does not separate the best from any other, so there is no reason to "
+            "prefer one."
         )
     names = ", ".join(m.name.removeprefix("mip-") for m in apart)
     return said + f"the test separates the best from {len(apart)} of {len(pruning) - 1}: {names}."

@@ -56,7 +56,7 @@ def _resampled_mean(values: FloatArray, share: float, confidence: float) -> _Res
         return _ResampledMean(mean, math.nan, math.nan, math.nan)
     error = float(known.std(ddof=1)) * math.sqrt(1 / count + share)
     if error <= 1e-12:
-        # Every repeat says the same: no error is seen, so there is none to test against.
+        # All repeats have the same value, so there is no error to test against.
         return _ResampledMean(mean, mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0)
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
     p_value = float(2 * stats.t.sf(abs(mean) / error, count - 1))

@@ -147,7 +147,7 @@ def _read_pickled(content: bytes, where: str) -> Images:
             if pixels is not None and len(labels) == len(pixels) and whole:
                 return _images(pixels, np.array(labels, dtype=np.int64), where)
     raise SourceFileError(
-        f"{where} is no batch of CIFAR-10: expected a dictionary of data (N x {_PIXELS} bytes) "
+        f"{where} is not a batch of CIFAR-10: expected a dictionary of data (N x {_PIXELS} bytes) "
         f"and labels (N numbers from 0 to {CLASSES - 1})"
     )
 
@@ -155,7 +155,7 @@ def _read_pickled(content: bytes, where: str) -> Images:
 def _images(pixels: np.ndarray, labels: np.ndarray, where: str) -> Images:
     if not labels.size or labels.max() >= CLASSES:
         raise SourceFileError(
-            f"{where} is no batch of CIFAR-10: expected labels from 0 to {CLASSES - 1}, found "
+            f"{where} is not a batch of CIFAR-10: expected labels from 0 to {CLASSES - 1}, found "
             f"{'none' if not labels.size else labels.max()}"
         )
     return Images(pixels.reshape(-1, *_SHAPE), labels)

@@ -72,7 +72,7 @@ def _recognise(path: Path) -> _Source:
     if path.is_file():
         if re.search(r"\.(tar(\.\w+)?|tgz)$", path.name):
             return _Source("cifar-10 archive", path.parent, (path,), _archive, "cifar10")
-        raise SourceFileError(f"{path} is no source of images; understood are: {UNDERSTOOD}")
+        raise SourceFileError(f"{path} is not a source of images; understood are: {UNDERSTOOD}")
     if not path.is_dir():
         raise SourceFileError(f"no images at {path}; understood are: {UNDERSTOOD}")
     for folder in (path, path / "plain_text"):

@@ -97,7 +97,11 @@ def test_every_simpler_way_is_compared_with():
 @pytest.mark.parametrize(
     ("p", "end"),
     [
-        (0.5, "the test separates the best from none of the others, so none is to be preferred."),
+        (
+            0.5,
+            "the test does not separate the best from any other, so there is no reason to prefer "
+            "one.",
+        ),
         (0.01, "the test separates the best from 2 of 2: fanova, xgboost."),
     ],
 )

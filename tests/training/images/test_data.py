@@ -438,7 +438,7 @@ def test_what_is_not_understood_is_told_what_is(load, tmp_path):
     starts = {
         tmp_path / "nowhere": "no images at ",
         "mnist": "no images at mnist; ",
-        tmp_path / "x.zip": f"{tmp_path}/x.zip is no source of images; ",
+        tmp_path / "x.zip": f"{tmp_path}/x.zip is not a source of images; ",
         tmp_path / "x": f"the folder {tmp_path}/x holds no images that are understood; ",
     }
     for source, start in starts.items():
