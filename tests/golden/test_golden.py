@@ -94,7 +94,7 @@ def test_a_table_correlates_as_before(table):
 
 
 def check(forecast, value, low, high):
-    """Hold a forecast against that of before, which was not yet settled to 12 significant digits."""
+    """Hold a forecast against one of before, which was not yet settled to 12 digits."""
     for found, wanted in ((forecast.value, value), (forecast.low, low), (forecast.high, high)):
         np.testing.assert_allclose(found, wanted, rtol=5e-12)
 
