@@ -54,7 +54,8 @@ def get_space(name: str, *, having: str | None = None) -> SearchSpace:
     if having is not None and having not in SPACES[name].abilities:
         able = ", ".join(space.name for space in SPACES.values() if having in space.abilities)
         raise SelectionError(
-            f"the space {name} has no {having}, which this needs; spaces with a {having}: {able}"
+            f"this needs a space with a {having}, and {name} has none; those with a {having} are "
+            f"{able}; take one of them"
         )
     return SPACES[name]
 
