@@ -113,6 +113,11 @@ def to_json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def to_json_object(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by name, such as a data class's ``vars``, as a JSON object."""
+    return {name: to_json_value(value) for name, value in values.items()}
+
+
 class Reader(Protocol):
     """The protocol of streams that can be unpickled."""
 

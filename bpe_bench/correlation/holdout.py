@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..errors import ConstantInputWarning, SelectionError, unknown_name
-from ..files import to_json_value
+from ..files import to_json_object
 from ..inference import ROUNDING, FloatArray
 from ..randomness import settled
 from ..ranking import STATISTICS, sparse
@@ -57,8 +57,7 @@ class HeldOut:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values, None where unknown."""
-        values: dict[str, Any] = to_json_value(vars(self))
-        return values
+        return to_json_object(vars(self))
 
 
 def half_correlations(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators.base import Estimator, Outcome, Source
-from ..files import to_json_value
+from ..files import to_json_object
 from ..spaces import Architecture
 from ..tables.curves import FloatArray
 from .trace import SearchTrace
@@ -106,8 +106,7 @@ class SearchReport:
         """Return the report as JSON values; unknown numbers are null."""
         left_out = ("validation", "test", "curve")
         shown = {name: value for name, value in vars(self).items() if name not in left_out}
-        values: dict[str, Any] = to_json_value(shown)
-        return values
+        return to_json_object(shown)
 
 
 def summarise(

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import BpeBenchError, SourceFileError
 from ..estimators.base import Outcome, State
-from ..files import reason_of, to_json_value, write_whole
+from ..files import reason_of, to_json_object, write_whole
 from ..spaces import Architecture, get_space
 
 FORMAT = "bpe-bench-search-trace"
@@ -93,8 +93,7 @@ class SearchTrace:
                 "test": self.outcome.test,
             },
         }
-        found: dict[str, Any] = to_json_value(values)
-        return found
+        return to_json_object(values)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SearchTrace:

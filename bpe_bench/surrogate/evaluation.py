@@ -11,7 +11,7 @@ import numpy as np
 
 from ..correlation.topk import default_k
 from ..errors import RankingError, SelectionError, unknown_name
-from ..files import to_json_value
+from ..files import to_json_object
 from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
 from ..tables.table import Split, Table
@@ -65,8 +65,7 @@ class SurrogateRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values, None where unknown."""
-        values: dict[str, Any] = to_json_value(vars(self))
-        return values
+        return to_json_object(vars(self))
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ class SurrogateReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        values: dict[str, Any] = to_json_value(vars(self))
-        return values
+        return to_json_object(vars(self))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line per model and grouping."""

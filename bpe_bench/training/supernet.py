@@ -40,7 +40,7 @@ from .images.data import ImageData, Images, _stratified_order, split_indices, su
 from .networks.mixed import _derive, _Supernet
 from .networks.network import _module_of
 from .pipeline import _Draws
-from .trainer import Trainer, describe_device
+from .trainer import Tally, Trainer, describe_device
 from .trial import CODE_VERSION, EpochRecord, Recipe, SplitResult, Trial
 
 Order = Literal[1, 2]
@@ -267,18 +267,15 @@ class _Search(Trainer):
     def _train(self, epoch: int) -> SplitResult:
         """Train one epoch. Nothing is read from the device before its end."""
         self.network.train()
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        tally = Tally(self.device)
         for training, held_out in self._batches(epoch):
             self._step_architecture(training, held_out)
             with self._precision():
                 logits, _ = self.network(training[0])
                 loss = functional.cross_entropy(logits, training[1])
             self._step(loss)
-            correct += (logits.detach().argmax(dim=1) == training[1]).sum()
-            loss_sum += loss.detach().double() * len(logits)
-        size = int(self.half.sum())
-        return SplitResult(int(correct), size, float(loss_sum) / size)
+            tally.add(logits, training[1], loss)
+        return tally.result(int(self.half.sum()))
 
     def _batches(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
         """Iterate over the batches for the weights, each with one for the architecture."""

@@ -42,6 +42,25 @@ _DROP_PATH_STREAM = 1
 """Tells the generator of drop-path from those of the pipeline, which use the seed and the epoch."""
 
 
+class Tally:
+    """Counts what a network gets right, on the device: nothing is read before the end."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+
+    def add(
+        self, logits: Tensor, labels: Tensor, loss: Tensor, *, images: int | None = None
+    ) -> None:
+        """Count a batch of B; its loss is the mean over so many images, B if not given."""
+        self._correct += (logits.detach().argmax(dim=1) == labels).sum()
+        self._loss_sum += loss.detach().double() * (images or len(labels))
+
+    def result(self, size: int) -> SplitResult:
+        """Return the figures of a split of so many images."""
+        return SplitResult(int(self._correct), size, float(self._loss_sum) / size)
+
+
 class Trainer:
     """Trains one trial, an epoch at a time.
 
@@ -182,8 +201,7 @@ class Trainer:
         self.network.train()
         generator = torch.Generator(self.device)
         generator.manual_seed(_stream(self.trial.seed, epoch, _DROP_PATH_STREAM))
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        tally = Tally(self.device)
         for images, labels in self.pipeline.training_batches(self.trial.seed, epoch):
             with self._precision():
                 logits, auxiliary = self.network(images, generator)
@@ -194,10 +212,8 @@ class Trainer:
                         auxiliary, labels
                     )
             self._step(total)
-            correct += (logits.detach().argmax(dim=1) == labels).sum()
-            loss_sum += loss.detach().double() * labels.shape[0]
-        size = self.pipeline.sizes[Split.TRAIN]
-        return SplitResult(int(correct), size, float(loss_sum) / size)
+            tally.add(logits, labels, loss)
+        return tally.result(self.pipeline.sizes[Split.TRAIN])
 
     def _step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -210,16 +226,13 @@ class Trainer:
     @torch.no_grad()
     def _evaluate(self, split: Split) -> SplitResult:
         self.network.eval()
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        tally = Tally(self.device)
         for images, labels in self.pipeline.evaluation_batches(split):
             with self._precision():
                 logits, _ = self.network(images)
                 loss = functional.cross_entropy(logits, labels, reduction="sum")
-            correct += (logits.argmax(dim=1) == labels).sum()
-            loss_sum += loss.double()
-        size = self.pipeline.sizes[split]
-        return SplitResult(int(correct), size, float(loss_sum) / size)
+            tally.add(logits, labels, loss, images=1)
+        return tally.result(self.pipeline.sizes[split])
 
     def _precision(self) -> Any:
         kind = _FORMATS[self.budget.precision]
