@@ -126,7 +126,7 @@ def _held_out(item: Recommendation) -> str:
 
 def _name(item: Recommendation) -> str:
     """Return a setting's label; one that only repeats its values gives way to what it is."""
-    if not item.observed:
+    if not item.measured:
         return "(predicted)"
     return "(trained)" if "=" in item.row.label else item.row.label
 

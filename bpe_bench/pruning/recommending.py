@@ -34,16 +34,16 @@ def _recommend(
 
     """
     known, space = run.objective.known, run.remaining()
-    observed = run.objective.kind != "surrogate"
+    measured = run.objective.kind != "surrogate"
     rows = run.objective.offers(space, run.rng)
-    best = _best_within(rows, max_cost_hours, notes, observed=observed)
+    best = _best_within(rows, max_cost_hours, notes, measured=measured)
     front = _front(rows)
-    if not observed:
+    if not measured:
         front = _steps(front, best)
     chosen = [
         Recommendation(row, row.budget in space, tuple(best.get(row.label, ()))) for row in front
     ]
-    if observed:
+    if measured:
         chosen = _with_held_out(chosen, run.objective, known, run.rng, notes)
         chosen += _predicted(run, rows, predictions, notes)
     return tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label)))
@@ -72,10 +72,10 @@ def _steps(front: Sequence[Ranked], named: Collection[str]) -> list[Ranked]:
 
 
 def _best_within(
-    rows: Sequence[Ranked], max_cost_hours: Sequence[float], notes: list[str], *, observed: bool
+    rows: Sequence[Ranked], max_cost_hours: Sequence[float], notes: list[str], *, measured: bool
 ) -> dict[str, list[float]]:
     """Return the allowances under which each setting is the best, by label."""
-    what = "observed budget" if observed else "predicted budget of the remaining space"
+    what = "measured budget" if measured else "predicted budget of the remaining space"
     best: dict[str, list[float]] = {}
     for hours in max_cost_hours:
         within = [r for r in rows if r.cost_seconds <= hours * 3600]
@@ -130,9 +130,9 @@ def _predicted(
     if not predictions or len(rows) < FEWEST_SETTINGS:
         return []
     costs = run.objective.costs
-    observed = Evidence(tuple(rows))
+    measured = Evidence(tuple(rows))
     known = {row.budget for row in rows}
-    asked, error = predict(observed, costs, run.remaining(), known, run.rng)
+    asked, error = predict(measured, costs, run.remaining(), known, run.rng)
     better = _improving(asked, rows)[:predictions]
     if better:
         notes.append(
@@ -143,12 +143,12 @@ def _predicted(
     return [Recommendation(row, True) for row in better]
 
 
-def _improving(asked: Sequence[Predicted], observed: Sequence[Ranked]) -> list[Predicted]:
+def _improving(asked: Sequence[Predicted], measured: Sequence[Ranked]) -> list[Predicted]:
     """Return predictions on their own front and above the measured one, largest gain first."""
     on_front = pareto_front([r.cost_seconds for r in asked], [r.correlation for r in asked])
     gains = []
     for row, on in zip(asked, on_front, strict=True):
-        cheaper = [o.correlation for o in observed if o.cost_seconds <= row.cost_seconds]
+        cheaper = [o.correlation for o in measured if o.cost_seconds <= row.cost_seconds]
         gain = row.correlation - max(cheaper, default=0.0)
         if on and gain > 0:
             gains.append((gain, row))

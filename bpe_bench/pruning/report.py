@@ -76,7 +76,7 @@ class Recommendation:
     """Held-out correlation of choosing the best budget at this cost."""
 
     @property
-    def observed(self) -> bool:
+    def measured(self) -> bool:
         """Whether it was measured; else it is predicted."""
         return isinstance(self.row, Measured)
 
@@ -84,7 +84,7 @@ class Recommendation:
         """Return the recommendation as JSON values."""
         values = to_json_value(vars(self))
         # It would not be recommended if it were not on the front.
-        return {**values.pop("row"), "pareto": True, "observed": self.observed, **values}
+        return {**values.pop("row"), "pareto": True, "measured": self.measured, **values}
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class PruningReport:
         if self.allowances:
             allowed = [r for r in self.recommended if r.best_under_hours]
             return max(allowed, key=lambda r: max(r.best_under_hours), default=None)
-        known = [r for r in self.recommended if r.observed] or list(self.recommended)
+        known = [r for r in self.recommended if r.measured] or list(self.recommended)
         return max(known, key=lambda r: r.row.correlation, default=None)
 
     def to_json(self) -> dict[str, Any]:

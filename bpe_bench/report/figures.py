@@ -71,7 +71,7 @@ def pruning_figure(report: PruningReport) -> Figure:
     with _drawing(11.0, 4.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _draw_budgets(left, report.rows, {row.label: row.label for row in report.rows})
-        predicted = [r.row for r in report.recommended if not r.observed]
+        predicted = [r.row for r in report.recommended if not r.measured]
         if predicted:
             _draw_points(left, predicted, _SECOND, "predicted, never trained", "D", filled=False)
         left.set_ylabel(_statistic(report.statistic, report.confidence))
@@ -210,7 +210,7 @@ def _draw_budgets(axes: Any, rows: Sequence[Ranked], names: dict[str, str]) -> N
     rest = [r for r in known if r not in front]
     front.sort(key=lambda r: r.cost_seconds)
     _draw_points(axes, rest, _MUTED, "other budgets", "o")
-    _draw_points(axes, front, _ACCENT, "Pareto front (observed)", "o")
+    _draw_points(axes, front, _ACCENT, "Pareto front (measured)", "o")
     if front:
         hours = [r.cost_seconds / 3600 for r in front]
         axes.step(hours, [r.correlation for r in front], where="post", color=_ACCENT, lw=1)

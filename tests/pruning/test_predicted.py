@@ -107,7 +107,7 @@ def test_what_is_recommended_is_predicted_and_in_the_remaining_space(predicted):
     pinned = {n: v for r in report.rounds for n, v in r.pinned_to.items()}
     assert report.recommended
     for item in report.recommended:
-        assert not item.observed
+        assert not item.measured
         assert item.in_remaining_space
         assert item.held_out is None
         assert all(getattr(item.row.budget, name) == value for name, value in pinned.items())

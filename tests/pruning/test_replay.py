@@ -51,7 +51,7 @@ def report_of(importance):
 
 
 @pytest.fixture(scope="module")
-def observed(darts_bpe):
+def measured(darts_bpe):
     """Label, GPU hours per network and Spearman correlation by scipy, of every budget."""
     truth = darts_bpe.curves["full", Split.TEST].counts[0, -1]
     return [
@@ -153,49 +153,49 @@ def test_pruned_ones_are_pinned_at_their_cheapest(importance):
 
 
 @each_estimator
-def test_the_best_observed_budget_under_each_allowance_is_recommended(importance, observed):
+def test_the_best_measured_budget_under_each_allowance_is_recommended(importance, measured):
     named = {
         hours: r.row
         for r in report_of(importance).recommended
         for hours in r.best_under_hours
-        if r.observed
+        if r.measured
     }
     for allowance in ALLOWANCES:
-        within = [b for b in observed if b[1] <= allowance]
+        within = [b for b in measured if b[1] <= allowance]
         label, hours, correlation = max(within, key=lambda budget: budget[2])
         assert named[allowance].label == label
         assert named[allowance].correlation == pytest.approx(correlation)
         assert named[allowance].cost_seconds == pytest.approx(hours * 3600)
 
 
-def test_allowances_are_hours_per_network_and_met_exactly(darts_bpe, observed):
+def test_allowances_are_hours_per_network_and_met_exactly(darts_bpe, measured):
     """Just above and just below what each budget of the front costs."""
-    allowances = [hours * factor for _, hours, _ in observed for factor in (1 + 1e-9, 1 - 1e-9)]
+    allowances = [hours * factor for _, hours, _ in measured for factor in (1 + 1e-9, 1 - 1e-9)]
     report = prune(darts_bpe, max_cost_hours=allowances, keep=6)
     named = {hours: r.row.label for r in report.recommended for hours in r.best_under_hours}
     for allowance in allowances:
-        within = [b for b in observed if b[1] <= allowance]
+        within = [b for b in measured if b[1] <= allowance]
         expected = max(within, key=lambda budget: budget[2])[0] if within else None
         assert named.get(allowance) == expected
 
 
 @each_estimator
-def test_the_whole_observed_front_is_recommended(importance, observed):
+def test_the_whole_measured_front_is_recommended(importance, measured):
     front = {
         label
-        for label, hours, value in observed
-        if not any(h <= hours and v >= value and (h, v) != (hours, value) for _, h, v in observed)
+        for label, hours, value in measured
+        if not any(h <= hours and v >= value and (h, v) != (hours, value) for _, h, v in measured)
     }
     recommended = report_of(importance).recommended
-    assert {r.row.label for r in recommended if r.observed} == front
+    assert {r.row.label for r in recommended if r.measured} == front
     costs = [r.row.cost_seconds for r in recommended]
     assert costs == sorted(costs)
 
 
 @each_estimator
-def test_predicted_budgets_are_marked_and_improve_on_the_front(importance, darts_bpe, observed):
+def test_predicted_budgets_are_marked_and_improve_on_the_front(importance, darts_bpe, measured):
     report = report_of(importance)
-    predicted = [r for r in report.recommended if not r.observed]
+    predicted = [r for r in report.recommended if not r.measured]
     assert 0 < len(predicted) <= 5
     trained = {s.budget for s in darts_bpe.settings}
     pinned = {n: v for r in report.rounds for n, v in r.pinned_to.items()}
@@ -206,19 +206,19 @@ def test_predicted_budgets_are_marked_and_improve_on_the_front(importance, darts
         assert item.best_under_hours == ()
         assert all(getattr(row.budget, name) == value for name, value in pinned.items())
         assert (row.budget.cutout, row.budget.data_fraction) == (0, 1.0)
-        cheaper = [v for _, hours, v in observed if hours * 3600 <= row.cost_seconds]
+        cheaper = [v for _, hours, v in measured if hours * 3600 <= row.cost_seconds]
         assert row.correlation > max(cheaper)
         assert row.low < row.correlation < row.high
     assert any("predicted budgets were never trained" in w for w in report.warnings)
 
 
-def test_no_predicted_budget_is_recommended_that_does_not_improve(darts_bpe, observed):
-    """However many are asked for, each correlates above all observed ones that cost no more."""
+def test_no_predicted_budget_is_recommended_that_does_not_improve(darts_bpe, measured):
+    """However many are asked for, each correlates above all measured ones that cost no more."""
     report = prune(darts_bpe, predictions=10_000)
-    predicted = [r.row for r in report.recommended if not r.observed]
+    predicted = [r.row for r in report.recommended if not r.measured]
     assert len(predicted) > 5
     for row in predicted:
-        assert row.correlation > max(v for _, h, v in observed if h * 3600 <= row.cost_seconds)
+        assert row.correlation > max(v for _, h, v in measured if h * 3600 <= row.cost_seconds)
         assert not any(
             other.cost_seconds <= row.cost_seconds and other.correlation > row.correlation
             for other in predicted
@@ -227,12 +227,12 @@ def test_no_predicted_budget_is_recommended_that_does_not_improve(darts_bpe, obs
 
 def test_predictions_can_be_left_out(darts_bpe):
     report = prune(darts_bpe)
-    assert all(r.observed for r in report.recommended)
+    assert all(r.measured for r in report.recommended)
     assert not any("predicted" in w for w in report.warnings)
 
 
-def test_cost_is_that_of_all_trainings_of_the_evidence(observed):
-    assert report_of("forest").cost_hours == pytest.approx(100 * sum(b[1] for b in observed))
+def test_cost_is_that_of_all_trainings_of_the_evidence(measured):
+    assert report_of("forest").cost_hours == pytest.approx(100 * sum(b[1] for b in measured))
 
 
 @pytest.mark.parametrize(
@@ -272,11 +272,11 @@ def test_json_has_the_fields_that_were_promised():
     for item in found["recommended"]:
         assert {
             "label", "budget", "epoch", "correlation", "low", "high", "p_value", "precision_at_k",
-            "regret_at_k", "best_rank_at_k", "cost_seconds", "device", "pareto", "observed",
+            "regret_at_k", "best_rank_at_k", "cost_seconds", "device", "pareto", "measured",
         } <= set(item)  # fmt: skip
         assert set(item["budget"]) == set(HYPER_PARAMETERS)
         # what nobody ranked has no top of its ranking
-        assert (item["precision_at_k"] is None) is not item["observed"]
+        assert (item["precision_at_k"] is None) is not item["measured"]
     assert found["pruning_order"] == [n for r in found["rounds"] for n in r["pruned"]]
 
 
@@ -419,11 +419,11 @@ def test_settings_of_unknown_cost_are_left_out(darts_bpe):
     assert report.rounds[0].evaluated == 35
 
 
-def test_an_allowance_that_nobody_meets_gives_a_warning(darts_bpe, observed):
-    label, hours, _ = min(observed, key=lambda budget: budget[1])
+def test_an_allowance_that_nobody_meets_gives_a_warning(darts_bpe, measured):
+    label, hours, _ = min(measured, key=lambda budget: budget[1])
     report = prune(darts_bpe, max_cost_hours=(0.01,))
     assert (
-        "no observed budget costs at most 0.01 hours per network; the cheapest is "
+        "no measured budget costs at most 0.01 hours per network; the cheapest is "
         f"{label} at {hours:.3g} hours"
     ) in report.warnings
     assert all(r.best_under_hours == () for r in report.recommended)

@@ -125,7 +125,7 @@ def test_the_correlations_are_those_of_the_journal(store, pruned):
         assert row.n_architectures == len(CELLS)
     assert report.objective == "train"
     assert report.evidence == "sequential"
-    assert [r.observed for r in report.recommended] == [True] * len(report.recommended) != []
+    assert [r.measured for r in report.recommended] == [True] * len(report.recommended) != []
     assert report.table == "store.sqlite"
 
 

@@ -83,7 +83,7 @@ def test_correlation_figure_shows_every_budget_and_names_the_front(correlation_r
 
 def test_pruning_figure_shows_rounds_and_predictions(pruning_report, figures):
     left, right = figures[1].axes
-    predicted = [r for r in pruning_report.recommended if not r.observed]
+    predicted = [r for r in pruning_report.recommended if not r.measured]
     shown = [bars for bars in left.containers if bars.get_label() == "predicted, never trained"]
     assert len(shown[0].lines[0].get_xydata()) == len(predicted) > 0
     said = [text.get_text() for text in right.texts]
