@@ -366,13 +366,7 @@ def _expected_best(x: FloatArray, y: FloatArray, k: int) -> float:
     if not tied.size:
         return floor
     drawn = k - certain.size
-    expected, remaining = 0.0, 1.0
-    for place, value in enumerate(tied.tolist()):
-        left = tied.size - place
-        if left < drawn or remaining <= 0:
-            break
-        # If no better one was drawn, this one is drawn with chance m / left.
-        here = remaining * drawn / left
-        expected += here * max(value, floor)
-        remaining -= here
-    return expected
+    # If no better one was drawn, each is drawn with chance m / (those left).
+    here = np.minimum(1.0, drawn / np.arange(tied.size, 0, -1))
+    none_better = np.concatenate([[1.0], np.cumprod(1 - here)[:-1]])
+    return float(np.sum(here * none_better * np.maximum(tied, floor)))

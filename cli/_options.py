@@ -168,7 +168,7 @@ confidence_option = click.option(
 top_k_option = click.option(
     "--top-k",
     type=int,
-    help="How many of the best count for precision, regret and best rank.  [default: a quarter, at "
+    help="How many of the best count for precision, regret and best rank.  [default: a third, at "
     "most 10]",
 )
 ranking = combined(

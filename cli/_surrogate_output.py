@@ -41,6 +41,12 @@ def report_parts(report: SurrogateReport) -> list[RenderableType]:
         said[0] += "; R² of the logarithm of seconds"
     if not math.isnan(report.noise_ceiling):
         said.append(f"noise ceiling of Kendall within a setting: {report.noise_ceiling:.3f}")
+    chance = report.rows[0]
+    if not math.isnan(chance.precision_at_k_chance):
+        said.append(
+            f"a random order has on average P@{report.top_k} {chance.precision_at_k_chance:.2f}, "
+            f"BR@{report.top_k} {chance.best_rank_at_k_chance:.3f}"
+        )
     said.append("coverage: of the nominal 90 % intervals of predictions; width: their mean width")
     table = grid([{n: row[n] for n in shown} for row in rows], left=["model", "held out"])
     return [title, table, *said]

@@ -13,8 +13,8 @@ from ..tables.table import Split, Table
 from .report import CorrelationReport
 from .selection import accuracy_of
 
-_MOST, _SHARE = 10, 4
-"""By default the best quarter counts, at most so many."""
+_MOST, _SHARE = 10, 3
+"""By default the best third counts, at most so many."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class TopK:
 
 
 def default_k(architectures: int) -> int:
-    """Return how many of the best count where nobody says: a quarter, 1 to 10.
+    """Return how many of the best count where nobody says: a third, 1 to 10.
 
     Examples
     --------
     >>> [default_k(n) for n in (3, 6, 15_625)]
-    [1, 1, 10]
+    [1, 2, 10]
     """
     return max(1, min(_MOST, architectures // _SHARE))
 

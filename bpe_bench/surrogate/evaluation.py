@@ -58,6 +58,10 @@ class SurrogateRow:
     regret_at_k: Figure
     best_rank_at_k: Figure
     """Means over settings; correlations and mean costs are ranked over the settings."""
+    precision_at_k_chance: float
+    regret_at_k_chance: float
+    best_rank_at_k_chance: float
+    """What random orders have of them on average."""
     coverage_90: Figure
     """Share of held-out rows inside their nominal 90 % interval; unknown without intervals."""
     width: float
@@ -158,7 +162,7 @@ def evaluate_surrogates(
     folds
         Number of folds; by default as for `fit_surrogate`.
     top_k
-        How many of the best count for precision, regret and best rank; by default a quarter
+        How many of the best count for precision, regret and best rank; by default a third
         of what is ranked, at most 10.
     confidence
         Nominal coverage of the intervals of the figures.

@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -173,8 +174,8 @@ def _top_metrics(
     *,
     resamples: int,
     rng: np.random.Generator,
-) -> dict[str, Figure]:
-    """Return how good the top k of the predictions are: means over settings.
+) -> dict[str, Any]:
+    """Return how good the top k of the predictions are, and by chance: means over settings.
 
     Intervals are percentiles of a bootstrap over the held-out groups, of settings and of
     architectures if both are held out. An architecture is drawn once for all settings, because
@@ -189,10 +190,11 @@ def _top_metrics(
     clusters
         The groups that were held out.
     """
+    chances = [f"{name}_chance" for name in TOP_METRICS]
     parts = [np.flatnonzero(within == part) for part in np.unique(within)]
     parts = [rows for rows in parts if rows.size >= _FEWEST_RANKED * k]
     if not parts:
-        return dict.fromkeys(TOP_METRICS, UNKNOWN)
+        return dict.fromkeys(TOP_METRICS, UNKNOWN) | dict.fromkeys(chances, math.nan)
     drawn = np.full((resamples, len(TOP_METRICS)), np.nan)
     for place in range(resamples):
         rows = [part for part in _redrawn(parts, clusters, rng) if part.size >= max(k, 2)]
@@ -200,13 +202,14 @@ def _top_metrics(
             drawn[place] = _top(y, predicted, rows, k)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     value = _top(y, predicted, parts, k)
-    if not drawn.size:
-        return {
-            n: Figure(float(v), math.nan, math.nan) for n, v in zip(TOP_METRICS, value, strict=True)
-        }
-    tails = (1 - confidence) / 2, (1 + confidence) / 2
-    low, high = np.quantile(drawn, tails, axis=0)
-    return {n: Figure(*map(float, f)) for n, *f in zip(TOP_METRICS, value, low, high, strict=True)}
+    by_chance = _top(y, np.zeros_like(y), parts, k)  # all equal: a random choice of k
+    low = high = np.full(len(TOP_METRICS), np.nan)
+    if drawn.size:
+        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    figures = map(Figure, *(part.tolist() for part in (value, low, high)))
+    return dict(zip(TOP_METRICS, figures, strict=True)) | dict(
+        zip(chances, by_chance.tolist(), strict=True)
+    )
 
 
 def _redrawn(
