@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpe_bench import Curves, Selection, Split, correlate, minimum_importance_pruning
+from bpe_bench import Curves, Replay, Rules, Selection, Split, correlate, prune
 from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.tables.merging import merge
 from bpe_bench.tables.table import MISSING
@@ -71,6 +71,11 @@ def test_rows_are_found_and_compared_by_label_and_epoch(golden):
         report.row("cheap@7")
 
 
+def pruned(table):
+    rules = Rules(resamples=3, sequential=False)
+    return prune(Replay.of(table), rules, rng=np.random.default_rng(0))
+
+
 def with_other_architectures(table, label):
     """Return the table with results of a setting for two architectures only."""
     curves = dict(table.curves)
@@ -84,7 +89,9 @@ def with_other_architectures(table, label):
 
 def test_pruning_leaves_out_a_setting_without_common_architectures(darts_bpe):
     table = with_other_architectures(darts_bpe, "test7")
-    report = minimum_importance_pruning(table, rng=np.random.default_rng(0), resamples=3)
+    report = prune(
+        Replay.of(table), Rules(resamples=3, sequential=False), rng=np.random.default_rng(0)
+    )
     assert "test7" not in {row.label for row in report.rows}
     assert len(report.rows) == 36
     assert any(
@@ -121,7 +128,9 @@ def test_pruning_leaves_out_an_unknown_hyper_parameter(darts_bpe):
         for s in darts_bpe.settings
     )
     table = dataclasses.replace(darts_bpe, settings=settings)
-    report = minimum_importance_pruning(table, rng=np.random.default_rng(0), resamples=3)
+    report = prune(
+        Replay.of(table), Rules(resamples=3, sequential=False), rng=np.random.default_rng(0)
+    )
     assert "layers: unknown in some settings, and left out" in report.warnings
     assert all("layers" not in done.importances for done in report.rounds)
     assert "test7" in {row.label for row in report.rows}
