@@ -318,13 +318,21 @@ def test_the_table_survives_its_file(imported, tmp_path):
     assert content_hash(read_table(tmp_path / "own.h5")) == digest
 
 
+@pytest.mark.filterwarnings("ignore:columns that the long form does not know")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_rows_are_read_in_chunks(monkeypatch, tmp_path, kind):
     """No more than a chunk is in memory at a time, and chunks do not show in the result."""
     rng = np.random.default_rng(0)
     rows = columns(
         *(
-            row(a, epoch=e, seed=s, accuracy=int(rng.integers(1001)) / 1000, seconds=a + 1.0)
+            row(
+                a,
+                epoch=e,
+                seed=s,
+                accuracy=int(rng.integers(1001)) / 1000,
+                seconds=a + 1.0,
+                parameters=a / 4,
+            )
             for s in range(3)
             for e in range(1, 13)
             for a in range(4)
@@ -349,6 +357,7 @@ def test_rows_are_read_in_chunks(monkeypatch, tmp_path, kind):
     expected = rows.accuracy.to_numpy().reshape(3, 12, 4) * 1000
     counts = table.curves_of("training", Split.VALIDATION).counts
     np.testing.assert_array_equal(counts, np.rint(expected))
+    np.testing.assert_array_equal(table.measure("training", "parameters"), np.arange(4) / 4)
 
 
 # What is refused, and how.

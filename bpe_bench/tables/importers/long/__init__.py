@@ -27,7 +27,7 @@ from .. import Progress
 from ._exported import _read_exported
 from ._faults import LARGEST, Array
 from ._files import _BadRowError, _LongFile
-from ._rows import TOLERANCE, UNKNOWN_DATASET, _Rows
+from ._rows import TOLERANCE, TRAINING, UNKNOWN_DATASET, _Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     if not len(found) or rows.space is None:
         rows.faults.stop()
         raise SourceFileError(f"{source} has no rows below its header; add some results")
-    measures = _measures(found, rows)
+    measures = _measures(rows)
     settings = _settings(rows, measures)
     curves = dict(_curves(found, rows, [s.label for s in settings]))
     rows.faults.stop()
@@ -129,27 +129,31 @@ def _curves(
     found: pd.DataFrame, rows: _Rows, labels: list[str]
 ) -> Iterator[tuple[tuple[str, Split], Curves]]:
     faults, broken, cells = rows.faults, [], 0
-    groups: Any = found.groupby(["setting", "split"])
-    for (setting, place), part in groups:
+    groups: Any = found.groupby(["setting", "split"]).indices
+    for (setting, place), own in sorted(groups.items()):
         label, split = labels[setting], list(Split)[place]
         what = f"the {split} results of {label!r}"
-        lines, sizes = part["line"].to_numpy(), part["split_size"].to_numpy()
+        sizes = found["split_size"].to_numpy()[own]
+        lines = found["line"].to_numpy()[own]
         said = f"split_size is {{}}, but {{}} in {{}} for {what}"
         faults.add_unequal(lines, sizes, np.zeros_like(lines), said)
-        part, lines = part[sizes == sizes[0]], lines[sizes == sizes[0]]
-        seeds, epochs = np.unique(part["seed"]), np.unique(part["epoch"])
+        own, lines = own[sizes == sizes[0]], lines[sizes == sizes[0]]
+        seed, epoch, network, images = (
+            found[name].to_numpy()[own] for name in ("seed", "epoch", "architecture", "images")
+        )
+        seeds, epochs = np.unique(seed), np.unique(epoch)
         shape = (seeds.size, epochs.size, len(rows.architectures))
         cells += math.prod(shape)
         if cells > _MOST_CELLS:
-            said = f"{what} are {len(part)} rows in a grid of {shape[0]} seeds x {shape[1]} "
+            said = f"{what} are {len(own)} rows in a grid of {shape[0]} seeds x {shape[1]} "
             said += f"epochs x {shape[2]} architectures, too large for a table; count each "
             faults.stop(int(lines[0]), said + "architecture's seeds from 0")
-        at = np.searchsorted(seeds, part["seed"]), np.searchsorted(epochs, part["epoch"])
-        cell = np.ravel_multi_index((*at, part["architecture"].to_numpy()), shape)
+        cell = np.searchsorted(seeds, seed).astype(np.int32) * np.int32(epochs.size)
+        cell = (cell + np.searchsorted(epochs, epoch).astype(np.int32)) * np.int32(shape[2])
+        cell += network
         owner = np.zeros(math.prod(shape), dtype=np.int32)
         # Of equal places, the last written stays: here the first row.
         owner[cell[::-1]] = np.arange(cell.size, dtype=np.int32)[::-1]
-        images = part["images"].to_numpy()
         said = "{:.12g} correct images, but {:.12g} in {} for the same training and epoch; give "
         said += "other trainings other seeds, and other settings other labels"
         faults.add_unequal(lines, images, owner[cell], said, TOLERANCE)
@@ -157,7 +161,7 @@ def _curves(
         counts = np.full(shape, MISSING, dtype=np.int32)
         counts.reshape(-1)[cell] = np.rint(images * scale)
         off = np.abs(images - np.rint(images)) > TOLERANCE
-        off &= part["seed"].to_numpy() != MEAN_OF_SEEDS
+        off &= seed != MEAN_OF_SEEDS
         if off.any():
             row = int(np.argmax(off))
             where = f"of {sizes[0]} images in {faults.where(lines[row])}"
@@ -181,19 +185,16 @@ def _scale(images: Array, size: int) -> int:
     return scales[-1]
 
 
-def _measures(found: pd.DataFrame, rows: _Rows) -> dict[tuple[int, str], Array]:
+def _measures(rows: _Rows) -> dict[tuple[int, str], Array]:
     """Return the measures other than accuracy by setting: means over seeds, each (A,)."""
-    measures: dict[tuple[int, str], Array] = {}
-    if "epoch_seconds" in found:
-        for epoch, part in found.groupby("epoch"):
-            measures |= _means(part, "epoch_seconds", f"seconds@{epoch}", rows)
-        last = found["epoch_seconds"].where(found["last"])
-        found["seconds"] = found["seconds"].fillna(last) if "seconds" in found else last
-    if "seconds" in found:
-        measures |= _means(found, "seconds", "seconds", rows)
+    measures = _means(rows, "seconds", rows.measured("seconds"), "seconds")
+    epochs = rows.measured("epoch_seconds")
+    if len(epochs):
+        for epoch, part in epochs.groupby("epoch"):
+            measures |= _means(rows, "epoch_seconds", part, f"seconds@{epoch}")
     kept: list[str] = []
     for name in rows.extras:
-        means = _means(found, name, plain_name(name), rows, required=False)
+        means = _means(rows, name, rows.measured(name), plain_name(name), required=False)
         measures |= means
         (kept if means else rows.ignored).append(name)
     said = [f"{', '.join(kept)} kept as measures"] if kept else []
@@ -204,23 +205,24 @@ def _measures(found: pd.DataFrame, rows: _Rows) -> dict[tuple[int, str], Array]:
 
 
 def _means(
-    found: pd.DataFrame, name: str, measure: str, rows: _Rows, *, required: bool = True
+    rows: _Rows, name: str, found: pd.DataFrame, measure: str, *, required: bool = True
 ) -> dict[tuple[int, str], Array]:
     """Return by setting the means over seeds of a column that has one value per training.
 
-    Different values are a fault if the column is required; else the setting is left out.
+    Different values are a fault if the column is required; else the column is left out.
     """
-    training = ["setting", "architecture", "seed"]
-    known = found[found[name].notna()].reset_index(drop=True)
-    owner = known.index.to_series().groupby([known[n] for n in training]).transform("first")
-    values = known[name].to_numpy()
-    if not required and np.any(values != values[owner]):
+    if not len(found):
         return {}
+    found = found.drop_duplicates([*TRAINING, "value"], ignore_index=True)
+    twice = found.duplicated([*TRAINING])
+    if twice.any() and not required:
+        return {}
+    keys = [found[part] for part in TRAINING]
+    owner = found.index.to_series().groupby(keys).transform("first").to_numpy()
     said = f"{name} are {{:g}}, but {{:g}} in {{}} for the same training"
     said += "; costs up to an epoch are epoch_seconds" if name == "seconds" else ""
-    rows.faults.add_unequal(known["line"].to_numpy(), values, owner.to_numpy(), said)
-    own = known.drop_duplicates(training)
-    means: Any = own.groupby(["setting", "architecture"])[name].mean()
+    rows.faults.add_unequal(found["line"].to_numpy(), found["value"].to_numpy(), owner, said)
+    means: Any = found[~twice.to_numpy()].groupby(["setting", "architecture"])["value"].mean()
     measures = {}
     for setting, part in means.groupby(level=0):
         array = np.full(len(rows.architectures), math.nan)

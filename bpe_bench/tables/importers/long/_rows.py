@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """How far an accuracy may be from a whole number of images."""
 UNKNOWN_DATASET = "unknown"
+TRAINING = ("setting", "architecture", "seed")
 _NETWORK = ("architecture", "space")
 _SETTING = (*HYPER_PARAMETERS, "dataset", "label", "device", "reference")
 _COSTS = ("seconds", "epoch_seconds")
@@ -80,6 +81,7 @@ class _Rows:
         self._by_key: dict[Any, int] = {}
         self._answers: dict[Hashable, int | str] = {}
         self._chunks: list[pd.DataFrame] = []
+        self._measured: dict[str, list[pd.DataFrame]] = {}
 
     def add(self, chunk: _Chunk) -> None:
         """Keep the rows of a chunk that are right."""
@@ -93,28 +95,39 @@ class _Rows:
             "split": view.places(("split",), _split, self._answers),
             "seed": view.whole("seed", MEAN_OF_SEEDS, 0, ", or -1 for a mean over seeds"),
             "split_size": view.whole("split_size", 1),
-            **{name: view.positive(name) for name in _COSTS if name in chunk.frame},
         }
         schedules = [found.setting.budget.epochs for found in self.settings]
         last = np.array([*schedules, 0], np.int32)[rows["setting"]]
         epoch = view.whole("epoch", 1) if "epoch" in chunk.frame else last
         view.refuse(epoch > last, "epoch {} is past the schedule of {} epochs", epoch, last)
-        rows |= {"epoch": epoch, "last": epoch == last}
-        rows["images"] = _images(view, rows["split_size"])
+        rows |= {"epoch": epoch, "images": _images(view, rows["split_size"])}
+        measured = {name: view.positive(name) for name in _COSTS}
+        frame = pd.DataFrame(rows)[view.good]
+        ends = np.isnan(measured["seconds"]) & (epoch == last)
+        measured["seconds"] = np.where(ends, measured["epoch_seconds"], measured["seconds"])
         for name in list(self.extras):
-            rows[name], bad = _numbers_of(chunk.frame[name])
+            measured[name], bad = _numbers_of(chunk.frame[name])
             if bad.any():
                 self.extras.remove(name)
                 self.ignored.append(name)
-        self._chunks.append(pd.DataFrame(rows)[view.good])
+        for name, values in measured.items():
+            key = [*TRAINING, *(["epoch"] if name == "epoch_seconds" else [])]
+            own = frame[["line", *key]].assign(value=values[view.good]).dropna()
+            self._measured.setdefault(name, []).append(own.drop_duplicates([*key, "value"]))
+        self._chunks.append(frame)
 
     def all(self) -> pd.DataFrame:
         """Return all right rows, once: the chunks are not kept."""
         import pandas as pd
 
         chunks, self._chunks = self._chunks, []
-        found = pd.concat([pd.DataFrame(), *(c for c in chunks if len(c))], ignore_index=True)
-        return found.drop(columns=self.ignored, errors="ignore")
+        return pd.concat([pd.DataFrame(), *(c for c in chunks if len(c))], ignore_index=True)
+
+    def measured(self, name: str) -> pd.DataFrame:
+        """Return the different values of a column: line, training and ``value``."""
+        import pandas as pd
+
+        return pd.concat([pd.DataFrame(), *self._measured.get(name, [])], ignore_index=True)
 
     def _architecture(self, cells: dict[str, str], line: int) -> int:
         if "architecture" not in cells:
