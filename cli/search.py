@@ -35,7 +35,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
     show_default=True,
     help="Where evaluations come from.",
 )
-@click.option("--table", help="Table by name or path.  [default: the one of the whole space]")
+@click.option("--table", help="Table by name or path.  [default: the registered one of the space]")
 @click.option("--dataset", help="Data set of the table to search on.  [default: the table's]")
 @click.option("--report-dataset", help="Data set of the final figures.  [default: the same]")
 @click.option(
