@@ -94,6 +94,7 @@ TOLERANCES = (
     ("mip evaluate", r".*", 0.02),
     ("mip", r"mean|correlation", 0.02),
     ("mip", r".*", 0.1),
+    ("train plan", r".*", 0.02),
     ("surrogate", r".*", 1e-6),
     ("", r".*", 1e-9),
 )
@@ -222,7 +223,7 @@ def _compare_bytes(runs: list[tuple[str, float]], folder: Path) -> int:
     differ = 0
     base = folder / "base"
     files = sorted([*base.glob("*.txt"), *base.glob("*.surrogate")])
-    click.echo(f"{len(files)} jobs: {', '.join(path.stem for path in files)}\n")
+    click.echo(f"{len(files)} jobs: {'; '.join(path.stem for path in files)}\n")
     click.echo(f"{'variant':28} {'kernels':24} {'seconds':>8}  jobs that print the same bytes")
     for name, seconds in runs:
         unequal = [p for p in files if p.read_bytes() != (folder / name / p.name).read_bytes()]
