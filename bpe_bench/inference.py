@@ -23,12 +23,12 @@ from .randomness import settled
 from .ranking import STATISTICS, RankCorrelation, average_ranks, sparse, standard_error
 
 FloatArray = npt.NDArray[np.float64]
-IntervalMethod = Literal["influence", "bootstrap"]
+_IntervalMethod = Literal["influence", "bootstrap"]
 
-INTERVAL_METHODS: tuple[IntervalMethod, ...] = ("influence", "bootstrap")
+_INTERVAL_METHODS: tuple[_IntervalMethod, ...] = ("influence", "bootstrap")
 ROUNDING = 1e-12
 """Smaller correlations are rounding errors and count as 0."""
-MOST_BOOTSTRAPPED = 2000
+_MOST_BOOTSTRAPPED = 2000
 """Above this many architectures a bootstrap needs too much memory and is not needed."""
 
 
@@ -60,7 +60,7 @@ def estimate(
     *,
     statistic: str = "spearman",
     confidence: float = 0.95,
-    method: IntervalMethod = "influence",
+    method: _IntervalMethod = "influence",
     resamples: int = 2000,
     rng: np.random.Generator | None = None,
 ) -> Estimate:
@@ -99,7 +99,7 @@ def estimate(
             raise RankingError("a bootstrap interval needs a generator (rng), found none")
         low, high = _bootstrap_interval(x, y, found, statistic, confidence, resamples, rng)
     else:
-        raise unknown_name("interval method", method, INTERVAL_METHODS)
+        raise unknown_name("interval method", method, _INTERVAL_METHODS)
     p_value = _independence_p_value(x, y, found, statistic)
     if statistic == "sparse-kendall":
         x, y = sparse(x), sparse(y)
@@ -248,9 +248,9 @@ def _bootstrap_interval(
     rng: np.random.Generator,
 ) -> tuple[float, float]:
     n = found.influence.size
-    if n > MOST_BOOTSTRAPPED:
+    if n > _MOST_BOOTSTRAPPED:
         raise RankingError(
-            f"a bootstrap over {n} architectures is too large (at most {MOST_BOOTSTRAPPED}); use "
+            f"a bootstrap over {n} architectures is too large (at most {_MOST_BOOTSTRAPPED}); use "
             "the interval method 'influence'"
         )
     if resamples < 100:

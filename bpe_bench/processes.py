@@ -15,19 +15,19 @@ from typing import Generic, TypeVar
 from .errors import ExecutionError, SelectionError
 from .files import shown
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _POLL = 0.5
 """Seconds between two checks whether the parent is alive."""
 
 
 def share_work(
-    task: Callable[[Item], Result],
-    items: Sequence[Item],
+    task: Callable[[_Item], _Result],
+    items: Sequence[_Item],
     *,
     jobs: int = 1,
     on_progress: Callable[[float], None] | None = None,
-) -> list[Result]:
+) -> list[_Result]:
     """Return a task's result for every item, in order.
 
     Parameters
@@ -66,8 +66,8 @@ def share_work(
 
 
 def _in_processes(
-    task: Callable[[Item], Result], items: Sequence[Item], jobs: int
-) -> Iterator[Result]:
+    task: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+) -> Iterator[_Result]:
     import joblib
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
@@ -90,13 +90,13 @@ def _in_processes(
 
 
 @dataclass(frozen=True)
-class _Task(Generic[Item, Result]):
+class _Task(Generic[_Item, _Result]):
     """A task in another process. Ctrl-C in a terminal is for the parent, which ends it."""
 
-    task: Callable[[Item], Result]
+    task: Callable[[_Item], _Result]
     parent: int
 
-    def __call__(self, item: Item) -> Result:
+    def __call__(self, item: _Item) -> _Result:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _end_with(self.parent)
         return self.task(item)

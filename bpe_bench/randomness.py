@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
+_Numbers = TypeVar("_Numbers", float, npt.NDArray[np.float64])
 
 DIGITS = 12
 """Significant digits that a settled number has."""
@@ -28,7 +28,7 @@ _LOWEST, _HIGHEST = -290, 290
 _POWERS = np.array([float(f"1e{place}") for place in range(_LOWEST, _HIGHEST + 1)])
 
 
-def settled(values: Numbers, digits: int = DIGITS, *, least: float = 0.0) -> Numbers:
+def settled(values: _Numbers, digits: int = DIGITS, *, least: float = 0.0) -> _Numbers:
     """Round to significant digits, by the same arithmetic on every machine.
 
     Parameters

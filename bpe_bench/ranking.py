@@ -22,9 +22,9 @@ import numpy.typing as npt
 from .errors import ConstantInputWarning, RankingError
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+_IntArray = npt.NDArray[np.int64]
 
-SPARSE_STEPS = 1000
+_SPARSE_STEPS = 1000
 """The sparse Kendall statistic tells this many accuracies apart: it rounds to 0.1 %."""
 
 
@@ -149,7 +149,7 @@ def sparse(accuracies: npt.ArrayLike) -> FloatArray:
     >>> sparse([0.9004, 0.9012, 0.9015]).tolist()
     [900.0, 901.0, 902.0]
     """
-    scaled = np.asarray(accuracies, dtype=np.float64) * SPARSE_STEPS
+    scaled = np.asarray(accuracies, dtype=np.float64) * _SPARSE_STEPS
     # The product of 0.5015 is 501.49999999999994: rounded first, it is the half it should be.
     rounded: FloatArray = np.rint(np.round(scaled, 6))
     return rounded
@@ -211,7 +211,7 @@ def best_rank_at_k(x: npt.ArrayLike, y: npt.ArrayLike, k: int) -> float:
     """
     x, y = _pair(x, y)
     ordered = np.sort(y)
-    better: IntArray = y.size - np.searchsorted(ordered, y, side="right")
+    better: _IntArray = y.size - np.searchsorted(ordered, y, side="right")
     ranks = (better + 1).astype(np.float64)
     return -_expected_best(x, -ranks, k) / y.size
 
@@ -246,9 +246,9 @@ def _undefined(n: int) -> RankCorrelation:
 class _Order:
     """A vector's distinct values in ascending order, as groups."""
 
-    group: IntArray
+    group: _IntArray
     """Shape (n,): which distinct value each place has."""
-    size: IntArray
+    size: _IntArray
     """How often each distinct value occurs."""
 
     @classmethod
@@ -299,7 +299,7 @@ def _pair_counts(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, 
     return score[back], (n - x_size)[back].astype(np.float64), (n - y_tied)[back].astype(np.float64)
 
 
-def _runs(starts: npt.NDArray[np.bool_], n: int) -> tuple[IntArray, IntArray]:
+def _runs(starts: npt.NDArray[np.bool_], n: int) -> tuple[_IntArray, _IntArray]:
     """Return, for each place in a sorted vector, where its run of equals starts and how long it is.
 
     ``starts`` says for places 1 to n−1 whether a new run begins there.
@@ -309,7 +309,7 @@ def _runs(starts: npt.NDArray[np.bool_], n: int) -> tuple[IntArray, IntArray]:
     return np.repeat(first, size), np.repeat(size, size)
 
 
-def _earlier(level: IntArray, levels: int) -> tuple[IntArray, IntArray]:
+def _earlier(level: _IntArray, levels: int) -> tuple[_IntArray, _IntArray]:
     """Return, for each place, how many earlier places hold a smaller and an equal level.
 
     Two levels are compared at the highest bit in which they differ. From the

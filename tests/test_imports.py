@@ -83,6 +83,23 @@ def test_contributing_has_the_layers_of_the_contract(repository):
     assert [set(line.split("  ")[0].split(" | ")) for line in lines] == layers(repository)
 
 
+def test_names_with_an_underscore_stay_within_their_package(repository):
+    """Packages are the folders and modules of bpe_bench, the commands and the builders."""
+    strays = []
+    for folder in ("bpe_bench", "cli", "tables"):
+        for file in (repository / folder).rglob("*.py"):
+            own = file.relative_to(repository).with_suffix("").parts
+            for node in ast.walk(ast.parse(file.read_text())):
+                if not isinstance(node, ast.ImportFrom):
+                    continue
+                base = own[: -node.level] if node.level else ()
+                source = (*base, *(node.module or "").split("."))
+                private = [a.name for a in node.names if a.name.startswith("_")]
+                if source[:2] != own[:2] and source[0] != "__future__":
+                    strays += [f"{'.'.join(own)} imports {name}" for name in private]
+    assert strays == []
+
+
 def modules():
     found = pkgutil.walk_packages(bpe_bench.__path__, "bpe_bench.")
     return ["bpe_bench", *(m.name for m in found)]

@@ -22,7 +22,7 @@ from ..inference import ROUNDING, FloatArray
 from ..randomness import settled
 from ..ranking import STATISTICS, sparse
 
-DEFAULT_SPLITS = 100
+_DEFAULT_SPLITS = 100
 _FEW = 200
 """With at most so many architectures, all pairs fit into memory easily."""
 _FEWEST = 3
@@ -65,7 +65,7 @@ def half_correlations(
     accuracies: FloatArray,
     *,
     statistic: str = "spearman",
-    splits: int = DEFAULT_SPLITS,
+    splits: int = _DEFAULT_SPLITS,
     rng: np.random.Generator,
     progress: Callable[[float], None] | None = None,
 ) -> HalfCorrelations:

@@ -31,7 +31,7 @@ from .selection import Selection, accuracy_of
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 10
+_FEWEST = 10
 """So many first trainings of a budget are planned together, because fewer show nothing."""
 _ERROR_ON_Z = 1.06
 """Standard error of artanh ρ times √n for Spearman's ρ (Fieller, Hartley, Pearson, 1957)."""
@@ -236,7 +236,7 @@ def _choose(options: Sequence[_Open], seconds: float, confidence: float) -> tupl
     def offer(place: int) -> None:
         option = options[place]
         n = option.trained + chosen[place]
-        batch = 1 if n >= FEWEST else FEWEST - n
+        batch = 1 if n >= _FEWEST else _FEWEST - n
         batch = min(batch, len(option.missing) - chosen[place])
         if batch > 0:
             gain = option.half_width(n, confidence) - option.half_width(n + batch, confidence)
@@ -285,7 +285,7 @@ def _notes(
         notes.append(
             f"the allowance is too small: the cheapest missing training is of "
             f"{cheapest.label} at {cheapest.cost_seconds / 3600:.3g} hours, and a new budget needs "
-            f"{FEWEST}"
+            f"{_FEWEST}"
         )
     if any(row.trained == 0 for row in planned):
         notes.append(

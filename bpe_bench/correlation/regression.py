@@ -30,7 +30,7 @@ from .topk import with_top_k
 if TYPE_CHECKING:
     import pandas as pd
 
-CONTENT = "content SHA-256"
+_CONTENT = "content SHA-256"
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _content(name: str) -> Check:
         found, passed = verify_registered(name), True
     except BpeBenchError as error:
         found, passed = str(error), False
-    return Check(name, CONTENT, entry.content_sha256, found, 0.0, passed, "tables/registry.toml")
+    return Check(name, _CONTENT, entry.content_sha256, found, 0.0, passed, "tables/registry.toml")
 
 
 def _check(name: str, promise: Promise, figures: _Figures) -> Check:

@@ -15,7 +15,7 @@ from ..tables.curves import FloatArray, Split
 from ..tables.table import Setting, Table
 from .base import Evaluation, Outcome, Source
 
-SEEDS = ("mean", "random")
+_SEEDS = ("mean", "random")
 _NEAREST = 3
 
 
@@ -57,8 +57,8 @@ class TableEstimator:
         report_dataset: str | None = None,
         seeds: str = "mean",
     ) -> None:
-        if seeds not in SEEDS:
-            raise SelectionError(f"seeds must be one of {', '.join(SEEDS)}, found {seeds!r}")
+        if seeds not in _SEEDS:
+            raise SelectionError(f"seeds must be one of {', '.join(_SEEDS)}, found {seeds!r}")
         space = get_space(table.space)
         architectures = table.architectures
         self.search_space: SearchSpace = space

@@ -4,7 +4,7 @@ The journal decides which process takes which trial, so several executors on one
 share a journal.
 """
 
-from .base import TRAINING_TASK, Executor, Progress, Report, Task
+from .base import TRAINING_TASK, Executor, Progress
 from .inline import run_trial
 from .local import run_local
 

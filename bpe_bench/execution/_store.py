@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from ..errors import JournalError
 
-APPLICATION_ID = 0x42504A31
+_APPLICATION_ID = 0x42504A31
 """``BPJ1`` in the file's head, which marks an SQLite store as a journal."""
-SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 1
 
 _SCHEMA = f"""
 CREATE TABLE trials (
@@ -42,8 +42,8 @@ CREATE TABLE checkpoints (
     trial TEXT PRIMARY KEY REFERENCES trials (id),
     content BLOB NOT NULL
 );
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
 """
 
 
@@ -100,15 +100,15 @@ def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
     # In this order: another process may be making both at this moment, in one transaction.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application = _number(connection, "application_id")
-    if application != APPLICATION_ID:
+    if application != _APPLICATION_ID:
         if not application and not tables:
             return True
         raise JournalError(f"{path} is an SQLite store, but not a journal")
     version = _number(connection, "user_version")
-    if version > SCHEMA_VERSION:
+    if version > _SCHEMA_VERSION:
         raise JournalError(
             f"{path} is a journal of version {version}, this bpe-bench reads up to version "
-            f"{SCHEMA_VERSION}; use a newer bpe-bench"
+            f"{_SCHEMA_VERSION}; use a newer bpe-bench"
         )
     return False
 

@@ -18,12 +18,12 @@ from typing import Any
 
 from ..errors import BpeBenchError, JournalError, LostTrialError
 from ..training.trial import EpochRecord
-from .base import Task, _load_task
+from .base import _load_task, _Task
 from .journal import FINAL_STATES, Journal, _Claim
 
-REFUSED = 2
+_REFUSED = 2
 """Exit status of a worker that cannot work at all; the last line of its log says why."""
-STOPPED = 143
+_STOPPED = 143
 """Exit status of a worker that was ended by a signal and has released its trial."""
 
 
@@ -76,10 +76,10 @@ def _work(told: _Instructions, name: str, log: Path, parent: Connection) -> None
     except _StopNow:
         with Journal(told.journal) as journal:
             journal.abandon(name, "it was stopped", most_crashes=0)
-        sys.exit(STOPPED)
+        sys.exit(_STOPPED)
     except BpeBenchError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the parent reads it
-        sys.exit(REFUSED)
+        sys.exit(_REFUSED)
 
 
 def _listen(parent: Connection, stop: threading.Event) -> None:
@@ -90,7 +90,7 @@ def _listen(parent: Connection, stop: threading.Event) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _take_trials(told: _Instructions, name: str, task: Task, stop: threading.Event) -> None:
+def _take_trials(told: _Instructions, name: str, task: _Task, stop: threading.Event) -> None:
     with Journal(told.journal) as journal:
         _start_beating(told.journal, name, told.stale_after)
         while not stop.is_set():
@@ -111,7 +111,7 @@ def _take_trials(told: _Instructions, name: str, task: Task, stop: threading.Eve
 def _work_on(
     journal: Journal,
     claim: _Claim,
-    task: Task,
+    task: _Task,
     options: Mapping[str, Any],
     stop: threading.Event,
 ) -> None:

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from ..errors import ExecutionError
 from ..training.trial import EpochRecord, State, Trial
 
-Report = Callable[[EpochRecord, bytes, Mapping[str, str]], bool]
+_Report = Callable[[EpochRecord, bytes, Mapping[str, str]], bool]
 """Called with an epoch's record, the checkpoint after it, and the device and versions that made
 it; returns False if the task should stop."""
 
-Task = Callable[[Trial, bytes | None, Mapping[str, Any], Report], State]
+_Task = Callable[[Trial, bytes | None, Mapping[str, Any], _Report], State]
 """Trains a trial, from a checkpoint if there is one, and reports every epoch; returns ``done``,
 ``diverged``, or ``planned`` if it stopped on request."""
 
@@ -64,7 +64,7 @@ class Executor(Protocol):
         journal
             Path of the store with the planned trials.
         task
-            What trains a trial (a `Task`), as ``module:function``: workers import it.
+            What trains a trial (a `_Task`), as ``module:function``: workers import it.
         options
             Passed to the task; JSON values.
         jobs
@@ -84,7 +84,7 @@ class Executor(Protocol):
         """
 
 
-def _load_task(name: str) -> Task:
+def _load_task(name: str) -> _Task:
     """Import a task by its name, ``module:function``.
 
     Raises
@@ -101,5 +101,5 @@ def _load_task(name: str) -> Task:
         ) from error
     if not callable(found):
         raise ExecutionError(f"the task {name!r} is not a function")
-    task: Task = found
+    task: _Task = found
     return task

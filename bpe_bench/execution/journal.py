@@ -22,11 +22,11 @@ from ..errors import BpeBenchError, JournalError, LostTrialError, unknown_name
 from ..training.trial import CODE_VERSION, STATES, EpochRecord, State, Trial
 from ._store import _connect, _explaining
 
-FinalState = Literal["done", "failed", "diverged"]
-FINAL_STATES: tuple[FinalState, ...] = ("done", "failed", "diverged")
+_FinalState = Literal["done", "failed", "diverged"]
+FINAL_STATES: tuple[_FinalState, ...] = ("done", "failed", "diverged")
 """States in which no worker takes a trial."""
 
-MOST_CRASHES = 3
+_MOST_CRASHES = 3
 """After so many workers died of a trial without recording an epoch, the trial counts as failed."""
 _LONGEST_MESSAGE = 500
 
@@ -44,7 +44,7 @@ class _Claim:
     """The checkpoint of the last record; None without a record."""
 
     @property
-    def state(self) -> FinalState | None:
+    def state(self) -> _FinalState | None:
         """How the trial ended, if its last worker died before reporting it."""
         if self.records and not self.records[-1].finite:
             return "diverged"
@@ -143,7 +143,7 @@ class Journal:
             )
             return connection.total_changes - before
 
-    def retry(self, states: Sequence[FinalState] = ("failed", "diverged")) -> int:
+    def retry(self, states: Sequence[_FinalState] = ("failed", "diverged")) -> int:
         """Plan failed or diverged trials again, from their first epoch on.
 
         Returns
@@ -178,7 +178,7 @@ class Journal:
         worker: str,
         *,
         stale_after: float,
-        most_crashes: int = MOST_CRASHES,
+        most_crashes: int = _MOST_CRASHES,
         trial_id: str | None = None,
     ) -> _Claim | None:
         """Take the first trial that is planned or whose worker has died.
@@ -296,7 +296,7 @@ class Journal:
                 (time.time(), worker),
             ).rowcount
 
-    def finish(self, trial_id: str, worker: str, state: FinalState, message: str = "") -> None:
+    def finish(self, trial_id: str, worker: str, state: _FinalState, message: str = "") -> None:
         """End a trial, and drop its checkpoint.
 
         Parameters
@@ -346,7 +346,7 @@ class Journal:
                 ).rowcount
             )
 
-    def abandon(self, worker: str, reason: str, *, most_crashes: int = MOST_CRASHES) -> int:
+    def abandon(self, worker: str, reason: str, *, most_crashes: int = _MOST_CRASHES) -> int:
         """Release the trials of a dead worker at once, without waiting for its heartbeat to expire.
 
         Parameters

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError, JournalError, SelectionError
-from ._worker import REFUSED, STOPPED, _Instructions, _new_name, _work
+from ._worker import _REFUSED, _STOPPED, _Instructions, _new_name, _work
 from .base import Progress
-from .journal import MOST_CRASHES, Journal
+from .journal import _MOST_CRASHES, Journal
 
-GRACE = 5.0
+_GRACE = 5.0
 """Seconds that workers have to finish their epoch when they are told to stop."""
 _LAST_GRACE = 5.0
 """Seconds that they then have to give back their trials."""
@@ -51,7 +51,7 @@ def run_local(
     stale_after: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
-    most_crashes: int = MOST_CRASHES,
+    most_crashes: int = _MOST_CRASHES,
 ) -> Progress:
     """Run the planned trials of a journal in processes of this machine.
 
@@ -200,7 +200,7 @@ class _Pool:
         try:
             for worker in self._workers:
                 worker.tell_to_stop()
-            if not self._ended_within(GRACE):
+            if not self._ended_within(_GRACE):
                 for worker in self._workers:
                     worker.process.terminate()
                 self._ended_within(_LAST_GRACE)
@@ -242,14 +242,14 @@ class _Pool:
     def _bury(self, worker: _Worker) -> None:
         """Release the trials of an ended worker."""
         status = worker.process.exitcode
-        if status == REFUSED:
+        if status == _REFUSED:
             with suppress(JournalError):
                 self._journal.abandon(worker.name, "it refused to work", most_crashes=0)
             raise ExecutionError(worker.last_words() or "a worker refused to work")
         if status == 0:
             return
         death = worker.death()
-        most = 0 if status == STOPPED else self._told.most_crashes
+        most = 0 if status == _STOPPED else self._told.most_crashes
         if self._journal.abandon(worker.name, death, most_crashes=most):
             return
         reached = self._journal.epochs_recorded()

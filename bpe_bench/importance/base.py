@@ -12,7 +12,7 @@ from ..errors import SelectionError
 from ..randomness import SOLVED_DIGITS, settled
 from .models import FloatArray
 
-Groups = Sequence[Sequence[int]]
+_Groups = Sequence[Sequence[int]]
 """Columns that move together and are judged as one."""
 
 
@@ -24,7 +24,7 @@ class ImportanceEstimator(Protocol):
         """What it is, in a few words."""
 
     def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the importance of each group, shape (G,), not negative, with sum 1.
 
@@ -48,7 +48,7 @@ class ImportanceEstimator(Protocol):
         """
 
 
-def _check_evidence(x: FloatArray, y: FloatArray, groups: Groups) -> None:
+def _check_evidence(x: FloatArray, y: FloatArray, groups: _Groups) -> None:
     """Refuse settings and groups that have no importance.
 
     Raises

@@ -9,9 +9,9 @@ from types import MappingProxyType
 import numpy as np
 
 from ..errors import unknown_name
-from .base import Groups, ImportanceEstimator, _check_evidence, _shares, _square_floor
+from .base import ImportanceEstimator, _check_evidence, _Groups, _shares, _square_floor
 from .fanova import _FanovaImportance
-from .models import Fit, FloatArray, _fit_boosted, fit_forest
+from .models import FloatArray, _Fit, _fit_boosted, fit_forest
 from .ped_anova import _PedAnovaImportance
 from .shap import _ShapImportance
 
@@ -20,11 +20,11 @@ from .shap import _ShapImportance
 class _ModelImportance:
     """The model's own measure: decrease of impurity (forest) or total gain (XGBoost)."""
 
-    fit: Fit
+    fit: _Fit
     summary: str
 
     def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the sum of the columns' measures."""
         _check_evidence(x, y, groups)
@@ -41,12 +41,12 @@ class _PermutationImportance:
     shuffled together. Negative differences count as zero.
     """
 
-    fit: Fit
+    fit: _Fit
     summary: str
     repeats: int = 5
 
     def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the increases of the squared error."""
         _check_evidence(x, y, groups)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import Groups, _check_evidence, _places, _shares
+from .base import _check_evidence, _Groups, _places, _shares
 from .models import FloatArray, _Forest, fit_forest
 
 
@@ -43,7 +43,7 @@ class _FanovaImportance:
     trees: int = 64
 
     def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the main effect of each group, divided by the sum of the main effects.
 
@@ -52,7 +52,7 @@ class _FanovaImportance:
         return _shares(self.effects(x, y, groups, rng), 1e-12)
 
     def effects(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return main effects as shares of the variance of a fitted forest, shape (G,).
 
@@ -70,7 +70,7 @@ class _FanovaImportance:
         return _main_effects(forest, every, points)[: len(groups)]
 
 
-def _main_effects(forest: _Forest, groups: Groups, points: Sequence[FloatArray]) -> FloatArray:
+def _main_effects(forest: _Forest, groups: _Groups, points: Sequence[FloatArray]) -> FloatArray:
     """Return the main effect of each group as a share of the variance of a forest's trees.
 
     Parameters
@@ -117,7 +117,7 @@ def _main_effects(forest: _Forest, groups: Groups, points: Sequence[FloatArray])
 
 
 def _leaves(
-    trees: Sequence[Any], groups: Groups, points: Sequence[FloatArray]
+    trees: Sequence[Any], groups: _Groups, points: Sequence[FloatArray]
 ) -> tuple[npt.NDArray[np.bool_], FloatArray, npt.NDArray[np.intp]]:
     """Return which points of each group lie in each leaf, and the leaves' values.
 

@@ -28,7 +28,7 @@ class _Model(Protocol):
         """Return how much each of the d columns lowered the training error, shape (d,), ≥ 0."""
 
 
-Fit = Callable[[FloatArray, FloatArray, np.random.Generator], _Model]
+_Fit = Callable[[FloatArray, FloatArray, np.random.Generator], _Model]
 """Fits settings (S, d) and correlations (S,)."""
 
 

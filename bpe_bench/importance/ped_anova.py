@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import SelectionError
 from ._optuna import import_optuna, silent
-from .base import Groups, _check_evidence, _places, _shares
+from .base import _check_evidence, _Groups, _places, _shares
 from .models import FloatArray
 
 
@@ -41,7 +41,7 @@ class _PedAnovaImportance:
             )
 
     def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the divergences.
 

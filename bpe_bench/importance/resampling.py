@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .base import Groups, ImportanceEstimator
+from .base import ImportanceEstimator, _Groups
 from .models import FloatArray
 
 
@@ -14,7 +14,7 @@ def resampled_importances(
     estimator: ImportanceEstimator,
     x: FloatArray,
     drawn: FloatArray,
-    groups: Groups,
+    groups: _Groups,
     rng: np.random.Generator,
 ) -> FloatArray:
     """Return importances, each from a resample of settings and architectures.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Groups, _check_evidence, _shares
+from .base import _check_evidence, _Groups, _shares
 from .models import FloatArray, _Boosted, _fit_boosted
 
 
@@ -25,7 +25,7 @@ class _ShapImportance:
     summary: str = "XGBoost, mean absolute SHAP contribution"
 
     def importances(
-        self, x: FloatArray, y: FloatArray, groups: Groups, rng: np.random.Generator
+        self, x: FloatArray, y: FloatArray, groups: _Groups, rng: np.random.Generator
     ) -> FloatArray:
         """Return the share of each group in the absolute contributions."""
         _check_evidence(x, y, groups)

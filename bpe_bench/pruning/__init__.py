@@ -8,14 +8,13 @@ many to add, when to stop and what to recommend; these are parameters.
 
 from __future__ import annotations
 
-from .objective import OBJECTIVES, Objective, ObjectiveKind, Replay
+from .objective import Objective, ObjectiveKind, Replay
 from .plan import ObjectivePlan, make_objective, plan_search
 from .procedure import prune
 from .report import Importance, PruningReport, Recommendation, Round
 from .rounds import Rules
 
 __all__ = [
-    "OBJECTIVES",
     "Importance",
     "Objective",
     "ObjectiveKind",

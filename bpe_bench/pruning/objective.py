@@ -23,12 +23,12 @@ from ..inference import FloatArray
 from ..tables.table import Split, Table
 
 ObjectiveKind = Literal["replay", "surrogate", "train"]
-OBJECTIVES: tuple[ObjectiveKind, ...] = ("replay", "surrogate", "train")
+_OBJECTIVES: tuple[ObjectiveKind, ...] = ("replay", "surrogate", "train")
 """Finished trainings of a table, predictions of a surrogate, or real training."""
 
-FEWEST_TO_HALVE = 6
+_FEWEST_TO_HALVE = 6
 """Two halves need so many architectures with full training, three each."""
-FEWEST_SETTINGS = 4
+_FEWEST_SETTINGS = 4
 """With fewer settings importance cannot be judged."""
 
 
@@ -42,7 +42,7 @@ class Objective(Protocol):
 
     @property
     def kind(self) -> ObjectiveKind:
-        """Its name in `OBJECTIVES`."""
+        """Its name in `_OBJECTIVES`."""
 
     @property
     def space(self) -> str:
@@ -149,9 +149,9 @@ class Replay:
         report = correlate(table, wanted, name=name, statistic=statistic, confidence=confidence)
         report = with_top_k(table, report, top_k)
         usable = tuple(row for row in report.rows if _usable_row(row))
-        if len(usable) < FEWEST_SETTINGS:
+        if len(usable) < _FEWEST_SETTINGS:
             raise SelectionError(
-                f"pruning needs at least {FEWEST_SETTINGS} settings with a correlation and a "
+                f"pruning needs at least {_FEWEST_SETTINGS} settings with a correlation and a "
                 f"cost, found {len(usable)}; widen the selection or use a larger table"
             )
         pool = Evidence(usable)
@@ -226,7 +226,7 @@ def _halves_of(
 
     None if fewer than 6 architectures have full training (``truth``, shape (A,)).
     """
-    if np.isfinite(truth).sum() < FEWEST_TO_HALVE:
+    if np.isfinite(truth).sum() < _FEWEST_TO_HALVE:
         return None
     # Halves of many architectures hardly differ, and take long to rank.
     splits = int(np.clip(_RANKED // len(truth), _FEWEST_SPLITS, _MOST_SPLITS))

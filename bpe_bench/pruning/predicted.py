@@ -17,7 +17,7 @@ from ..hyper_parameters import Value
 from ..inference import ROUNDING, FloatArray
 from ..randomness import settled
 from ..surrogate import FittedSurrogate
-from .objective import FEWEST_SETTINGS, ObjectiveKind, _check_varied, _describe, _usable_row
+from .objective import _FEWEST_SETTINGS, ObjectiveKind, _check_varied, _describe, _usable_row
 
 _MOST_PREDICTED = 4096
 """So many settings of a space are predicted; of a larger space, a random sample."""
@@ -79,9 +79,9 @@ class SurrogateObjective:
         wanted = _space_of(seen, vary or {}).select(_MOST_PREDICTED, rng)
         tied = _tied(seen, vary or {})
         budgets = [b for b in wanted if _allowed(b, tied)]
-        if len(budgets) < FEWEST_SETTINGS:
+        if len(budgets) < _FEWEST_SETTINGS:
             raise SelectionError(
-                f"pruning needs at least {FEWEST_SETTINGS} settings, found {len(budgets)} to "
+                f"pruning needs at least {_FEWEST_SETTINGS} settings, found {len(budgets)} to "
                 "predict; give more candidates with --vary"
             )
         chosen = sorted(rng.permutation(len(budgets))[:_MOST_ASKED])

@@ -15,7 +15,7 @@ from ..correlation.front import pareto_front
 from ..correlation.holdout import held_out
 from ..correlation.prediction import predict
 from ..errors import SelectionError
-from .objective import FEWEST_SETTINGS, FEWEST_TO_HALVE, Objective
+from .objective import _FEWEST_SETTINGS, _FEWEST_TO_HALVE, Objective
 from .report import Recommendation
 from .rounds import _Pruning
 
@@ -103,7 +103,7 @@ def _with_held_out(
     if halves is None:
         if chosen:
             notes.append(
-                f"fewer than {FEWEST_TO_HALVE} architectures have full training, too few to hold "
+                f"fewer than {_FEWEST_TO_HALVE} architectures have full training, too few to hold "
                 "half of them out, so it is unknown how much of a choice is luck"
             )
         return list(chosen)
@@ -127,7 +127,7 @@ def _predicted(
     run: _Pruning, rows: Sequence[Ranked], predictions: int, notes: list[str]
 ) -> list[Recommendation]:
     """Return predictions that improve on the measured front."""
-    if not predictions or len(rows) < FEWEST_SETTINGS:
+    if not predictions or len(rows) < _FEWEST_SETTINGS:
         return []
     costs = run.objective.costs
     measured = Evidence(tuple(rows))

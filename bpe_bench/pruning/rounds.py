@@ -23,7 +23,7 @@ from .report import Importance, Round
 _ROOMY = 4096
 """An image size larger than any cutout, for comparing costs."""
 
-Group = tuple[str, ...]
+_Group = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Pruning:
                 self.stop_reason = self.objective.stopped or _nothing_to_prune(done)
         return self
 
-    def open_groups(self) -> list[Group]:
+    def open_groups(self) -> list[_Group]:
         """Return the groups that pruning could still reach: not pinned, and varied in the pool."""
         pool = self.objective.pool
         names = [n for n in pool.varied if n not in self.pinned]
@@ -178,7 +178,7 @@ class _Pruning:
         )
 
     def _importances(
-        self, groups: list[Group], shares: FloatArray, eligible: Sequence[int], tail: float
+        self, groups: list[_Group], shares: FloatArray, eligible: Sequence[int], tail: float
     ) -> dict[str, Importance]:
         low, high = np.quantile(shares, [tail, 1 - tail], axis=0)
         return {
@@ -193,7 +193,7 @@ class _Pruning:
             for name in group
         }
 
-    def _resample(self, groups: list[Group]) -> FloatArray:
+    def _resample(self, groups: list[_Group]) -> FloatArray:
         """Return importances (B, G), each from a resample of settings and architectures."""
         names = [name for group in groups for name in group]
         x = encode(self.evidence.budgets, names)
@@ -204,7 +204,7 @@ class _Pruning:
         estimator = get_estimator(self.rules.importance)
         return resampled_importances(estimator, x, drawn, columns, self.rng)
 
-    def _cheapest(self, group: Group) -> dict[str, Value]:
+    def _cheapest(self, group: _Group) -> dict[str, Value]:
         """Return the cheapest values of a group that were seen, all else being equal.
 
         Among equally cheap values (a schedule costs nothing) the most common is kept.
@@ -252,7 +252,7 @@ class _Pruning:
             self.progress(min(1.0, share))
 
 
-def _values(budget: Budget, group: Group) -> tuple[Value, ...]:
+def _values(budget: Budget, group: _Group) -> tuple[Value, ...]:
     return tuple(getattr(budget, name) for name in group)
 
 

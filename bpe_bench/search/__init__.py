@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import SCORES, Score, Searcher
+from .base import Score, Searcher
 from .comparison import Comparison, compare_searchers
 from .darts import Darts
 from .evolution import RegularizedEvolution
@@ -14,7 +14,6 @@ from .summary import SearchReport, summarise
 from .trace import SearchTrace, Step, read_traces, write_traces
 
 __all__ = [
-    "SCORES",
     "SEARCHERS",
     "Comparison",
     "Darts",

@@ -15,7 +15,7 @@ from ..estimators import Evaluation
 from ..spaces import SPACES, Architecture, SearchSpace
 
 Score = Literal["pruned", "full"]
-SCORES: tuple[Score, ...] = ("pruned", "full")
+_SCORES: tuple[Score, ...] = ("pruned", "full")
 
 
 class Searcher(ABC):
@@ -107,8 +107,8 @@ def _scored_space(space: SearchSpace, score: Score) -> SearchSpace:
     SelectionError
         If the space has nothing to prune.
     """
-    if score not in SCORES:
-        raise SelectionError(f"score must be one of {', '.join(SCORES)}, found {score!r}")
+    if score not in _SCORES:
+        raise SelectionError(f"score must be one of {', '.join(_SCORES)}, found {score!r}")
     if score == "pruned":
         return space
     if space.unpruned is None:

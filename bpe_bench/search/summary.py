@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DAY = 86_400.0
-REFERENCE_SEARCHES = {"nasnet": 2_000.0, "amoebanet": 3_150.0}
+_REFERENCE_SEARCHES = {"nasnet": 2_000.0, "amoebanet": 3_150.0}
 """GPU days of the reference searches (Zoph et al., CVPR 2018; Real et al., AAAI 2019), as quoted
 by Zheng et al., CVPR 2020."""
 _REFERENCE_DATASETS = ("cifar10", "cifar10-jpeg")
@@ -242,7 +242,7 @@ def _speedup(evaluations: float, seconds: float, estimator: Estimator) -> Speedu
     same = estimator.dataset in _REFERENCE_DATASETS
     days = {
         name: days * _DAY / seconds if same and seconds > 0 else math.nan
-        for name, days in REFERENCE_SEARCHES.items()
+        for name, days in _REFERENCE_SEARCHES.items()
     }
     cost = (
         f"full training taken as {estimator.full_seconds:,.0f} s per architecture, the mean over "

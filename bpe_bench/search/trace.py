@@ -14,7 +14,7 @@ from ..estimators.base import Outcome, State
 from ..files import reason_of, to_json_object, write_whole
 from ..spaces import Architecture, get_space
 
-FORMAT = "bpe-bench-search-trace"
+_FORMAT = "bpe-bench-search-trace"
 _VERSION = 1
 
 
@@ -76,7 +76,7 @@ class SearchTrace:
             for s in self.steps
         ]
         values = {
-            "format": FORMAT,
+            "format": _FORMAT,
             "version": _VERSION,
             "searcher": self.searcher,
             "parameters": dict(self.parameters),
@@ -150,7 +150,7 @@ def read_traces(path: Path) -> list[SearchTrace]:
     for number, line in enumerate(lines, 1):
         try:
             values = json.loads(line)
-            if values["format"] != FORMAT or values["version"] != _VERSION:
+            if values["format"] != _FORMAT or values["version"] != _VERSION:
                 raise ValueError(f"format {values['format']!r}, version {values['version']!r}")
             traces.append(SearchTrace.from_json(values))
         except (BpeBenchError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -31,10 +31,10 @@ CELLS: tuple[str, ...] = ("normal", "reduce")
 EDGES = sum(range(2, 2 + NODES))
 """Candidate edges of a cell: 14."""
 
-Edge = tuple[int, int]
+_Edge = tuple[int, int]
 """Operation index and input node."""
-Node = tuple[Edge, ...]
-Cell = tuple[Node, ...]
+_Node = tuple[_Edge, ...]
+Cell = tuple[_Node, ...]
 
 
 def edge_index(node: int, source: int) -> int:
@@ -102,10 +102,10 @@ def _parse_genotype(text: str) -> Architecture:
 
 
 def _read_cell(genes: Iterator[int]) -> Cell:
-    nodes: list[Node] = []
+    nodes: list[_Node] = []
     for index in range(NODES):
         inputs = next(genes)
-        edges: list[Edge] = []
+        edges: list[_Edge] = []
         for _ in range(inputs):  # no generator: it would turn StopIteration into RuntimeError
             edges.append((next(genes), next(genes)))
         node = tuple(edges)
@@ -156,7 +156,7 @@ class _Parser:
     def _cell(self) -> Cell:
         self._take("[")
         flat = self.token == "("
-        nodes: list[Node] = []
+        nodes: list[_Node] = []
         for index in range(NODES):
             self._take(*"," * (index > 0), *"[" * (not flat))
             nodes.append(self._edges(index, count=2 if flat else None))
@@ -164,15 +164,15 @@ class _Parser:
         self._take("]")
         return tuple(nodes)
 
-    def _edges(self, index: int, count: int | None) -> Node:
-        edges: list[Edge] = []
+    def _edges(self, index: int, count: int | None) -> _Node:
+        edges: list[_Edge] = []
         while True:
             edges.append(self._edge(index, {source for _, source in edges}))
             if len(edges) == count or (count is None and self.token != ","):
                 return tuple(edges)
             self._take(",")
 
-    def _edge(self, index: int, used: set[int]) -> Edge:
+    def _edge(self, index: int, used: set[int]) -> _Edge:
         self._take("(")
         if self.kind != "text" or self.token not in OPERATIONS:
             self._fail(f"an operation ({', '.join(OPERATIONS)})")

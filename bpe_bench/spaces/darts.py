@@ -25,8 +25,8 @@ from ._darts_cells import (
     NODES,
     OPERATIONS,
     Cell,
-    Node,
     _format_genotype,
+    _Node,
     _parse_genotype,
     cells_of,
     edge_index,
@@ -305,14 +305,14 @@ def _kept(choices: Sequence[int]) -> list[list[tuple[int, int]]]:
 
 
 def _sample_cell(rng: np.random.Generator) -> Cell:
-    nodes: list[Node] = []
+    nodes: list[_Node] = []
     for index in range(NODES):
         sources = sorted(int(s) for s in rng.choice(index + 2, size=2, replace=False))
         nodes.append(tuple((int(rng.integers(len(OPERATIONS))), s) for s in sources))
     return tuple(nodes)
 
 
-def _changed_nodes(index: int, node: Node) -> Iterator[Node]:
+def _changed_nodes(index: int, node: _Node) -> Iterator[_Node]:
     used = {source for _, source in node}
     for place, (operation, source) in enumerate(node):
         rest = (*node[:place], *node[place + 1 :])

@@ -44,7 +44,7 @@ import numpy as np
 from ..errors import GenotypeError, SelectionError, SourceFileError, unknown_name
 from .base import Architecture, FloatArray, SearchSpace
 
-OBSERVED = "observed"
+_OBSERVED = "observed"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -335,7 +335,7 @@ def _parameter(name: str, facts: Any) -> Parameter:
 
 
 def _options(what: str, kind: str, values: Any) -> tuple[str, ...]:
-    if values == OBSERVED and kind == "categorical":
+    if values == _OBSERVED and kind == "categorical":
         return ()
     plain = isinstance(values, list) and all(type(v) in (str, int, float, bool) for v in values)
     texts = tuple(_plain(v) for v in values) if plain else ()

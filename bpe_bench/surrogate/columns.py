@@ -14,7 +14,7 @@ from ..hyper_parameters import HYPER_PARAMETERS, Value, written
 from ..spaces import Architecture, get_space
 from .question import FloatArray
 
-Ranges = Mapping[str, tuple[Value, ...]]
+_Ranges = Mapping[str, tuple[Value, ...]]
 """The smallest and largest number, or the categories, seen of each hyper-parameter."""
 
 
@@ -73,7 +73,7 @@ def _ranges_of(budgets: Sequence[Budget]) -> dict[str, tuple[Value, ...]]:
     }
 
 
-def _outside(budget: Budget, ranges: Ranges) -> list[str]:
+def _outside(budget: Budget, ranges: _Ranges) -> list[str]:
     """Return the hyper-parameters of a budget that lie outside of ranges, as text."""
     faults = []
     for name, seen in ranges.items():
@@ -91,7 +91,7 @@ def _outside(budget: Budget, ranges: Ranges) -> list[str]:
     return faults
 
 
-def _check_inside(budget: Budget, ranges: Ranges) -> None:
+def _check_inside(budget: Budget, ranges: _Ranges) -> None:
     """Raise `SelectionError` if a budget lies outside of ranges."""
     faults = _outside(budget, ranges)
     if faults:

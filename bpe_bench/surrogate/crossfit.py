@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..errors import SelectionError
 from .models import FloatArray, _get_model, _Regression, _Trend
 
-IntArray = npt.NDArray[np.int64]
+_IntArray = npt.NDArray[np.int64]
 Grouping = Literal["architecture", "budget", "both"]
 
 GROUPINGS: tuple[Grouping, ...] = ("architecture", "budget", "both")
@@ -34,14 +34,14 @@ _ORDERED_AT_ONCE = 2**22
 class _Folds:
     """Rows divided into K folds along one or two axes (architectures, budgets)."""
 
-    of_row: IntArray
+    of_row: _IntArray
     """Shape (axes, n): the fold of each row along each axis."""
     count: int
     """K."""
 
     @classmethod
     def deal(
-        cls, axes: Sequence[tuple[str, IntArray]], count: int, rng: np.random.Generator
+        cls, axes: Sequence[tuple[str, _IntArray]], count: int, rng: np.random.Generator
     ) -> _Folds:
         """Divide groups at random into folds with nearly equal numbers of groups.
 
@@ -110,7 +110,7 @@ class _CrossFitted:
     """K members, and the error of each on the fold that it never saw."""
 
     members: tuple[_Member, ...]
-    fold: IntArray
+    fold: _IntArray
     """Shape (n,): the member that judged each row."""
     residuals: FloatArray
     """Shape (n,): the absolute error of each row."""
@@ -130,7 +130,7 @@ class _CrossFitted:
 
 
 def _cv_plus(
-    each: FloatArray, fold: IntArray, residuals: FloatArray, confidence: float
+    each: FloatArray, fold: _IntArray, residuals: FloatArray, confidence: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of the CV+ interval.
 
@@ -176,9 +176,9 @@ def _fewest_residuals(confidence: float) -> int:
     return math.ceil(round(1 / (1 - confidence), 9)) - 1
 
 
-FitMember = Callable[[npt.NDArray[np.bool_]], _Member]
+_FitMember = Callable[[npt.NDArray[np.bool_]], _Member]
 """Fits a member to the rows in a mask of shape (n,)."""
-Progress = Callable[[float], None]
+_Progress = Callable[[float], None]
 """Called with the share of the work that is done."""
 
 
@@ -186,8 +186,8 @@ def _crossfit(
     x: FloatArray,
     y: FloatArray,
     folds: _Folds,
-    fit: FitMember,
-    progress: Progress | None = None,
+    fit: _FitMember,
+    progress: _Progress | None = None,
 ) -> _CrossFitted:
     """Fit an ensemble to rows (n, d) and targets (n,), a member per fold."""
     members, fold, residuals = [], [], []
@@ -206,7 +206,7 @@ def _crossfit(
 class _Judged:
     """Rows of held-out groups, and their predictions."""
 
-    place: IntArray
+    place: _IntArray
     """Shape (m,): the numbers of the rows."""
     value: FloatArray
     low: FloatArray
@@ -220,10 +220,10 @@ def _judge(
     x: FloatArray,
     y: FloatArray,
     folds: _Folds,
-    fit: FitMember,
+    fit: _FitMember,
     *,
     confidence: float,
-    progress: Progress | None = None,
+    progress: _Progress | None = None,
 ) -> _Judged:
     """Predict every fold by an ensemble fitted to the others, intervals included.
 

@@ -19,7 +19,7 @@ from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _judge, _Judged
 from .examples import _Examples, _gather
 from .fitting import _member_fitter, _share_of
 from .forecast import CONFIDENCE
-from .metrics import UNKNOWN, Figure, _Clusters, _r2, _rank_correlation, _share, _top_metrics
+from .metrics import _UNKNOWN, Figure, _Clusters, _r2, _rank_correlation, _share, _top_metrics
 from .models import _get_model
 from .question import TARGETS, FloatArray, Question
 
@@ -283,7 +283,7 @@ def _row(
     axes = {"architecture": examples.architecture[judged.place], "budget": budget}
     of_groups = tuple(axes.values()) if grouping == "both" else (axes[grouping],)
     clusters = _Clusters(of_groups)
-    covered, width = UNKNOWN, math.nan
+    covered, width = _UNKNOWN, math.nan
     if judged.residuals >= _fewest_residuals(CONFIDENCE):
         inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
         covered = _share(inside, clusters, confidence)
@@ -291,10 +291,10 @@ def _row(
     # Where a row is a setting, there is nothing within one.
     within = np.zeros(y.size, dtype=np.int64) if examples.by_setting else budget
     scales = (learned, judged.value) if is_cost else (y, value)
-    inner = UNKNOWN
+    inner = _UNKNOWN
     if not examples.by_setting:
         inner = _rank_correlation(y, value, clusters, confidence, within=within)
-    sparse = UNKNOWN
+    sparse = _UNKNOWN
     if not is_cost:
         sparse = _rank_correlation(y, value, clusters, confidence, rounded=True)
     # Of costs the lowest are the best.
@@ -311,7 +311,7 @@ def _row(
         kendall=_rank_correlation(y, value, clusters, confidence),
         sparse_kendall=sparse,
         kendall_within_budget=inner,
-        share_of_ceiling=inner.scaled(1 / ceiling) if ceiling > 0 else UNKNOWN,
+        share_of_ceiling=inner.scaled(1 / ceiling) if ceiling > 0 else _UNKNOWN,
         coverage_90=covered,
         width=width,
         **top,

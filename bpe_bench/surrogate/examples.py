@@ -17,10 +17,10 @@ from ..errors import SelectionError, unknown_name
 from ..spaces import Architecture
 from ..tables.table import Setting, Split, Table
 from .columns import _Columns
-from .crossfit import Grouping, IntArray, _Folds
+from .crossfit import Grouping, _Folds, _IntArray
 from .question import TARGETS, FloatArray, Question, TargetName
 
-DEFAULT_FOLDS = 10
+_DEFAULT_FOLDS = 10
 """Number of folds of architectures, to fit or to judge a surrogate."""
 _FEWEST_COSTS = 9
 """With fewer known costs, costs are not fitted: a 90 % interval needs so many."""
@@ -38,9 +38,9 @@ class _Examples:
     """Shape (n, d)."""
     y: FloatArray
     """Shape (n,), on the scale on which the target is learned."""
-    architecture: IntArray
+    architecture: _IntArray
     """Shape (n,): the place of each row's architecture in the table; -1 for all together."""
-    budget: IntArray
+    budget: _IntArray
     """Shape (n,): the place of each row's setting in `settings`."""
     settings: tuple[Setting, ...]
     split: str
@@ -86,7 +86,7 @@ class _Examples:
         """
         if self.by_setting and len(self.settings) <= _LEFT_OUT_SINGLY:
             return len(self.settings)
-        return DEFAULT_FOLDS
+        return _DEFAULT_FOLDS
 
     def groupings(self, folds: int) -> tuple[Grouping, ...]:
         """Return the groupings that have enough settings for so many folds."""

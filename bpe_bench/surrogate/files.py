@@ -30,11 +30,11 @@ from .columns import _Columns
 from .crossfit import GROUPINGS, _CrossFitted, _Member
 from .fitted import FittedSurrogate
 from .forecast import _TargetModel
-from .models import Array, _get_model, _Trend
+from .models import _Array, _get_model, _Trend
 from .question import TARGETS
 
-MAGIC = "bpe-bench-surrogate"
-FORMAT_VERSION = 1
+_MAGIC = "bpe-bench-surrogate"
+_FORMAT_VERSION = 1
 
 _HEADER = "header.json"
 _MOST_BYTES = 2**30
@@ -124,7 +124,7 @@ def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(part, data, compresslevel=6)
 
 
-def _part(name: str, array: Array) -> tuple[str, bytes]:
+def _part(name: str, array: _Array) -> tuple[str, bytes]:
     """Return the name of an array in the file, and its bytes; bytes are not changed."""
     if array.dtype == np.uint8:
         return name, array.tobytes()
@@ -137,8 +137,8 @@ def _header(fitted: FittedSurrogate) -> dict[str, Any]:
     space = get_space(fitted.space)
     declared = {"declaration": space.declaration} if isinstance(space, DeclaredSpace) else {}
     return {
-        "format": MAGIC,
-        "format_version": FORMAT_VERSION,
+        "format": _MAGIC,
+        "format_version": _FORMAT_VERSION,
         **{name: getattr(fitted, name) for name in _TEXTS},
         **declared,
         "n_architectures": fitted.n_architectures,
@@ -174,7 +174,7 @@ def _model_to_json(model: _TargetModel) -> dict[str, Any]:
     }
 
 
-def _arrays(fitted: FittedSurrogate) -> Iterator[tuple[str, Array]]:
+def _arrays(fitted: FittedSurrogate) -> Iterator[tuple[str, _Array]]:
     """Give every array with its name in the file: TARGET/GROUPING/(MEMBER/)ARRAY."""
     for target, model in fitted.models.items():
         for grouping, ensemble in model.ensembles.items():
@@ -204,14 +204,14 @@ def _read_header(archive: zipfile.ZipFile) -> Mapping[str, Any]:
         raise _Unusable(f"it is a ZIP file without {_HEADER}, so it is not a surrogate")
     header = json.loads(archive.read(_HEADER))
     magic = header.get("format") if isinstance(header, dict) else None
-    if magic != MAGIC:
-        raise _Unusable(f"its format should be {MAGIC!r}, found {magic!r}")
+    if magic != _MAGIC:
+        raise _Unusable(f"its format should be {_MAGIC!r}, found {magic!r}")
     found = header.get("format_version")
     if not isinstance(found, int) or found < 1:
-        raise _Unusable(f"its format version should be {FORMAT_VERSION}, found {found!r}")
-    if found > FORMAT_VERSION:
+        raise _Unusable(f"its format version should be {_FORMAT_VERSION}, found {found!r}")
+    if found > _FORMAT_VERSION:
         raise _Unusable(
-            f"it is of format version {found}, and this bpe-bench reads {FORMAT_VERSION}: "
+            f"it is of format version {found}, and this bpe-bench reads {_FORMAT_VERSION}: "
             "install a newer one"
         )
     return dict(header)
@@ -306,7 +306,7 @@ def _ensemble(
     folder: str,
     count: object,
     columns: _Columns,
-    from_arrays: Callable[[Mapping[str, Array], int], Any],
+    from_arrays: Callable[[Mapping[str, _Array], int], Any],
     trend: bool,
     archive: zipfile.ZipFile,
 ) -> _CrossFitted:
@@ -330,7 +330,7 @@ def _ensemble(
     return _CrossFitted(tuple(members), fold, residuals)
 
 
-def _trend(line: Array, columns: _Columns) -> _Trend:
+def _trend(line: _Array, columns: _Columns) -> _Trend:
     _require(
         line.dtype.str == "<f8"
         and line.shape == (1 + len(columns.names),)
@@ -340,9 +340,9 @@ def _trend(line: Array, columns: _Columns) -> _Trend:
     return _Trend(float(line[0]), line[1:])
 
 
-def _read_arrays(archive: zipfile.ZipFile, folder: str) -> dict[str, Array]:
+def _read_arrays(archive: zipfile.ZipFile, folder: str) -> dict[str, _Array]:
     """Return the arrays directly in a folder of the file, by name."""
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, _Array] = {}
     for name in archive.namelist():
         rest = name.removeprefix(folder)
         if rest == name or "/" in rest:

@@ -16,7 +16,7 @@ from ..inference import check_confidence
 from ..spaces import Architecture, get_space
 from ..tables.storage import content_hash
 from ..tables.table import Setting, Split, Table
-from .columns import Ranges, _check_inside, _outside
+from .columns import _check_inside, _outside, _Ranges
 from .crossfit import Grouping, _fewest_residuals
 from .examples import _given_accuracies, _usual_device
 from .forecast import CONFIDENCE, Forecast, _TargetModel
@@ -241,7 +241,7 @@ class FittedSurrogate:
         return self.models[self.target].model
 
     @property
-    def ranges(self) -> Ranges:
+    def ranges(self) -> _Ranges:
         """Ranges of the hyper-parameters for the target; costs have their own."""
         return self.models[self.target].ranges
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..tables.table import Setting
-from .columns import Ranges, _Columns, _ranges_of
+from .columns import _Columns, _Ranges, _ranges_of
 from .crossfit import Grouping, _CrossFitted
 from .question import TARGETS, FloatArray, TargetName
 
@@ -56,7 +56,7 @@ class _TargetModel:
     """The surrogate's settings for which the quantity is known."""
 
     @cached_property
-    def ranges(self) -> Ranges:
+    def ranges(self) -> _Ranges:
         """Smallest and largest number, or categories, of each hyper-parameter of `settings`."""
         return _ranges_of([setting.budget for setting in self.settings])
 

@@ -20,7 +20,7 @@ from scipy import stats
 from ..errors import ConstantInputWarning
 from ..randomness import settled
 from ..ranking import best_rank_at_k, kendall, precision_at_k, regret_at_k, sparse
-from .crossfit import IntArray
+from .crossfit import _IntArray
 from .question import FloatArray
 
 _FEWEST_RANKED = 2
@@ -46,14 +46,14 @@ class Figure:
         return Figure(self.value * factor, self.low * factor, self.high * factor)
 
 
-UNKNOWN = Figure(math.nan, math.nan, math.nan)
+_UNKNOWN = Figure(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
 class _Clusters:
     """Which rows belong together: along each axis the group of each of n rows."""
 
-    axes: tuple[IntArray, ...]
+    axes: tuple[_IntArray, ...]
     """One or two of shape (n,)."""
 
     @property
@@ -81,7 +81,7 @@ def _r2(y: FloatArray, predicted: FloatArray, clusters: _Clusters, confidence: f
     """
     missed, spread = (y - predicted) ** 2, (y - y.mean()) ** 2
     if spread.max() == 0:
-        return UNKNOWN
+        return _UNKNOWN
     value = 1 - float(missed.mean() / spread.mean())
     if clusters.fewest < _FEWEST_GROUPS:
         return Figure(value, math.nan, math.nan)
@@ -97,7 +97,7 @@ def _rank_correlation(
     clusters: _Clusters,
     confidence: float,
     *,
-    within: IntArray | None = None,
+    within: _IntArray | None = None,
     rounded: bool = False,
 ) -> Figure:
     """Return Kendall's tau-b of predictions and truth.
@@ -130,7 +130,7 @@ def _rank_correlation(
         values[rows], influence[rows] = found.value, found.influence
     known = np.isfinite(values)
     if not known.any():
-        return UNKNOWN
+        return _UNKNOWN
     value = float(values[known].mean())
     # What a row changes: the correlation of its setting, and that setting's weight in the mean.
     pull = np.where(known, influence + values - value, 0.0) * y.size / known.sum()
@@ -157,7 +157,7 @@ def _share(inside: FloatArray, clusters: _Clusters, confidence: float) -> Figure
     return Figure(value, max(0.0, centre - half), min(1.0, centre + half))
 
 
-TOP_METRICS: dict[str, Callable[[FloatArray, FloatArray, int], float]] = {
+_TOP_METRICS: dict[str, Callable[[FloatArray, FloatArray, int], float]] = {
     "precision_at_k": precision_at_k,
     "regret_at_k": regret_at_k,
     "best_rank_at_k": best_rank_at_k,
@@ -168,7 +168,7 @@ def _top_metrics(
     y: FloatArray,
     predicted: FloatArray,
     clusters: _Clusters,
-    within: IntArray,
+    within: _IntArray,
     k: int,
     confidence: float,
     *,
@@ -190,12 +190,12 @@ def _top_metrics(
     clusters
         The groups that were held out.
     """
-    chances = [f"{name}_chance" for name in TOP_METRICS]
+    chances = [f"{name}_chance" for name in _TOP_METRICS]
     parts = [np.flatnonzero(within == part) for part in np.unique(within)]
     parts = [rows for rows in parts if rows.size >= _FEWEST_RANKED * k]
     if not parts:
-        return dict.fromkeys(TOP_METRICS, UNKNOWN) | dict.fromkeys(chances, math.nan)
-    drawn = np.full((resamples, len(TOP_METRICS)), np.nan)
+        return dict.fromkeys(_TOP_METRICS, _UNKNOWN) | dict.fromkeys(chances, math.nan)
+    drawn = np.full((resamples, len(_TOP_METRICS)), np.nan)
     for place in range(resamples):
         rows = [part for part in _redrawn(parts, clusters, rng) if part.size >= max(k, 2)]
         if rows:
@@ -203,18 +203,18 @@ def _top_metrics(
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     value = _top(y, predicted, parts, k)
     by_chance = _top(y, np.zeros_like(y), parts, k)  # all equal: a random choice of k
-    low = high = np.full(len(TOP_METRICS), np.nan)
+    low = high = np.full(len(_TOP_METRICS), np.nan)
     if drawn.size:
         low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     figures = map(Figure, *(part.tolist() for part in (value, low, high)))
-    return dict(zip(TOP_METRICS, figures, strict=True)) | dict(
+    return dict(zip(_TOP_METRICS, figures, strict=True)) | dict(
         zip(chances, by_chance.tolist(), strict=True)
     )
 
 
 def _redrawn(
-    parts: Sequence[IntArray], clusters: _Clusters, rng: np.random.Generator
-) -> list[IntArray]:
+    parts: Sequence[_IntArray], clusters: _Clusters, rng: np.random.Generator
+) -> list[_IntArray]:
     """Draw the held-out groups once; return the rows of each setting that was drawn."""
     found = list(parts)
     for axis in clusters.axes:
@@ -227,8 +227,8 @@ def _redrawn(
     return found
 
 
-def _top(y: FloatArray, predicted: FloatArray, parts: Sequence[IntArray], k: int) -> FloatArray:
-    metrics = TOP_METRICS.values()
+def _top(y: FloatArray, predicted: FloatArray, parts: Sequence[_IntArray], k: int) -> FloatArray:
+    metrics = _TOP_METRICS.values()
     found = [[metric(predicted[rows], y[rows], k) for metric in metrics] for rows in parts]
     mean: FloatArray = np.mean(found, axis=0)
     return mean

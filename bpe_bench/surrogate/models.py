@@ -20,7 +20,7 @@ from ..errors import SurrogateFileError, unknown_name
 from ..randomness import SOLVED_DIGITS, integer_seed, settled
 
 FloatArray = npt.NDArray[np.float64]
-Array = npt.NDArray[Any]
+_Array = npt.NDArray[Any]
 
 _LEAF = -1
 _PREDICTED_AT_ONCE = 2**22
@@ -33,7 +33,7 @@ class _Regression(Protocol):
     def predict(self, x: FloatArray) -> FloatArray:
         """Return predictions of shape (N,) for rows of shape (N, d)."""
 
-    def to_arrays(self) -> dict[str, Array]:
+    def to_arrays(self) -> dict[str, _Array]:
         """Return all of its parts as arrays by name."""
 
 
@@ -79,12 +79,12 @@ class _Forest:
             below = np.where(goes_left, self.left[node], self.right[node])
             node = np.where(inside, below, node)
 
-    def to_arrays(self) -> dict[str, Array]:
+    def to_arrays(self) -> dict[str, _Array]:
         """Return the arrays by the names of the fields."""
         return dict(vars(self))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> _Forest:
+    def from_arrays(cls, arrays: Mapping[str, _Array], columns: int) -> _Forest:
         """Check arrays and return them as a forest.
 
         Raises
@@ -143,7 +143,7 @@ def _fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: i
         grown.append(tree.fit(single, target, check_input=False).tree_)
     starts = np.cumsum([0, *(tree.node_count for tree in grown)])[:-1]
 
-    def joined(name: str, offset: bool) -> Array:
+    def joined(name: str, offset: bool) -> _Array:
         arrays = [getattr(tree, name) for tree in grown]
         if offset:
             arrays = [
@@ -199,12 +199,12 @@ class _Boosted:
     def __reduce__(self) -> tuple[object, ...]:
         return _Boosted, (self.document,)
 
-    def to_arrays(self) -> dict[str, Array]:
+    def to_arrays(self) -> dict[str, _Array]:
         """Return the JSON text as bytes."""
         return {"json": np.frombuffer(self.document, dtype=np.uint8)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], columns: int) -> _Boosted:
+    def from_arrays(cls, arrays: Mapping[str, _Array], columns: int) -> _Boosted:
         """Check a booster's JSON and return the booster.
 
         Raises
@@ -261,7 +261,7 @@ def _is_tree(tree: Mapping[str, Any], columns: int) -> bool:
     )
 
 
-BOOSTING: Mapping[str, float | int | str] = MappingProxyType(
+_BOOSTING: Mapping[str, float | int | str] = MappingProxyType(
     {
         "max_depth": 6,
         "eta": 0.05,
@@ -278,10 +278,10 @@ BOOSTING: Mapping[str, float | int | str] = MappingProxyType(
 def _fit_boosted(
     x: FloatArray, y: FloatArray, rng: np.random.Generator, rounds: int = 300
 ) -> _Boosted:
-    """Boost trees by XGBoost with the parameters `BOOSTING`."""
+    """Boost trees by XGBoost with the parameters `_BOOSTING`."""
     import xgboost
 
-    parameters = {**BOOSTING, "base_score": float(y.mean()), "seed": integer_seed(rng)}
+    parameters = {**_BOOSTING, "base_score": float(y.mean()), "seed": integer_seed(rng)}
     data = xgboost.DMatrix(np.ascontiguousarray(x, dtype=np.float32), label=y, nthread=1)
     booster = xgboost.train(parameters, data, rounds)
     return _Boosted(bytes(booster.save_raw("json")))
@@ -296,7 +296,7 @@ class _ModelKind:
 
     fit: Callable[[FloatArray, FloatArray, np.random.Generator], _Regression]
     """Fits it to rows (n, d) and targets (n,)."""
-    from_arrays: Callable[[Mapping[str, Array], int], _Regression]
+    from_arrays: Callable[[Mapping[str, _Array], int], _Regression]
     """Reads it from the arrays of `Regression.to_arrays` and the number of columns."""
     summary: str
 

@@ -17,7 +17,7 @@ from ..tables.curves import Split
 FloatArray = npt.NDArray[np.float64]
 TargetName = Literal["accuracy", "cost", "correlation"]
 
-DEFAULT_ARCHITECTURES = 1000
+_DEFAULT_ARCHITECTURES = 1000
 """So many architectures of a larger table are drawn at random to fit a surrogate."""
 _LEAST_ERROR = 1e-4
 """Lower limit of an error, so that its logarithm stays finite."""
@@ -96,7 +96,7 @@ class Question:
     """Settings to learn from; by default all."""
     given: Sequence[str] = ()
     """Settings whose accuracies are given, as columns to predict from."""
-    architectures: int | Sequence[int] | None = DEFAULT_ARCHITECTURES
+    architectures: int | Sequence[int] | None = _DEFAULT_ARCHITECTURES
     """How many to draw at most, or which places of the table; None for all."""
     encoding: str = "structure"
     """Encoding of the architectures, a key of `bpe_bench.spaces.ENCODINGS`."""

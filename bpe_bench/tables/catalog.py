@@ -21,7 +21,7 @@ from ..spaces import get_space
 from .storage import read_table, verify_table
 from .table import Table
 
-SHIPPED_PACKAGE = "bpe_bench_tables"
+_SHIPPED_PACKAGE = "bpe_bench_tables"
 CACHE_VARIABLE = "BPE_BENCH_CACHE"
 
 
@@ -116,7 +116,7 @@ class Entry:
 
     @property
     def _shipped(self) -> Path:
-        return Path(str(resources.files(SHIPPED_PACKAGE))) / self.file
+        return Path(str(resources.files(_SHIPPED_PACKAGE))) / self.file
 
 
 def _cache_directory() -> Path:
@@ -130,7 +130,7 @@ def _cache_directory() -> Path:
 @cache
 def entries() -> Mapping[str, Entry]:
     """Return the registered tables by name, as listed in ``tables/registry.toml``."""
-    text = (resources.files(SHIPPED_PACKAGE) / "registry.toml").read_text(encoding="utf-8")
+    text = (resources.files(_SHIPPED_PACKAGE) / "registry.toml").read_text(encoding="utf-8")
     found = {}
     for name, fields in tomllib.loads(text)["table"].items():
         sources = tuple(_SourceFile(**source) for source in fields["sources"])

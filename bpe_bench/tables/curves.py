@@ -18,7 +18,7 @@ from ..errors import InvalidTableError, unknown_name
 
 FloatArray = npt.NDArray[np.float64]
 CountArray = npt.NDArray[np.int32]
-Seed = int | Literal["mean"]
+_Seed = int | Literal["mean"]
 """A recorded seed, or the mean over the recorded seeds."""
 
 MISSING = -1
@@ -172,7 +172,7 @@ class Curves:
         rows = [self._fractions(self.column(seed, place)) for seed in self.own_seeds]
         return np.array(rows).reshape(len(rows), self.counts.shape[2])
 
-    def seed_accuracy(self, seed: Seed, *, epoch: int | None = None) -> FloatArray:
+    def seed_accuracy(self, seed: _Seed, *, epoch: int | None = None) -> FloatArray:
         """Return the accuracy of every architecture for a seed, shape (A,).
 
         ``"mean"`` is the mean over the single trainings of an architecture; without any, it is
@@ -193,7 +193,7 @@ class Curves:
             count += column != MISSING
         return np.where(count > 0, total / np.maximum(count * self.most, 1), mean)
 
-    def value(self, architecture: int, seed: Seed, epoch: int | None) -> float:
+    def value(self, architecture: int, seed: _Seed, epoch: int | None) -> float:
         """Return one accuracy, NaN if missing; otherwise as `seed_accuracy`."""
         place = self.epoch_place(epoch)
         if seed != "mean":

@@ -25,13 +25,13 @@ from .curves import MISSING, FloatArray
 from .storage import content_hash
 from .table import Table
 
-FORMAT = "bpe-bench-facts"
+_FORMAT = "bpe-bench-facts"
 _FIXED = (
     "label", "space", "dataset", *HYPER_PARAMETERS, "device", "reference", "split", "split_size",
     "seed", "epoch",
 )  # fmt: skip
 """Columns that are the same for all architectures of a block."""
-COLUMNS = (*_FIXED, "architecture", "correct", "accuracy", "seconds")
+_COLUMNS = (*_FIXED, "architecture", "correct", "accuracy", "seconds")
 
 
 def facts_path(path: str | os.PathLike[str]) -> Path:
@@ -77,10 +77,10 @@ def lines_of(table: Table, style: str) -> Iterator[str]:
     if style == "table":
         widest = max(map(len, texts))
         texts = [text.ljust(widest) for text in texts]
-        head = _table_row({name: name for name in COLUMNS}) + "architecture".ljust(widest)
+        head = _table_row({name: name for name in _COLUMNS}) + "architecture".ljust(widest)
         yield f"{head}  correct accuracy seconds\n"
     if style == "csv":
-        yield f"{','.join(COLUMNS)}\n"
+        yield f"{','.join(_COLUMNS)}\n"
     for setting in table.settings:
         costs = table.measures.get((setting.label, "seconds"))
         seconds = _cells(costs, len(texts), style)
@@ -147,7 +147,7 @@ def _facts(table: Table) -> dict[str, Any]:
     space = get_space(table.space)
     declared = {"declaration": space.declaration} if isinstance(space, DeclaredSpace) else {}
     facts = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "format_version": 1,
         "content_sha256": content_hash(table),
         "space": table.space,

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from ..errors import OptionalDependencyError, SourceFileError, TableFileError, unknown_name
 from ..files import reason_of
 from .catalog import (
-    SHIPPED_PACKAGE,
+    _SHIPPED_PACKAGE,
     Entry,
     _cache_directory,
     _SourceFile,
@@ -31,12 +31,12 @@ from .catalog import (
 from .storage import content_hash, verify_table, write_table
 from .table import Table
 
-Progress = Callable[[float], None]
+_Progress = Callable[[float], None]
 """Called with the share of the work that is done."""
-Downloader = Callable[[str, str, Any], None]
+_Downloader = Callable[[str, str, Any], None]
 """What pooch calls with the URL, the file to write, and an object that is not needed here."""
 
-SOURCES_FOLDER = "sources"
+_SOURCES_FOLDER = "sources"
 _TIMEOUT = 30.0
 """Seconds without an answer after which a server counts as unreachable."""
 _AT_ONCE = 2**18
@@ -51,7 +51,7 @@ def fetch(
     name: str,
     *,
     mirror: str | None = None,
-    progress: Progress | None = None,
+    progress: _Progress | None = None,
     cache: Path | None = None,
 ) -> Path:
     """Return the file of a registered table in the cache; build it if it is not there.
@@ -93,7 +93,7 @@ def fetch(
         if _intact(target, entry):
             return target
         _check_packages(entry)
-        sources = folder / SOURCES_FOLDER
+        sources = folder / _SOURCES_FOLDER
         step = _DOWNLOADS / len(entry.sources)
         for place, source in enumerate(entry.sources):
             _fetch_source(source, sources, mirror, _part_of(tell, place * step, step))
@@ -102,7 +102,7 @@ def fetch(
     return target
 
 
-def _part_of(progress: Progress, start: float, width: float) -> Progress:
+def _part_of(progress: _Progress, start: float, width: float) -> _Progress:
     return lambda share: progress(start + width * share)
 
 
@@ -130,7 +130,7 @@ def _check_packages(entry: Entry) -> None:
 
 
 def _fetch_source(
-    source: _SourceFile, folder: Path, mirror: str | None, progress: Progress
+    source: _SourceFile, folder: Path, mirror: str | None, progress: _Progress
 ) -> None:
     """Put a source into the cache, unless it is there."""
     import pooch
@@ -164,7 +164,7 @@ def _fetch_source(
 class _Bar:
     """What pooch tells how far a download is."""
 
-    progress: Progress
+    progress: _Progress
     total: int = 0
     done: int = 0
 
@@ -181,8 +181,8 @@ class _Bar:
 
 
 def _from_urls(
-    urls: Sequence[str], source: _SourceFile, progress: Progress, mirror: str | None = None
-) -> Downloader:
+    urls: Sequence[str], source: _SourceFile, progress: _Progress, mirror: str | None = None
+) -> _Downloader:
     """Return a downloader for pooch that tries URLs in turn until one has the file."""
     import pooch
     import requests
@@ -225,7 +225,7 @@ def _failed(
     )
 
 
-def _from_folder(mirror: Path, source: _SourceFile) -> Downloader:
+def _from_folder(mirror: Path, source: _SourceFile) -> _Downloader:
     """Return a downloader for pooch that copies from a folder."""
     import pooch
 
@@ -266,7 +266,7 @@ def _check(file: Path, source: _SourceFile, place: str) -> None:
 
 
 def _build(entry: Entry, sources: Path) -> Table:
-    module = importlib.import_module(f"{SHIPPED_PACKAGE}.build.{entry.build}")
+    module = importlib.import_module(f"{_SHIPPED_PACKAGE}.build.{entry.build}")
     table = module.build(sources)
     assert isinstance(table, Table)
     return table

@@ -23,7 +23,7 @@ from ..spaces import Architecture, SearchSpace, get_space
 from .curves import MEAN_OF_SEEDS, MISSING, CountArray, Curves, FloatArray, Split
 from .table import Provenance, Setting, Table
 
-LISTED = 10_000
+_LISTED = 10_000
 """So many contradictions are listed; the rest are only counted."""
 _SHOWN = 5
 _SAME = 1e-6
@@ -31,8 +31,8 @@ _SAME = 1e-6
 _LARGEST_COUNT = 2**31 - 1
 _NOBODY = -1
 
-Places = npt.NDArray[np.intp]
-Owners = npt.NDArray[np.int16]
+_Places = npt.NDArray[np.intp]
+_Owners = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Merged:
     table: Table
     """The merged table."""
     contradictions: tuple[Contradiction, ...]
-    """Cells on which the tables differ, the first `LISTED` of them."""
+    """Cells on which the tables differ, the first `_LISTED` of them."""
     contradiction_count: int
     """How many contradictions there are."""
 
@@ -154,7 +154,7 @@ def _check(tables: Sequence[Table], names: Sequence[str], prefer: str | None) ->
 
 def _unite(
     tables: Sequence[Table], names: Sequence[str], space: SearchSpace
-) -> tuple[tuple[Architecture, ...], list[Places]]:
+) -> tuple[tuple[Architecture, ...], list[_Places]]:
     """Return all architectures, and by table the places of its architectures among them."""
     found: dict[object, Architecture] = {}
     keys: list[list[object]] = []
@@ -190,12 +190,12 @@ class _Part(NamedTuple):
     """The table's place among the tables."""
     name: str
     curves: Curves
-    places: Places
+    places: _Places
     """Places of its architectures among all."""
 
 
 def _parts(
-    tables: Sequence[Table], names: Sequence[str], places: Sequence[Places]
+    tables: Sequence[Table], names: Sequence[str], places: Sequence[_Places]
 ) -> dict[tuple[str, Split], list[_Part]]:
     parts: dict[tuple[str, Split], list[_Part]] = {}
     for number, (table, name, own) in enumerate(zip(tables, names, places, strict=True)):
@@ -205,7 +205,7 @@ def _parts(
 
 
 class _Log:
-    """Collects contradictions, up to `LISTED`, and counts all."""
+    """Collects contradictions, up to `_LISTED`, and counts all."""
 
     def __init__(
         self, names: Sequence[str], architectures: Sequence[Architecture], space: SearchSpace
@@ -218,13 +218,13 @@ class _Log:
         self,
         cell: tuple[str, str, int | None, int | None],
         where: npt.NDArray[np.bool_],
-        owners: tuple[Owners | int, Owners | int],
+        owners: tuple[_Owners | int, _Owners | int],
         values: tuple[FloatArray, FloatArray],
     ) -> None:
         """Note where two tables differ; all arrays are (A,), ``cell`` names the rest."""
         found = np.flatnonzero(where)
         self.count += found.size
-        for place in found[: LISTED - len(self.listed)].tolist():
+        for place in found[: _LISTED - len(self.listed)].tolist():
             pair = [
                 (int(np.broadcast_to(owner, where.shape)[place]), float(value[place]))
                 for owner, value in zip(owners, values, strict=True)
@@ -377,7 +377,7 @@ class _Sheet:
         self,
         seed: int,
         where: npt.NDArray[np.bool_],
-        owners: tuple[Owners | int, Owners | int],
+        owners: tuple[_Owners | int, _Owners | int],
         counts: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]],
     ) -> None:
         if where.any():
@@ -429,14 +429,14 @@ def _all_settings(tables: Sequence[Table]) -> Iterator[tuple[int, Setting]]:
 
 def _merge_measures(
     tables: Sequence[Table],
-    places: Sequence[Places],
+    places: Sequence[_Places],
     networks: int,
     timed: Mapping[str, tuple[int, str]],
     log: _Log,
 ) -> dict[tuple[str, str], FloatArray]:
     """Return the union of measures over architectures."""
     merged: dict[tuple[str, str], FloatArray] = {}
-    owners: dict[tuple[str, str], Owners] = {}
+    owners: dict[tuple[str, str], _Owners] = {}
     for number, table in enumerate(tables):
         for (label, name), values in table.measures.items():
             if name == "seconds" and table.setting(label).device != timed[label][1]:

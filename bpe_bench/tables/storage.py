@@ -27,14 +27,14 @@ from ..spaces import DeclaredSpace, get_space
 from .curves import CountArray, Curves, Split, _check_counts
 from .table import Provenance, Setting, Table, _ArchitectureTexts
 
-Attributes = dict[str, str | list[str] | int]
+_Attributes = dict[str, str | list[str] | int]
 """By name; ``group@name`` is an attribute of a group, other names are attributes of the file."""
 
 if TYPE_CHECKING:
     import h5py
 
-MAGIC = "bpe-bench-table"
-FORMAT_VERSION = 2
+_MAGIC = "bpe-bench-table"
+_FORMAT_VERSION = 2
 """The newest version that is read. A table is written in the oldest version that can hold it."""
 
 _MOST_BYTES = 2**34
@@ -54,7 +54,7 @@ _WORTH_COMPRESSING = 4096
 _TEXT_ATTRIBUTES = ("source", "licence", "citation")
 _UNHASHED_ATTRIBUTES = ("builder", "builder_version", "created")
 
-Array = npt.NDArray[Any]
+_Array = npt.NDArray[Any]
 
 
 def write_table(table: Table, path: str | os.PathLike[str]) -> str:
@@ -77,7 +77,7 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> str:
     target = Path(path)
     try:
         with replacing(target) as temporary, h5py.File(temporary, "w", libver="v110") as file:
-            file.attrs["format"] = MAGIC
+            file.attrs["format"] = _MAGIC
             file.attrs["format_version"] = _version(table)
             file.attrs["content_sha256"] = digest
             for name in _UNHASHED_ATTRIBUTES:
@@ -145,16 +145,16 @@ def content_hash(table: Table) -> str:
     return _digest(*_flatten(table))
 
 
-def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
+def _flatten(table: Table) -> tuple[_Attributes, dict[str, _Array]]:
     space = get_space(table.space)
-    attributes: Attributes = {
+    attributes: _Attributes = {
         "space": table.space,
         "dataset": table.dataset,
         "references": list(table.references),
         "caveats": list(table.caveats),
         **{name: getattr(table.provenance, name) for name in _TEXT_ATTRIBUTES},
     }
-    arrays: dict[str, Array] = {
+    arrays: dict[str, _Array] = {
         "architectures/text": _text_column([space.format(a) for a in table.architectures]),
         "settings/label": _text_column([s.label for s in table.settings]),
         "settings/dataset": _text_column([s.dataset for s in table.settings]),
@@ -179,7 +179,7 @@ def _flatten(table: Table) -> tuple[Attributes, dict[str, Array]]:
     return attributes, arrays
 
 
-def _digest(attributes: Attributes, arrays: dict[str, Array]) -> str:
+def _digest(attributes: _Attributes, arrays: dict[str, _Array]) -> str:
     """Hash names, types, shapes and bytes, each item preceded by its length."""
     digest = hashlib.sha256()
 
@@ -202,13 +202,13 @@ def _digest(attributes: Attributes, arrays: dict[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def _text_column(values: list[str]) -> Array:
+def _text_column(values: list[str]) -> _Array:
     """Return UTF-8 text as fixed-width bytes padded with NUL, which any HDF5 reader can read."""
     encoded = [value.encode() for value in values]
     return np.array(encoded, dtype=f"S{max(1, *map(len, encoded))}")
 
 
-def _hyper_parameter_column(values: list[Any], kind: type) -> Array:
+def _hyper_parameter_column(values: list[Any], kind: type) -> _Array:
     known = [_UNKNOWN[kind] if value is None else value for value in values]
     return _text_column(known) if kind is str else np.array(known, dtype=_NUMBERS[kind])
 
@@ -222,7 +222,7 @@ def _version(table: Table) -> int:
     return 2 if None in values or "step" in values or other or declared else 1
 
 
-def _write_array(file: h5py.File, name: str, array: Array) -> None:
+def _write_array(file: h5py.File, name: str, array: _Array) -> None:
     if array.ndim < 3 or array.nbytes < _WORTH_COMPRESSING:
         # Columns are read whenever a table is opened: quick to read is worth more than small.
         file.create_dataset(name, data=array)
@@ -323,17 +323,17 @@ class _Cache:
 
 def _check_header(file: h5py.File, path: Path) -> None:
     magic = file.attrs.get("format")
-    if not isinstance(magic, str) or magic != MAGIC:
+    if not isinstance(magic, str) or magic != _MAGIC:
         raise TableFileError(
             f"{path} is an HDF5 file but not a bpe-bench table: its attribute 'format' should be "
-            f"{MAGIC!r}, found {magic!r}"
+            f"{_MAGIC!r}, found {magic!r}"
         )
     version = file.attrs.get("format_version")
     if not isinstance(version, int | np.integer) or version < 1:
         raise TableFileError(f"{path} has no valid format_version, found {version!r}")
-    if version > FORMAT_VERSION:
+    if version > _FORMAT_VERSION:
         raise TableFileError(
-            f"{path} has format version {version}, this bpe-bench reads up to {FORMAT_VERSION}; "
+            f"{path} has format version {version}, this bpe-bench reads up to {_FORMAT_VERSION}; "
             "upgrade with: pip install --upgrade bpe-bench"
         )
 
@@ -431,7 +431,7 @@ def _whole(file: h5py.File, group: str, name: str, path: Path) -> int:
     return int(value)
 
 
-def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> Array:
+def _array(file: h5py.File, name: str, path: Path, kind: str, dimensions: int) -> _Array:
     return np.asarray(_dataset(file, name, path, kind, dimensions)[()])
 
 

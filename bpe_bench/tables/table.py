@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..files import to_json_value
 from ..spaces import Architecture, get_space
-from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Seed, Split, ranges
+from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Split, _Seed, ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -346,7 +346,7 @@ class Table:
         split: Split,
         *,
         epoch: int | None = None,
-        seed: Seed = "mean",
+        seed: _Seed = "mean",
     ) -> FloatArray:
         """Return the accuracy of every architecture.
 
@@ -372,7 +372,7 @@ class Table:
         budget: str,
         *,
         split: Split | str,
-        seed: Seed,
+        seed: _Seed,
         epoch: int | None = None,
     ) -> float:
         """Return one accuracy.

@@ -43,8 +43,8 @@ from .pipeline import _Draws
 from .trainer import Tally, Trainer, describe_device
 from .trial import CODE_VERSION, EpochRecord, Recipe, SplitResult, Trial
 
-Order = Literal[1, 2]
-Batch = tuple[Tensor, Tensor]
+_Order = Literal[1, 2]
+_Batch = tuple[Tensor, Tensor]
 
 _HALVES_STREAM = 2
 """Separates the order that halves the images from those of `split_indices` and `subset`."""
@@ -125,7 +125,7 @@ def train_supernet(
     data: ImageData,
     budget: Budget,
     *,
-    order: Order = 1,
+    order: _Order = 1,
     seed: int = 0,
     device: str = "cpu",
     recipe: SearchRecipe = PUBLISHED,
@@ -218,7 +218,7 @@ class _Search(Trainer):
         space: str,
         data: ImageData,
         budget: Budget,
-        order: Order,
+        order: _Order,
         seed: int,
         device: str,
         recipe: SearchRecipe,
@@ -277,7 +277,7 @@ class _Search(Trainer):
             tally.add(logits, training[1], loss)
         return tally.result(int(self.half.sum()))
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+    def _batches(self, epoch: int) -> Iterator[tuple[_Batch, _Batch]]:
         """Iterate over the batches for the weights, each with one for the architecture."""
         draws = self.pipeline.draw(self.trial.seed, epoch)
         mine = self.half[draws.order]
@@ -287,7 +287,7 @@ class _Search(Trainer):
         # The second half has as many batches as the first, or one more.
         return zip(*(self._cut(half.to(self.device)) for half in halves), strict=False)
 
-    def _cut(self, draws: _Draws) -> Iterator[Batch]:
+    def _cut(self, draws: _Draws) -> Iterator[_Batch]:
         size, batch = len(draws.order), self.budget.batch_size
         starts = list(range(0, size, batch))
         if len(starts) > 1 and size - starts[-1] == 1:
@@ -295,7 +295,7 @@ class _Search(Trainer):
         for start, stop in zip(starts, [*starts[1:], size], strict=True):
             yield self.pipeline.augment(draws.part(start, stop))
 
-    def _step_architecture(self, training: Batch, held_out: Batch) -> None:
+    def _step_architecture(self, training: _Batch, held_out: _Batch) -> None:
         with self.network.searching() as alphas:
             if self.order == 2:
                 alphas.grad = self._second_order(alphas, training, held_out)
@@ -306,7 +306,7 @@ class _Search(Trainer):
             (alphas.grad,) = _gradients(self.scaler.scale(loss), [alphas])
             self.scaler.step(self.architect)
 
-    def _second_order(self, alphas: Tensor, training: Batch, held_out: Batch) -> Tensor:
+    def _second_order(self, alphas: Tensor, training: _Batch, held_out: _Batch) -> Tensor:
         (group,) = self.optimizer.param_groups
         return _architecture_gradient(
             self.weights,
@@ -319,7 +319,7 @@ class _Search(Trainer):
             velocities=self._velocities(),
         )
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: _Batch) -> Tensor:
         logits, _ = self.network(batch[0])
         return functional.cross_entropy(logits, batch[1])
 

@@ -8,7 +8,7 @@ import pytest
 
 from bpe_bench.budget import BPE_1, NAMED_BUDGETS
 from bpe_bench.correlation import correlate
-from bpe_bench.correlation.planning import FEWEST, plan_trainings
+from bpe_bench.correlation.planning import _FEWEST, plan_trainings
 from bpe_bench.errors import SelectionError
 from bpe_bench.tables.curves import MISSING
 from bpe_bench.tables.table import Split
@@ -76,7 +76,7 @@ def test_a_new_budget_is_planned_with_enough_architectures(darts_bpe, rng):
     (gap,) = plan.rows
     assert gap.budget == budget
     assert gap.trained == 0
-    assert len(gap.architectures) >= FEWEST
+    assert len(gap.architectures) >= _FEWEST
     assert gap.expected_half_width < gap.half_width == 1.0
     assert "costs miss by a factor" in plan.warnings[-1]
     # Twice the epochs of BPE-1 on the same device: about twice its cost.

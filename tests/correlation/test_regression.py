@@ -10,7 +10,7 @@ from bpe_bench_cli.main import run
 from scipy import stats
 
 from bpe_bench.correlation import regression
-from bpe_bench.correlation.regression import CONTENT, FIGURES, regress
+from bpe_bench.correlation.regression import _CONTENT, FIGURES, regress
 from bpe_bench.errors import TableFileError, UnknownNameError
 from bpe_bench.tables import catalog
 from bpe_bench.tables.catalog import Promise, entries
@@ -64,7 +64,7 @@ def test_kept_and_missed(registered, golden):
         promise("architectures", len(golden.architectures)),
     )
     content, *checks = regress().checks
-    assert content.figure == CONTENT
+    assert content.figure == _CONTENT
     assert [c.passed for c in (content, *checks)] == [True, True, False, True, True]
     assert checks[1].difference == pytest.approx(-0.01)
 
@@ -96,10 +96,10 @@ def test_one_count_flipped_is_found(registered, capsys, tmp_path):
     assert run(["regress", "golden", "--junit", str(junit), "--format", "json"]) == 1
     found = capsys.readouterr().out
     assert '"table": "golden"' in found
-    assert CONTENT in found
+    assert _CONTENT in found
     suite = ElementTree.parse(junit).getroot().find("testsuite")
     assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("golden", "2", "1")
-    assert suite.find("testcase").get("name") == CONTENT
+    assert suite.find("testcase").get("name") == _CONTENT
     assert "is damaged" in suite.find("testcase/failure").get("message")
 
 

@@ -67,7 +67,7 @@ def test_architectures_are_chosen(darts_bpe, rng, tmp_path):
         ("sample:0", SelectionError, "sample:N wants a number of at least 1"),
         ("nope:0-3", UnknownNameError, "unknown table 'nope'"),
         ("nas-bench-201-curves:0", SelectionError, "table 'nas-bench-201-curves' is of space"),
-        ("no/such/file", SelectionError, "architectures are TABLE:0-19, sample:N or a file"),
+        ("no/such/file", SelectionError, "give architectures as TABLE:0-19, sample:N or"),
     ],
 )
 def test_architectures_that_cannot_be_chosen(text, error, message, rng):

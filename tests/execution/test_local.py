@@ -180,7 +180,7 @@ def test_a_trial_that_kills_its_workers_fails_and_the_others_go_on(
 def test_stopping_releases_and_running_again_goes_on(
     fake, store, log, make_trials, uninterrupted, processes, monkeypatch
 ):
-    monkeypatch.setattr(local, "GRACE", 60)  # however busy the machine is
+    monkeypatch.setattr(local, "_GRACE", 60)  # however busy the machine is
     trials = make_trials(12, epochs=4)
     plan(store, trials)
     stop = threading.Event()
@@ -204,7 +204,7 @@ def test_stopping_releases_and_running_again_goes_on(
 
 
 def test_a_long_epoch_is_cut_short_by_a_stop(fake, store, log, make_trials, processes, monkeypatch):
-    monkeypatch.setattr(local, "GRACE", 0.3)
+    monkeypatch.setattr(local, "_GRACE", 0.3)
     monkeypatch.setattr(local, "_LAST_GRACE", 300)  # however busy the machine is
     plan(store, make_trials(3))
     stop = threading.Event()

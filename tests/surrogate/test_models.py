@@ -9,7 +9,7 @@ from sklearn.tree import ExtraTreeRegressor
 from bpe_bench.errors import SurrogateFileError, UnknownNameError
 from bpe_bench.randomness import integer_seed
 from bpe_bench.surrogate.models import (
-    BOOSTING,
+    _BOOSTING,
     _Boosted,
     _fit_boosted,
     _fit_forest,
@@ -62,7 +62,7 @@ def test_the_booster_predicts_what_xgboost_predicts(data):
     x, y = data
     boosted = _fit_boosted(x, y, np.random.default_rng(4), rounds=20)
     seed = integer_seed(np.random.default_rng(4))
-    parameters = {**BOOSTING, "base_score": float(y.mean()), "seed": seed}
+    parameters = {**_BOOSTING, "base_score": float(y.mean()), "seed": seed}
     theirs = xgboost.train(parameters, xgboost.DMatrix(x.astype(np.float32), label=y), 20)
     np.testing.assert_array_equal(
         boosted.predict(x), theirs.predict(xgboost.DMatrix(x.astype(np.float32)))

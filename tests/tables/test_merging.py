@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bpe_bench.budget import Budget
 from bpe_bench.errors import ContradictionError, SelectionError
 from bpe_bench.spaces import get_space
-from bpe_bench.tables.merging import LISTED, merge
+from bpe_bench.tables.merging import _LISTED, merge
 from bpe_bench.tables.storage import content_hash, read_table, write_table
 from bpe_bench.tables.table import MEAN_OF_SEEDS, MISSING, Curves, Provenance, Setting, Split, Table
 
@@ -271,7 +271,7 @@ def test_the_list_is_bounded_and_the_number_is_not():
     one = table_of(range(networks), {(1, 9): [1] * networks, (2, 9): [1] * networks})
     two = table_of(range(networks), {(1, 9): [2] * networks, (2, 9): [2] * networks})
     merged = merge([one, two], ["one", "two"], prefer="first")
-    assert len(merged.contradictions) == LISTED == 10_000
+    assert len(merged.contradictions) == _LISTED == 10_000
     assert merged.contradiction_count == 12_000
 
 

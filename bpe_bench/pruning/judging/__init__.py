@@ -6,15 +6,13 @@ and the results.
 """
 
 from .judge import judge
-from .methods import METHODS, MIP, SIMPLE, Method, make_methods
+from .methods import METHODS, Method, make_methods
 from .pool import Deal, Pool
 from .report import Interval, JudgingReport, MethodResult
 from .trial import Step, Trial
 
 __all__ = [
     "METHODS",
-    "MIP",
-    "SIMPLE",
     "Deal",
     "Interval",
     "JudgingReport",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .methods import SIMPLE
+from .methods import _SIMPLE
 from .report import JudgingReport, MethodResult
 
 _CALLED = {
@@ -17,7 +17,7 @@ _CALLED = {
 def _conclude(report: JudgingReport) -> tuple[str, ...]:
     """Return the conclusions, each sentence with its figures."""
     pruning = [m for m in report.methods if m.name.startswith("mip-")]
-    simple = [m for m in report.methods if m.name in SIMPLE]
+    simple = [m for m in report.methods if m.name in _SIMPLE]
     said = [_answer(report, pruning, simple)]
     said += [_against(report, pruning, one) for one in simple if pruning]
     if len(pruning) > 1:

@@ -16,7 +16,7 @@ from ...randomness import settled
 from .conclusions import _conclude
 from .methods import Method
 from .mip import _MinimumImportancePruning
-from .pool import IntArray, Pool
+from .pool import Pool, _IntArray
 from .report import Interval, JudgingReport, MethodResult, _Curve, _MethodComparison
 from .resampled import _resampled_mean, _ResampledMean
 from .runs import _run_all, _Runs
@@ -98,7 +98,7 @@ class _Judged:
     def __init__(
         self,
         runs: _Runs,
-        on_grid: IntArray,
+        on_grid: _IntArray,
         places: dict[float, int],
         share: float,
         confidence: float,

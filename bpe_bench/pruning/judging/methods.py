@@ -128,12 +128,12 @@ class _SuccessiveHalving:
         return sizes
 
 
-SIMPLE = ("random", "cheapest-first", "covering", "halving", "tpe")
+_SIMPLE = ("random", "cheapest-first", "covering", "halving", "tpe")
 """The methods that minimum importance pruning is compared with."""
-MIP = tuple(f"mip-{name}" for name in ESTIMATORS)
+_MIP = tuple(f"mip-{name}" for name in ESTIMATORS)
 """Minimum importance pruning by each estimator of importance."""
-METHODS: tuple[str, ...] = (*MIP, *SIMPLE)
-"""All methods by name; ``mip`` stands for all of `MIP`."""
+METHODS: tuple[str, ...] = (*_MIP, *_SIMPLE)
+"""All methods by name; ``mip`` stands for all of `_MIP`."""
 _NEED_OPTUNA = ("mip-ped-anova", "tpe")
 
 
@@ -158,7 +158,7 @@ def make_methods(
     SelectionError
         For an invalid rule of pruning, or a single method.
     """
-    wanted = list(dict.fromkeys(n for name in names for n in (MIP if name == "mip" else (name,))))
+    wanted = list(dict.fromkeys(n for name in names for n in (_MIP if name == "mip" else (name,))))
     for name in wanted:
         if name not in METHODS:
             raise unknown_name("method", name, ("mip", *METHODS))

@@ -20,7 +20,7 @@ from ...inference import FloatArray
 from .. import ObjectiveKind, Rules
 from .trial import Trial
 
-RESAMPLES = 4
+_RESAMPLES = 4
 """Draws behind each importance; only their mean is used, no interval."""
 
 
@@ -48,7 +48,7 @@ class _MinimumImportancePruning:
     initial: int = 12
     per_round: int = 4
     """Settings to start with and to add per round."""
-    resamples: int = RESAMPLES
+    resamples: int = _RESAMPLES
     draws: int = 1
 
     def __post_init__(self) -> None:

@@ -23,13 +23,13 @@ from ...randomness import settled
 from ...tables.table import Split, Table
 from ..objective import _accuracies_of, _usable_row
 
-FEWEST_SETTINGS = 4
+_FEWEST_SETTINGS = 4
 """With fewer settings there is nothing to choose among."""
-FEWEST_ARCHITECTURES = 8
+_FEWEST_ARCHITECTURES = 8
 """Four in each half; fewer cannot be ranked."""
 _FEWEST_RANKED = 3
 
-IntArray = npt.NDArray[np.intp]
+_IntArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ class Pool:
         report = correlate(table, wanted, name=name, statistic=statistic)
         known = [row for row in report.rows if _usable_row(row)]
         rows = tuple(row for row in known if row.cost_seconds <= most)
-        if len(rows) < FEWEST_SETTINGS:
+        if len(rows) < _FEWEST_SETTINGS:
             raise SelectionError(
-                f"judging needs at least {FEWEST_SETTINGS} settings with a correlation and a cost, "
-                f"found {len(rows)}{_within(max_cost_hours, known)}; widen the selection or use a "
-                "larger table"
+                f"judging needs at least {_FEWEST_SETTINGS} settings with a correlation and a "
+                f"cost, found {len(rows)}{_within(max_cost_hours, known)}; widen the selection or "
+                "use a larger table"
             )
         truth = table.accuracy(report.reference, Split(report.reference_split))
         trained = np.isfinite(truth)
@@ -103,9 +103,9 @@ class Pool:
 
     def check_architectures(self) -> None:
         """Raise `SelectionError` if there are too few architectures for two halves."""
-        if len(self.truth) < FEWEST_ARCHITECTURES:
+        if len(self.truth) < _FEWEST_ARCHITECTURES:
             raise SelectionError(
-                f"halves need at least {FEWEST_ARCHITECTURES} architectures with full training, "
+                f"halves need at least {_FEWEST_ARCHITECTURES} architectures with full training, "
                 f"found {len(self.truth)}; use a larger table"
             )
 
@@ -169,7 +169,7 @@ class Deal:
     def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
         self.pool = pool
         dealt = rng.permutation(len(pool.truth))
-        self._choosing: IntArray = dealt[: pool.choosing]
+        self._choosing: _IntArray = dealt[: pool.choosing]
         scoring = dealt[pool.choosing :]
         self.scores = correlations(pool.truth[scoring], pool.accuracies[scoring], pool.statistic)
         """Correlation of every setting on the scoring half, shape (S,); NaN if undefined."""
@@ -213,10 +213,10 @@ def _within(max_cost_hours: float | None, known: Sequence[Measured]) -> str:
     if max_cost_hours is None or not known:
         return ""
     ordered = sorted(row.cost_seconds for row in known)
-    enough = ordered[min(FEWEST_SETTINGS, len(ordered)) - 1] / 3600
+    enough = ordered[min(_FEWEST_SETTINGS, len(ordered)) - 1] / 3600
     return (
         f" within {max_cost_hours:g} hours per network ({len(known)} in all, "
-        f"{min(FEWEST_SETTINGS, len(known))} of them within {enough:.3g})"
+        f"{min(_FEWEST_SETTINGS, len(known))} of them within {enough:.3g})"
     )
 
 

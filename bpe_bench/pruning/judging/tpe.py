@@ -11,7 +11,7 @@ from ...budget import encode
 from ...importance._optuna import import_optuna, silent
 from ...inference import FloatArray
 from ...randomness import integer_seed
-from .pool import IntArray, Pool
+from .pool import Pool, _IntArray
 from .trial import Trial
 
 _APART = 1e-6
@@ -65,7 +65,7 @@ class _Tpe:
                     )
 
 
-def _codes(pool: Pool) -> tuple[tuple[str, ...], IntArray]:
+def _codes(pool: Pool) -> tuple[tuple[str, ...], _IntArray]:
     """Return the hyper-parameters that vary, and the places of their values, shape (S, d)."""
     names = pool.unseen.varied
     columns = encode(pool.unseen.budgets, names)
@@ -73,7 +73,7 @@ def _codes(pool: Pool) -> tuple[tuple[str, ...], IntArray]:
     return names, np.array(places, dtype=np.intp).reshape(len(names), len(columns)).T
 
 
-def _nearest(codes: IntArray, wanted: FloatArray, ranges: IntArray) -> int:
+def _nearest(codes: _IntArray, wanted: FloatArray, ranges: _IntArray) -> int:
     """Return which row (n, d) is nearest; among equals the first."""
     distances: FloatArray = (np.abs(codes - wanted) / ranges).sum(axis=1)
     return int(np.argmin(distances.round(9)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...inference import Estimate, FloatArray
-from .pool import Deal, IntArray, Pool
+from .pool import Deal, Pool, _IntArray
 
 _ROUNDING = 1e-9
 """Relative tolerance, because sums of costs in another order differ in their last digits."""
@@ -79,7 +79,7 @@ class Trial:
             self._note(place, wanted)
         return self._deal.estimate(place, self._trained[place])
 
-    def at(self, seconds: FloatArray) -> tuple[IntArray, FloatArray]:
+    def at(self, seconds: FloatArray) -> tuple[_IntArray, FloatArray]:
         """Return incumbents (-1 for none) and their correlations after hours (G,)."""
         times = np.array([step.seconds for step in self.steps])
         places = np.searchsorted(times, seconds * (1 + _ROUNDING), side="right") - 1

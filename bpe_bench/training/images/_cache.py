@@ -18,7 +18,7 @@ from ...errors import BpeBenchWarning, SourceFileError
 from ...files import reason_of, replacing, write_whole
 from ._pixels import ImageData, Images
 
-LAYOUT = "1"
+_LAYOUT = "1"
 """Goes up when decoding or the layout of the folder changes; then images are decoded anew."""
 _DESCRIPTION = "images.json"
 
@@ -31,7 +31,7 @@ def _cache_key(kind: str, root: Path, files: Sequence[Path]) -> str:
     SourceFileError
         If a file cannot be read.
     """
-    whole = hashlib.sha256(f"{LAYOUT} {kind}".encode())
+    whole = hashlib.sha256(f"{_LAYOUT} {kind}".encode())
     for file in files:
         try:
             with file.open("rb") as stream:

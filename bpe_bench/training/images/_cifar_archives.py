@@ -21,18 +21,18 @@ from ...errors import SourceFileError
 from ...files import load_pickle, reason_of
 from ._pixels import Images
 
-CLASSES = 10
+_CLASSES = 10
 _SHAPE = (3, 32, 32)
 _PIXELS = math.prod(_SHAPE)
 _LARGEST = 64 * 2**20
 """A batch of more bytes counts as hostile; the official ones have 31 million."""
 
-PYTHON = "cifar-10-batches-py"
-BINARY = "cifar-10-batches-bin"
-BATCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+_PYTHON = "cifar-10-batches-py"
+_BINARY = "cifar-10-batches-bin"
+_BATCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        PYTHON: (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
-        BINARY: (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
+        _PYTHON: (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
+        _BINARY: (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
     }
 )
 """Files of both formats; the last one holds the test images."""
@@ -58,13 +58,13 @@ def _read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Im
         raise SourceFileError(
             f"{where} holds no batches of CIFAR-10 (data_batch_1 or data_batch_1.bin and so on)"
         )
-    missing = [name for name in BATCHES[kind] if name not in contents]
+    missing = [name for name in _BATCHES[kind] if name not in contents]
     if missing:
         raise SourceFileError(
             f"{where} lacks {', '.join(missing)}: CIFAR-10 has five train batches and a test batch"
         )
-    read = _read_pickled if kind == PYTHON else _read_plain
-    parts = [read(contents[name], f"{where}/{name}") for name in BATCHES[kind]]
+    read = _read_pickled if kind == _PYTHON else _read_plain
+    parts = [read(contents[name], f"{where}/{name}") for name in _BATCHES[kind]]
     train = Images(
         np.concatenate([part.pixels for part in parts[:-1]]),
         np.concatenate([part.labels for part in parts[:-1]]),
@@ -74,7 +74,7 @@ def _read_batches(contents: Mapping[str, bytes], where: str) -> tuple[Images, Im
 
 def _batches_of(names: Mapping[str, Any] | set[str]) -> str | None:
     """Return which format has files of these names, or None."""
-    for kind, batches in BATCHES.items():
+    for kind, batches in _BATCHES.items():
         if any(name in names for name in batches):
             return kind
     return None
@@ -88,7 +88,7 @@ def _unpack(archive: Path) -> dict[str, bytes]:
     SourceFileError
         If it is corrupt, or a batch in it absurdly large.
     """
-    wanted = {name for batches in BATCHES.values() for name in batches}
+    wanted = {name for batches in _BATCHES.values() for name in batches}
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive) as tar:
@@ -143,19 +143,19 @@ def _read_pickled(content: bytes, where: str) -> Images:
         data, labels = fields.get("data"), fields.get("labels")
         if isinstance(data, _Array) and isinstance(labels, list):
             pixels = data.to_numpy()
-            whole = all(type(label) is int and 0 <= label < CLASSES for label in labels)
+            whole = all(type(label) is int and 0 <= label < _CLASSES for label in labels)
             if pixels is not None and len(labels) == len(pixels) and whole:
                 return _images(pixels, np.array(labels, dtype=np.int64), where)
     raise SourceFileError(
         f"{where} is not a batch of CIFAR-10: expected a dictionary of data (N x {_PIXELS} bytes) "
-        f"and labels (N numbers from 0 to {CLASSES - 1})"
+        f"and labels (N numbers from 0 to {_CLASSES - 1})"
     )
 
 
 def _images(pixels: np.ndarray, labels: np.ndarray, where: str) -> Images:
-    if not labels.size or labels.max() >= CLASSES:
+    if not labels.size or labels.max() >= _CLASSES:
         raise SourceFileError(
-            f"{where} is not a batch of CIFAR-10: expected labels from 0 to {CLASSES - 1}, found "
+            f"{where} is not a batch of CIFAR-10: expected labels from 0 to {_CLASSES - 1}, found "
             f"{'none' if not labels.size else labels.max()}"
         )
     return Images(pixels.reshape(-1, *_SHAPE), labels)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ...errors import SourceFileError
 
-PixelArray = npt.NDArray[np.uint8]
-LabelArray = npt.NDArray[np.int64]
+_PixelArray = npt.NDArray[np.uint8]
+_LabelArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Images:
         If the arrays do not fit each other.
     """
 
-    pixels: PixelArray
+    pixels: _PixelArray
     """Shape (N, C, H, W), 0 to 255."""
-    labels: LabelArray
+    labels: _LabelArray
     """Shape (N,), classes counted from 0."""
 
     def __post_init__(self) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 
 from ...errors import OptionalDependencyError, SourceFileError
 from . import _cifar_archives
-from ._pixels import Images, PixelArray
+from ._pixels import Images, _PixelArray
 
-UNDERSTOOD = (
+_UNDERSTOOD = (
     "digits (bundled with scikit-learn), a folder of train-*.parquet and test-*.parquet (as "
     "uoft-cs/cifar10 on Hugging Face), cifar-10-python.tar.gz or cifar-10-binary.tar.gz or the "
     "folder that either unpacks to, or a folder of train/CLASS/*.png and test/CLASS/*.png"
@@ -72,24 +72,24 @@ def _recognise(path: Path) -> _Source:
     if path.is_file():
         if re.search(r"\.(tar(\.\w+)?|tgz)$", path.name):
             return _Source("cifar-10 archive", path.parent, (path,), _archive, "cifar10")
-        raise SourceFileError(f"{path} is not a source of images; understood are: {UNDERSTOOD}")
+        raise SourceFileError(f"{path} is not a source of images; understood are: {_UNDERSTOOD}")
     if not path.is_dir():
-        raise SourceFileError(f"no images at {path}; understood are: {UNDERSTOOD}")
+        raise SourceFileError(f"no images at {path}; understood are: {_UNDERSTOOD}")
     for folder in (path, path / "plain_text"):
         if any(folder.glob("*.parquet")):
             found = _in_splits(folder, "{}-*.parquet")
             return _Source("parquet", folder, found, _parquet, _title(folder))
-    for folder in (path, path / _cifar_archives.PYTHON, path / _cifar_archives.BINARY):
+    for folder in (path, path / _cifar_archives._PYTHON, path / _cifar_archives._BINARY):
         kind = _cifar_archives._batches_of(_names(folder))
         if kind is not None:
-            files = (folder / name for name in _cifar_archives.BATCHES[kind])
+            files = (folder / name for name in _cifar_archives._BATCHES[kind])
             found = tuple(file for file in files if file.is_file())
             return _Source("cifar-10 batches", folder, found, _batches, "cifar10")
     if any((path / split).is_dir() for split in _SPLITS):
         found = _in_splits(path, "{}/*/*")
         return _Source("class folders", path, found, _class_folders, _title(path))
     raise SourceFileError(
-        f"the folder {path} holds no images that are understood; understood are: {UNDERSTOOD}"
+        f"the folder {path} holds no images that are understood; understood are: {_UNDERSTOOD}"
     )
 
 
@@ -125,7 +125,7 @@ def _in_splits(folder: Path, pattern: str) -> tuple[Path, ...]:
 def _archive(root: Path, files: Sequence[Path]) -> _Decoded:
     (file,) = files
     train, test = _cifar_archives._read_batches(_cifar_archives._unpack(file), str(file))
-    return _Decoded(train, test, _cifar_archives.CLASSES)
+    return _Decoded(train, test, _cifar_archives._CLASSES)
 
 
 def _batches(root: Path, files: Sequence[Path]) -> _Decoded:
@@ -135,7 +135,7 @@ def _batches(root: Path, files: Sequence[Path]) -> _Decoded:
             _cifar_archives._check_size(str(file), file.stat().st_size)
             contents[file.name] = file.read_bytes()
     train, test = _cifar_archives._read_batches(contents, str(root))
-    return _Decoded(train, test, _cifar_archives.CLASSES)
+    return _Decoded(train, test, _cifar_archives._CLASSES)
 
 
 def _parquet(root: Path, files: Sequence[Path]) -> _Decoded:
@@ -239,7 +239,7 @@ class _Decoder:
         """Width and height in pixels."""
         self.lossy = False
 
-    def decode(self, content: bytes, where: str) -> PixelArray:
+    def decode(self, content: bytes, where: str) -> _PixelArray:
         """Return an image, shape (C, H, W) with one channel if it is grey and three if not."""
         kinds = (ValueError, SyntaxError, self._pillow.DecompressionBombError)
         with (
@@ -252,7 +252,7 @@ class _Decoder:
         self.lossy |= content.startswith(_JPEG)
         return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
-    def stack(self, images: Sequence[PixelArray], labels: Iterable[int], where: str) -> Images:
+    def stack(self, images: Sequence[_PixelArray], labels: Iterable[int], where: str) -> Images:
         """Return images as one array; grey ones among colour ones become colour ones."""
         if not images:
             raise SourceFileError(f"{where} holds no images")

@@ -16,16 +16,16 @@ import numpy.typing as npt
 from ...errors import SelectionError
 from ..trial import PROTOCOLS, Protocol
 from ._cache import _cache_key, _load_cached, _store
-from ._pixels import ImageData, Images, LabelArray
+from ._pixels import ImageData, Images, _LabelArray
 from ._sources import _Decoded, _recognise
 
 __all__ = ["ImageData", "Images", "load_images", "split_indices", "subset"]
 
-IndexArray = npt.NDArray[np.int64]
+_IndexArray = npt.NDArray[np.int64]
 
-DIGITS = "digits"
+_DIGITS = "digits"
 """The data set that comes with scikit-learn: 1,797 grey images of 8x8 pixels."""
-VALIDATION_SHARE = 5
+_VALIDATION_SHARE = 5
 """One training image in this many is kept for validation (CIFAR-10: 10,000 of 50,000)."""
 _DIGITS_TEST = 360
 _WHOLE_CIFAR_10 = (50_000, 10_000, 10, (3, 32, 32))
@@ -66,7 +66,7 @@ def load_images(source: str | Path | None = None, *, cache: Path | None = None) 
     >>> digits.classes, digits.train.pixels.shape, digits.test.pixels.shape
     (10, (1437, 1, 8, 8), (360, 1, 8, 8))
     """
-    if source is None or source == DIGITS:
+    if source is None or source == _DIGITS:
         return _digits()
     found = _recognise(Path(source).expanduser())
     key = _cache_key(found.kind, found.root, found.files)
@@ -82,7 +82,7 @@ def load_images(source: str | Path | None = None, *, cache: Path | None = None) 
 
 def split_indices(
     data: ImageData, protocol: Protocol, seed: int = 0
-) -> tuple[IndexArray, IndexArray]:
+) -> tuple[_IndexArray, _IndexArray]:
     """Split the training images into those to train on and those to validate on.
 
     Parameters
@@ -114,12 +114,12 @@ def split_indices(
     if protocol not in PROTOCOLS:
         raise SelectionError(f"protocol must be one of {', '.join(PROTOCOLS)}, found {protocol!r}")
     labels = data.train.labels
-    kept = round(labels.size / VALIDATION_SHARE) if protocol == "split" else 0
+    kept = round(labels.size / _VALIDATION_SHARE) if protocol == "split" else 0
     order = _stratified_order(labels, seed)
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
-def subset(data: ImageData, train: IndexArray, fraction: float, seed: int = 0) -> IndexArray:
+def subset(data: ImageData, train: _IndexArray, fraction: float, seed: int = 0) -> _IndexArray:
     """Return a share of the images to train on, the same share of every class.
 
     Parameters
@@ -144,7 +144,7 @@ def subset(data: ImageData, train: IndexArray, fraction: float, seed: int = 0) -
     return np.sort(train[order[:count]])
 
 
-def _stratified_order(labels: LabelArray, seed: int, *, stream: int = 0) -> IndexArray:
+def _stratified_order(labels: _LabelArray, seed: int, *, stream: int = 0) -> _IndexArray:
     """Return a random order in which every prefix has all classes in their proportions.
 
     Parameters
@@ -180,7 +180,7 @@ def _digits() -> ImageData:
     order = _stratified_order(labels, 0)
     test, train = np.sort(order[:_DIGITS_TEST]), np.sort(order[_DIGITS_TEST:])
     return ImageData(
-        DIGITS,
+        _DIGITS,
         10,
         Images(pixels[train], labels[train]),
         Images(pixels[test], labels[test]),

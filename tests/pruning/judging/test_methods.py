@@ -9,8 +9,9 @@ import pytest
 from bpe_bench.budget import BPE_1
 from bpe_bench.errors import OptionalDependencyError, SelectionError, UnknownNameError
 from bpe_bench.importance import ESTIMATORS
-from bpe_bench.pruning.judging import METHODS, MIP, Deal, Pool, Trial, make_methods
+from bpe_bench.pruning.judging import METHODS, Deal, Pool, Trial, make_methods
 from bpe_bench.pruning.judging.methods import (
+    _MIP,
     _CheapestFirst,
     _CoveringDesign,
     _RandomSampling,
@@ -211,8 +212,8 @@ def test_all_methods_by_name():
     methods, notes = make_methods()
     assert [m.name for m in methods] == list(METHODS)
     assert notes == []
-    assert tuple(f"mip-{name}" for name in ESTIMATORS) == MIP
-    assert [m.name for m in make_methods(["mip", "random"])[0]] == [*MIP, "random"]
+    assert tuple(f"mip-{name}" for name in ESTIMATORS) == _MIP
+    assert [m.name for m in make_methods(["mip", "random"])[0]] == [*_MIP, "random"]
     assert all(m.summary and m.draws >= 1 for m in methods)
     made = make_methods(["mip-fanova", "random"], keep=3, initial=5, per_round=1)[0][0]
     assert made == _MinimumImportancePruning("fanova", 3, 5, 1)

@@ -341,7 +341,7 @@ def test_rows_are_read_in_chunks(monkeypatch, tmp_path, kind):
     path = tmp_path / f"own.{kind}"
     getattr(rows, f"to_{kind}")(path, index=False)
     whole, sizes, shares = content_hash(read(path)), [], []
-    monkeypatch.setattr(_files, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(_files, "_ROWS_AT_ONCE", 10)
     made = _files._Chunk.__init__
 
     def spy(self, frame, lines, share):
@@ -501,7 +501,7 @@ def test_five_wrong_lines_are_named_in_order_and_the_rest_counted(refused):
 
 
 def test_lines_are_counted_across_chunks_blank_lines_and_quoted_breaks(monkeypatch, tmp_path):
-    monkeypatch.setattr(_files, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(_files, "_ROWS_AT_ONCE", 2)
     darts = get_space("darts")
     text = darts.format(darts.sample(np.random.default_rng(0)))
     path = tmp_path / "own.csv"

@@ -444,7 +444,7 @@ def test_what_is_not_understood_is_told_what_is(load, tmp_path):
     for source, start in starts.items():
         message = refusal(load, source)
         assert message.startswith(start)
-        assert message.endswith(f"understood are: {_sources.UNDERSTOOD}")
+        assert message.endswith(f"understood are: {_sources._UNDERSTOOD}")
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from ...exporting import facts_path
 from ...table import Provenance, Setting, Table, plain_name
 from .. import Progress
 from ._exported import _read_exported
-from ._faults import LARGEST, Array
+from ._faults import _LARGEST, _Array
 from ._files import _BadRowError, _LongFile
-from ._rows import TOLERANCE, TRAINING, UNKNOWN_DATASET, _Rows
+from ._rows import _TOLERANCE, _UNKNOWN_DATASET, TRAINING, _Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     )
 
 
-def _settings(rows: _Rows, measures: dict[tuple[int, str], Array]) -> list[Setting]:
+def _settings(rows: _Rows, measures: dict[tuple[int, str], _Array]) -> list[Setting]:
     """Return the settings with their costs; a missing label is made from what differs."""
     bare = [f.setting.budget.to_dict() for f in rows.settings if not f.labelled]
     changed = [name for name in HYPER_PARAMETERS if len({b[name] for b in bare}) > 1]
@@ -108,7 +108,7 @@ def _settings(rows: _Rows, measures: dict[tuple[int, str], Array]) -> list[Setti
     for place, found in enumerate(rows.settings):
         setting, label = found.setting, found.setting.label
         if not found.labelled:
-            parts = [setting.dataset] if setting.dataset != UNKNOWN_DATASET else []
+            parts = [setting.dataset] if setting.dataset != _UNKNOWN_DATASET else []
             parts += [f"{name}-{written(getattr(setting.budget, name))}" for name in changed]
             label = plain_name("-".join(parts), taken)
             taken.add(label)
@@ -156,11 +156,11 @@ def _curves(
         owner[cell[::-1]] = np.arange(cell.size, dtype=np.int32)[::-1]
         said = "{:.12g} correct images, but {:.12g} in {} for the same training and epoch; give "
         said += "other trainings other seeds, and other settings other labels"
-        faults.add_unequal(lines, images, owner[cell], said, TOLERANCE)
+        faults.add_unequal(lines, images, owner[cell], said, _TOLERANCE)
         scale = _scale(images, int(sizes[0]))
         counts = np.full(shape, MISSING, dtype=np.int32)
         counts.reshape(-1)[cell] = np.rint(images * scale)
-        off = np.abs(images - np.rint(images)) > TOLERANCE
+        off = np.abs(images - np.rint(images)) > _TOLERANCE
         off &= seed != MEAN_OF_SEEDS
         if off.any():
             row = int(np.argmax(off))
@@ -174,18 +174,18 @@ def _curves(
         )
 
 
-def _scale(images: Array, size: int) -> int:
+def _scale(images: _Array, size: int) -> int:
     """Return the smallest scale in which all numbers of images are whole, else the finest."""
     decimals = (int(f"1{'0' * places}") for places in range(1, 10))
     fitting = {1, *range(1, 21), *(ten // math.gcd(ten, size) for ten in decimals)}
-    scales: list[int] = sorted(scale for scale in fitting if scale * size <= LARGEST)
+    scales: list[int] = sorted(scale for scale in fitting if scale * size <= _LARGEST)
     for scale in scales:
-        if np.all(np.abs(images * scale - np.rint(images * scale)) <= TOLERANCE):
+        if np.all(np.abs(images * scale - np.rint(images * scale)) <= _TOLERANCE):
             return scale
     return scales[-1]
 
 
-def _measures(rows: _Rows) -> dict[tuple[int, str], Array]:
+def _measures(rows: _Rows) -> dict[tuple[int, str], _Array]:
     """Return the measures other than accuracy by setting: means over seeds, each (A,)."""
     measures = _means(rows, "seconds", rows.measured("seconds"), "seconds")
     epochs = rows.measured("epoch_seconds")
@@ -206,7 +206,7 @@ def _measures(rows: _Rows) -> dict[tuple[int, str], Array]:
 
 def _means(
     rows: _Rows, name: str, found: pd.DataFrame, measure: str, *, required: bool = True
-) -> dict[tuple[int, str], Array]:
+) -> dict[tuple[int, str], _Array]:
     """Return by setting the means over seeds of a column that has one value per training.
 
     Different values are a fault if the column is required; else the column is left out.

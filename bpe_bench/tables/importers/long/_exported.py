@@ -15,7 +15,7 @@ from ....spaces import DeclaredSpace, get_space
 from ...curves import MEAN_OF_SEEDS, MISSING, Curves, Split
 from ...table import Provenance, Setting, Table
 from .. import Progress
-from ._faults import Array, _Faults, _View
+from ._faults import _Array, _Faults, _View
 from ._files import _explaining, _LongFile
 
 _TEXTS = ("label", "split", "architecture")
@@ -57,9 +57,9 @@ class _Lines:
         self._places: dict[Any, int] = {key: place for place, key in enumerate(keys)}
         self._places |= {text: place for place, text in enumerate(facts["architectures"])}
         shapes = [(s.size, e.size, len(facts["architectures"])) for s, e, _ in self._curves]
-        self._counts: list[Array] = [np.full(shape, MISSING, dtype=np.int32) for shape in shapes]
+        self._counts: list[_Array] = [np.full(shape, MISSING, dtype=np.int32) for shape in shapes]
 
-    def counts(self, progress: Progress) -> list[Array]:
+    def counts(self, progress: Progress) -> list[_Array]:
         """Return the counts of all curves, each (R, E, A)."""
         answers: dict[Hashable, int | str] = {}
         for chunk in self._file.chunks(_TEXTS, _COLUMNS):
@@ -100,7 +100,7 @@ class _Lines:
         return self._places[key]
 
 
-def _table(facts: Mapping[str, Any], counts: list[Array]) -> Table:
+def _table(facts: Mapping[str, Any], counts: list[_Array]) -> Table:
     if "declaration" in facts:
         DeclaredSpace.known(facts["declaration"])
     space = get_space(facts["space"])

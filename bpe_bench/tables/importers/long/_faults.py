@@ -15,9 +15,9 @@ from ._files import _Chunk
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = npt.NDArray[Any]
+_Array = npt.NDArray[Any]
 
-LARGEST = 2**31 - 1
+_LARGEST = 2**31 - 1
 _NAMED = 5
 """So many lines are named in an error; the rest are counted."""
 
@@ -29,7 +29,7 @@ class _Faults:
         self._source, self._unit, self._count = source, unit, 0
         self._named: list[tuple[int, str]] = []
 
-    def add(self, lines: Array, said: str, *values: Array) -> None:
+    def add(self, lines: _Array, said: str, *values: _Array) -> None:
         """Add wrong rows; ``said`` is formatted with the ``values`` of each row."""
         self._count += len(lines)
         for line, *own in zip(*(column[:_NAMED] for column in (lines, *values)), strict=True):
@@ -37,7 +37,7 @@ class _Faults:
         self._named = sorted(self._named, key=lambda named: named[0])[:_NAMED]
 
     def add_unequal(
-        self, lines: Array, values: Array, owner: Array, said: str, most: float = 0.0
+        self, lines: _Array, values: _Array, owner: _Array, said: str, most: float = 0.0
     ) -> None:
         """Add the rows whose value is more than ``most`` off that of their owner."""
         bad = np.abs(values - values[owner]) > most
@@ -67,7 +67,7 @@ class _View:
         self.frame, self.lines, self._faults = chunk.frame, chunk.lines, faults
         self.good: npt.NDArray[np.bool_] = np.ones(len(chunk.frame), dtype=bool)
 
-    def refuse(self, bad: Array, said: str, *values: Array) -> None:
+    def refuse(self, bad: _Array, said: str, *values: _Array) -> None:
         """Report rows that are wrong, unless they have been reported already."""
         bad = bad & self.good
         self._faults.add(self.lines[bad], said, *(np.asarray(column)[bad] for column in values))
@@ -78,7 +78,7 @@ class _View:
         names: Collection[str],
         place: Callable[[dict[str, str], int], int],
         answers: dict[Hashable, int | str],
-    ) -> Array:
+    ) -> _Array:
         """Return what ``place`` says of each row's cells in some columns and its line.
 
         It is asked once for the same cells, and ``answers`` keeps what it said.
@@ -105,7 +105,7 @@ class _View:
         self.refuse(places < 0, "{}", np.array(found, dtype=object)[codes])
         return places
 
-    def numbers(self, name: str, *, required: bool = False) -> Array:
+    def numbers(self, name: str, *, required: bool = False) -> _Array:
         """Return a column as numbers, NaN where it is empty, which may be wrong."""
         if name not in self.frame:
             return np.full(self.good.size, np.nan)
@@ -115,16 +115,16 @@ class _View:
         self.refuse(np.isnan(values) & required, f"no value in column {name!r}")
         return values
 
-    def whole(self, name: str, least: int, default: int | None = None, also: str = "") -> Array:
+    def whole(self, name: str, least: int, default: int | None = None, also: str = "") -> _Array:
         """Return a column as whole numbers; what is wrong is reported and replaced."""
         values = self.numbers(name, required=default is None)
         values[np.isnan(values)] = least if default is None else default
-        bad = ~((values >= least) & (values <= LARGEST) & (values == np.floor(values)))
+        bad = ~((values >= least) & (values <= _LARGEST) & (values == np.floor(values)))
         said = f"{name} must be a whole number of at least {max(least, 0)}{also}, found {{:g}}"
         self.refuse(bad, said, values)
         return np.where(bad, least, values).astype(np.int32)
 
-    def positive(self, name: str) -> Array:
+    def positive(self, name: str) -> _Array:
         """Return a column as numbers above 0, NaN where it is empty."""
         values = self.numbers(name)
         bad = (values <= 0) | np.isinf(values)
@@ -132,7 +132,7 @@ class _View:
         return values
 
 
-def _numbers_of(column: pd.Series[Any]) -> tuple[Array, Array]:
+def _numbers_of(column: pd.Series[Any]) -> tuple[_Array, _Array]:
     """Return a column as numbers, NaN where it is empty, and where it holds something else."""
     import pandas as pd
 

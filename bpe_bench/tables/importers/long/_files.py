@@ -20,7 +20,7 @@ from ....errors import OptionalDependencyError, SourceFileError
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS_AT_ONCE = 2**17
+_ROWS_AT_ONCE = 2**17
 """Rows of a chunk: large enough to be quick, small enough for a few tens of megabytes."""
 
 
@@ -88,7 +88,7 @@ class _LongFile:
 
     def _batches(self, kinds: dict[str, str], only: list[str] | None) -> Iterator[_Chunk]:
         opened, row = self._open(), 1
-        for batch in opened.iter_batches(batch_size=ROWS_AT_ONCE, columns=only):
+        for batch in opened.iter_batches(batch_size=_ROWS_AT_ONCE, columns=only):
             frame = batch.to_pandas(strings_to_categorical=True).astype(kinds)
             lines = row + np.arange(len(frame))
             row += len(frame)
@@ -107,7 +107,7 @@ class _LongFile:
                 dtype=dict.fromkeys(kinds, "str"),
                 compression="gzip" if self._packed else None, keep_default_na=False,
                 na_values=[""], skip_blank_lines=False, low_memory=False, encoding="utf-8-sig",
-                chunksize=ROWS_AT_ONCE, usecols=only,
+                chunksize=_ROWS_AT_ONCE, usecols=only,
             )  # fmt: skip
             while True:
                 try:

@@ -26,15 +26,15 @@ from ....hyper_parameters import HYPER_PARAMETERS, UNKNOWN, written
 from ....spaces import SPACES, Architecture, SearchSpace, get_space
 from ...curves import MEAN_OF_SEEDS, Split
 from ...table import Setting
-from ._faults import Array, _Faults, _numbers_of, _View
+from ._faults import _Array, _Faults, _numbers_of, _View
 from ._files import _Chunk, _LongFile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TOLERANCE = 1e-3
+_TOLERANCE = 1e-3
 """How far an accuracy may be from a whole number of images."""
-UNKNOWN_DATASET = "unknown"
+_UNKNOWN_DATASET = "unknown"
 TRAINING = ("setting", "architecture", "seed")
 _NETWORK = ("architecture", "space")
 _SETTING = (*HYPER_PARAMETERS, "dataset", "label", "device", "reference")
@@ -88,7 +88,7 @@ class _Rows:
         import pandas as pd
 
         view = _View(chunk, self.faults)
-        rows: dict[str, Array] = {
+        rows: dict[str, _Array] = {
             "line": chunk.lines.astype(np.int32),
             "architecture": view.places(_NETWORK, self._architecture, self._answers),
             "setting": view.places(_SETTING, self._setting, self._answers),
@@ -168,7 +168,7 @@ class _Rows:
 
     def _setting(self, cells: dict[str, str], line: int) -> int:
         budget = Budget(**{name: _value(name, cells.get(name)) for name in HYPER_PARAMETERS})
-        dataset, label = cells.get("dataset", UNKNOWN_DATASET), cells.get("label", "")
+        dataset, label = cells.get("dataset", _UNKNOWN_DATASET), cells.get("label", "")
         device, reference = cells.get("device", ""), cells.get("reference", "false").lower()
         if reference.removesuffix(".0") not in _TRUTHS:
             raise InvalidTableError(f"reference must be true or false, found {reference!r}")
@@ -226,7 +226,7 @@ def _split(cells: dict[str, str], line: int) -> int:
     return list(Split).index(Split(cells["split"]))
 
 
-def _images(view: _View, size: Array) -> Array:
+def _images(view: _View, size: _Array) -> _Array:
     """Return the number of correct images, from their number or share; both must agree."""
     correct = view.numbers("correct", required="accuracy" not in view.frame)
     accuracy = view.numbers("accuracy", required="correct" not in view.frame)
@@ -237,7 +237,7 @@ def _images(view: _View, size: Array) -> Array:
     bad = (accuracy < 0) | (accuracy > 1)
     view.refuse(bad, "accuracy must be a fraction in [0, 1], found {:g}{}", accuracy, hints)
     images = accuracy * size
-    bad = np.abs(images - correct) > np.maximum(TOLERANCE, 1e-6 * size)
+    bad = np.abs(images - correct) > np.maximum(_TOLERANCE, 1e-6 * size)
     said = "correct is {:.12g}, but accuracy says {:.12g} of {} images"
     view.refuse(bad, said, correct, images, size)
     images = np.where(np.isnan(correct), images, correct)
