@@ -112,9 +112,9 @@ def test_lines_that_do_not_fit_the_facts_are_named(golden, tmp_path):
     with pytest.raises(SourceFileError) as caught:
         read(path)
     assert str(caught.value) == (
-        f"{path}: line 2: ('other', 'validation') is not among the facts of table.csv.facts.json; "
-        "delete it to import the lines alone; line 3: seed 0 and epoch 77 are not among those of "
-        "table.csv.facts.json; delete it to import the lines alone"
+        f"{path}: line 2: 'other validation 0 1' is not among the facts of table.csv.facts.json; "
+        "delete it to import the lines alone; line 3: 'full validation 0 77' is not among the "
+        "facts of table.csv.facts.json; delete it to import the lines alone"
     )
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from ....budget import Budget
 from ....errors import BpeBenchError, InvalidTableError, SourceFileError
 from ....spaces import DeclaredSpace, get_space
-from ...curves import MEAN_OF_SEEDS, MISSING, Curves, Split
+from ...curves import MISSING, Curves, Split
 from ...table import Provenance, Setting, Table
 from .. import Progress
 from ._faults import _Array, _Faults, _View
 from ._files import _explaining, _LongFile
 
-_TEXTS = ("label", "split", "architecture")
-_COLUMNS = (*_TEXTS, "seed", "epoch", "correct")
+_COLUMN = ("label", "split", "seed", "epoch")
+"""What fixes a column of counts over all architectures."""
 
 
 def _read_exported(source: Path, facts: Path, file: _LongFile, progress: Progress) -> Table:
@@ -33,7 +33,7 @@ def _read_exported(source: Path, facts: Path, file: _LongFile, progress: Progres
     with _explaining(facts):
         known = json.loads(facts.read_text(encoding="utf-8"))
         try:
-            return _table(known, _Lines(source, file, facts, known).counts(progress))
+            return _table(known, _counts(source, facts, file, known, progress))
         except (BpeBenchError, LookupError, AttributeError) as error:
             if isinstance(error, SourceFileError):
                 raise
@@ -43,61 +43,44 @@ def _read_exported(source: Path, facts: Path, file: _LongFile, progress: Progres
             ) from error
 
 
-class _Lines:
-    """The lines of an exported table, and where the facts say that each belongs."""
+def _counts(
+    source: Path, path: Path, file: _LongFile, facts: Mapping[str, Any], progress: Progress
+) -> list[_Array]:
+    """Return the counts of all curves of the facts in ``path``, each (R, E, A)."""
+    faults, networks = _Faults(source, file.unit), facts["architectures"]
+    places: dict[str, int] = {text: place for place, text in enumerate(networks)}
+    counts: list[_Array] = []
+    columns: list[tuple[_Array, int]] = []
+    for curves in facts["curves"]:
+        seeds, epochs = curves["seeds"], curves["epochs"]
+        counts.append(np.full((len(seeds), len(epochs), len(networks)), MISSING, dtype=np.int32))
+        for r, e in np.ndindex(len(seeds), len(epochs)):
+            key = (curves["label"], curves["split"], seeds[r], epochs[e])
+            places[" ".join(map(str, key))] = len(columns)
+            columns.append((counts[-1][r, e], curves["scale"]))
 
-    def __init__(self, source: Path, file: _LongFile, path: Path, facts: Mapping[str, Any]) -> None:
-        self._file, self._path = file, path
-        self._faults = _Faults(source, file.unit)
-        self._curves = [
-            (np.array(c["seeds"], dtype=np.int64), np.array(c["epochs"], dtype=np.int64), c)
-            for c in facts["curves"]
-        ]
-        keys = [(curves["label"], curves["split"]) for curves in facts["curves"]]
-        self._places: dict[Any, int] = {key: place for place, key in enumerate(keys)}
-        self._places |= {text: place for place, text in enumerate(facts["architectures"])}
-        shapes = [(s.size, e.size, len(facts["architectures"])) for s, e, _ in self._curves]
-        self._counts: list[_Array] = [np.full(shape, MISSING, dtype=np.int32) for shape in shapes]
-
-    def counts(self, progress: Progress) -> list[_Array]:
-        """Return the counts of all curves, each (R, E, A)."""
-        answers: dict[Hashable, int | str] = {}
-        for chunk in self._file.chunks(_TEXTS, _COLUMNS):
-            view = _View(chunk, self._faults)
-            curves = view.places(("label", "split"), self._curve, answers)
-            architecture = view.places(("architecture",), self._architecture, answers)
-            seed, epoch = view.whole("seed", MEAN_OF_SEEDS), view.whole("epoch", 1)
-            correct = view.numbers("correct", required=True)
-            for place in np.unique(curves[view.good]):
-                seeds, epochs, facts = self._curves[place]
-                own = np.flatnonzero((curves == place) & view.good)
-                order = np.argsort(seeds, kind="stable")
-                r = order[np.searchsorted(seeds[order], seed[own]).clip(0, seeds.size - 1)]
-                e = np.searchsorted(epochs, epoch[own]).clip(0, epochs.size - 1)
-                bad = np.zeros(view.good.size, dtype=bool)
-                bad[own] = (seeds[r] != seed[own]) | (epochs[e] != epoch[own])
-                said = f"seed {{}} and epoch {{}} are not among those of {self._path.name}; delete "
-                view.refuse(bad, said + "it to import the lines alone", seed, epoch)
-                good = ~bad[own]
-                found = np.rint(correct[own] * facts["scale"])[good]
-                self._counts[place][r[good], e[good], architecture[own][good]] = found
-            progress(0.9 * chunk.share)
-        self._faults.stop()
-        return self._counts
-
-    def _curve(self, cells: dict[str, str], line: int) -> int:
-        return self._known((cells.get("label"), cells.get("split")))
-
-    def _architecture(self, cells: dict[str, str], line: int) -> int:
-        return self._known(cells.get("architecture"))
-
-    def _known(self, key: Any) -> int:
-        if key not in self._places:
+    def place(cells: dict[str, str], line: int) -> int:
+        key = " ".join(cells.values())
+        if key not in places:
             raise InvalidTableError(
-                f"{key!r} is not among the facts of {self._path.name}; delete it to import the "
-                "lines alone"
+                f"{key!r} is not among the facts of {path.name}; delete it to import the lines "
+                "alone"
             )
-        return self._places[key]
+        return places[key]
+
+    answers: dict[Hashable, int | str] = {}
+    for chunk in file.chunks((*_COLUMN, "architecture"), (*_COLUMN, "architecture", "correct")):
+        view = _View(chunk, faults)
+        column = view.places(_COLUMN, place, answers)
+        network = view.places(("architecture",), place, answers)
+        correct = view.numbers("correct", required=True)
+        for which in np.unique(column[view.good]):
+            own = (column == which) & view.good
+            values, scale = columns[which]
+            values[network[own]] = np.rint(correct[own] * scale)
+        progress(0.9 * chunk.share)
+    faults.stop()
+    return counts
 
 
 def _table(facts: Mapping[str, Any], counts: list[_Array]) -> Table:
