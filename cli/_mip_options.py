@@ -145,7 +145,7 @@ mip_options = combined(
 
 
 def refuse_unused(objective: str, *, sequential: bool, then_search: bool) -> None:
-    """Refuse options that the objective, the evidence and the search have no use for."""
+    """Refuse options that the objective, the evidence or the search do not use."""
     kind = f"--objective {objective}"
     owners: dict[str, tuple[bool, str, str]] = {}
 

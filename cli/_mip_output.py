@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ROUNDS = 5
-"""Rounds that fit beside one another: the last ones."""
+"""So many rounds fit beside one another; the last ones are shown."""
 
 
 def pruning_tables(report: PruningReport) -> list[RenderableType]:
@@ -43,7 +43,7 @@ def pruning_tables(report: PruningReport) -> list[RenderableType]:
 
 
 def search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
-    """Return what a search with the recommended budget found, and both costs."""
+    """Return the result of a search with the recommended budget, and both costs."""
     best = report.best()
     if found is None or best is None:
         return []
@@ -125,7 +125,7 @@ def _held_out(item: Recommendation) -> str:
 
 
 def _name(item: Recommendation) -> str:
-    """Return a setting's label; one that only repeats its values gives way to what it is."""
+    """Return a setting's label, or what it is if the label only repeats its values."""
     if not item.measured:
         return "(predicted)"
     return "(trained)" if "=" in item.row.label else item.row.label

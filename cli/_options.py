@@ -1,4 +1,4 @@
-"""Options that every command has, and the types that several share."""
+"""Options that all or several commands share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def combined(*options: Option) -> Option:
-    """Return what adds several options, in the order in which help lists them."""
+    """Return a decorator that adds several options, in the order of the help."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -35,7 +35,8 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def making(what: str) -> Option:
-    """Return what adds the options of every command to one that makes a file, ``output``."""
+    """Return a decorator that adds the common options to a command that makes a file,
+    ``output``."""
     return lambda function: _common(function, what)
 
 
@@ -81,9 +82,9 @@ def _common(function: Callable[..., Any], made: str) -> Callable[..., Any]:
 
 
 def plotting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--plot``; the command gets ``draw``, which is told a figure's name and what it shows.
+    """Add ``--plot``; the command gets ``draw``, to call with a figure's name and content.
 
-    What a figure needs is checked before anything is computed.
+    Whether the figure can be written is checked before the computation.
     """
 
     @functools.wraps(function)
@@ -108,12 +109,12 @@ def of_fields(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_stray(owners: Mapping[str, tuple[bool, str, str]]) -> None:
-    """Refuse options on the command line that nothing has a use for.
+    """Refuse options on the command line that are not used.
 
     Parameters
     ----------
     owners
-        By option whether it has a use, what it goes with, and what was found instead.
+        By option whether it is used, what it goes with, and what was found instead.
     """
     context = click.get_current_context()
     for option in context.command.params:
@@ -128,7 +129,7 @@ def is_given(context: click.Context, name: str) -> bool:
 
 
 def statistic_option(what: str) -> Option:
-    """Return what adds the option for the kind of rank correlation."""
+    """Return a decorator that adds the option for the kind of rank correlation."""
     return click.option(
         "--statistic",
         type=click.Choice(["spearman", "kendall", "sparse-kendall"]),
@@ -139,7 +140,7 @@ def statistic_option(what: str) -> Option:
 
 
 def split_option(what: str) -> Option:
-    """Return what adds the option for the images on which accuracy was measured."""
+    """Return a decorator that adds the option for the split."""
     return click.option(
         "--split",
         type=click.Choice(["train", "validation", "test"]),
@@ -148,7 +149,7 @@ def split_option(what: str) -> Option:
 
 
 def store_option(default: str) -> Option:
-    """Return what adds the option that names the journal."""
+    """Return a decorator that adds the option for the store."""
     return click.option(
         "--store",
         type=FILE,
@@ -183,4 +184,4 @@ ranking = combined(
     confidence_option,
     plotting,
 )
-"""What is ranked, how sure one wants to be, and the figure."""
+"""Options for ranking, confidence and the figure."""

@@ -1,4 +1,4 @@
-"""Where results, warnings and progress go: standard output, and standard error for the rest."""
+"""Output: results to standard output, warnings and progress to standard error."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _WIDTH = 100_000
-"""Columns where output goes to a file or a pipe: nothing is cut or wrapped there."""
+"""Width of output to a file or a pipe, so that nothing is cut or wrapped."""
 
 
 class Output:
-    """One command's output, as its common options ask for it."""
+    """One command's output, according to its common options."""
 
     def __init__(self, format_: str, output: Path | None, quiet: bool) -> None:
         self.format, self.output, self.quiet = format_, output, quiet
@@ -40,7 +40,7 @@ class Output:
         frame: Callable[[], pd.DataFrame],
         table: Callable[[], Sequence[RenderableType]],
     ) -> None:
-        """Write the results in the chosen format; only that one is made."""
+        """Write the results in the chosen format."""
         if self.format == "json":
             text = json.dumps(json_value(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         elif self.format == "csv":
@@ -50,7 +50,7 @@ class Output:
         self.write(text)
 
     def write(self, text: str) -> None:
-        """Write text to standard output, or whole to the file that was asked for."""
+        """Write text to standard output, or completely to the file given."""
         if self.output is None:
             click.echo(text, nl=False)
             return
@@ -62,7 +62,7 @@ class Output:
             raise _unwritable(self.output, error.strerror) from error
 
     def stream(self, pieces: Iterable[str]) -> None:
-        """Write text that is too long to be held at once."""
+        """Write text in pieces, as it is too long to hold at once."""
         if self.output is None:
             for piece in pieces:
                 click.echo(piece, nl=False)
@@ -186,7 +186,7 @@ def plain_grid(rows: Sequence[Mapping[str, Any]]) -> Table:
 def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows of values by name as a data frame, the first column its index.
 
-    Lists become one text, and the values of objects columns of their own.
+    Lists become one text; the values of objects become columns.
     """
     import pandas as pd
 

@@ -72,7 +72,7 @@ def _figure(figure: Figure) -> str:
 
 
 def answer_parts(answers: Answers) -> list[RenderableType]:
-    """Return what a surrogate predicts, a line each, and below it the architectures by number."""
+    """Return predictions, a line each, and below them the architectures by number."""
     from bpe_bench.surrogate import QUANTITIES
 
     fitted, rows = answers.fitted, answers.rows

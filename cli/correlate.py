@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TABLE = "darts-bpe"
 _MOST_ROWS = 60
-"""More rows than this are thinned out for the terminal."""
+"""If there are more rows, only some are shown on the terminal."""
 _FRONT = "● on the Pareto front; ○ on it, but not separable from the next cheaper budget on it"
 
 
@@ -182,7 +182,7 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
 
 
 def _chance(report: CorrelationReport) -> str:
-    """Return what a random order has, in the words of the columns; a range where rows differ."""
+    """Return the chance levels of the top-k columns; a range if rows differ."""
     tops = [row.top for row in report.rows if row.top is not None]
     said = []
     for name, figure in (("P", "precision"), ("regret", "regret"), ("BR", "best_rank")):
@@ -212,7 +212,7 @@ def _devices(report: CorrelationReport) -> list[str]:
 
 
 def _worth_showing(report: CorrelationReport) -> list[Measured]:
-    """Return the rows by cost; of long learning curves about a dozen epochs, evenly in the log."""
+    """Return the rows by cost; for long learning curves about a dozen epochs, evenly in the log."""
     rows = sorted(report.rows, key=lambda row: (row.cost_seconds, row.label))
     if len(rows) <= _MOST_ROWS:
         return rows

@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "train:train",
     "tables": "tables:tables",
 }
-"""Where each command lives; it is imported when it is needed."""
+"""Module of each command, imported when it is needed."""
 
 
 class _LazyGroup(click.Group):

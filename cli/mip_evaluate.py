@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bpe_bench.pruning.judging import JudgingReport
 
 _WORTH_PROCESSES = 10
-"""Repeats from which on processes save more time than starting them takes."""
+"""From so many repeats on, several processes save time."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``bpe-bench regress``: does a table still say what is promised of it."""
+"""``bpe-bench regress``: does a table still have the promised figures."""
 
 from __future__ import annotations
 

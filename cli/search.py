@@ -1,4 +1,4 @@
-"""``bpe-bench search``: drive a searcher with a budget, and say what it found and what it cost."""
+"""``bpe-bench search``: search with a budget, and report the result and its cost."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def _failed(reports: Sequence[SearchReport]) -> list[str]:
 
 
 def _source(report: SearchReport) -> str:
-    """Say where evaluations came from, and what the final figures are on."""
+    """Say where evaluations came from, and the data set of the final figures."""
     said = f"by table {report.table}" if report.table else "by real training"
     if report.estimator == "surrogate":
         said = f"by a surrogate of {report.table or 'a table'}"

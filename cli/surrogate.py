@@ -1,4 +1,4 @@
-"""``bpe-bench surrogate``: fit, judge and ask models that answer for what nobody trained."""
+"""``bpe-bench surrogate``: fit, judge and use models that predict what nobody trained."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MODELS = ["forest", "xgboost"]
 
 @click.group()
 def surrogate() -> None:
-    """Fit, evaluate and ask models that predict what nobody trained.
+    """Fit, evaluate and use models that predict what nobody trained.
 
     \b
     Example:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bpe_bench.tables.table import Table
 
 _LISTED = 20
-"""Contradictions that are listed on standard error; --format json has all."""
+"""So many contradictions are listed on standard error; --format json has all."""
 
 
 @click.group()
@@ -290,7 +290,7 @@ def fetch(name: str, mirror: str | None, out: Output) -> None:
 
 @contextmanager
 def _warned() -> Iterator[list[str]]:
-    """Collect what the library warns of."""
+    """Collect the warnings of the library."""
     from bpe_bench.errors import BpeBenchWarning
 
     texts: list[str] = []
@@ -301,7 +301,7 @@ def _warned() -> Iterator[list[str]]:
 
 
 def _write(out: Output, table: Table, output: Path, **more: Any) -> None:
-    """Write a table and say in a line what it holds."""
+    """Write a table and describe it in one line."""
     from bpe_bench.tables.storage import write_table
 
     row = {

@@ -131,7 +131,7 @@ def train(
 @_store_option
 @common
 def status(store: Path, out: Output) -> None:
-    """Say how far the trainings of a store are, and what failed.
+    """Say how many trainings of a store are done, and which failed.
 
     \b
     Example:

@@ -254,7 +254,7 @@ def test_the_noise_ceiling_of_one_seed_is_unknown():
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -0.5, 95])
-def test_a_confidence_that_is_none(confidence):
+def test_an_invalid_confidence(confidence):
     with pytest.raises(RankingError) as caught:
         estimate([1, 2, 3], [1, 2, 3], confidence=confidence)
     assert str(caught.value) == (

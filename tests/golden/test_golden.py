@@ -1,4 +1,4 @@
-"""Files of before open as before.
+"""Files of earlier versions open as before.
 
 The files here were made at commit ee51897, and every expected figure was read from them by
 the code of that commit.
@@ -94,7 +94,7 @@ def test_a_table_correlates_as_before(table):
 
 
 def check(forecast, value, low, high):
-    """Hold a forecast against one of before, which was not yet settled to 12 digits."""
+    """Compare a forecast with an earlier one, which was not yet settled to 12 digits."""
     for found, wanted in ((forecast.value, value), (forecast.low, low), (forecast.high, high)):
         np.testing.assert_allclose(found, wanted, rtol=5e-12)
 

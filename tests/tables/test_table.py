@@ -187,7 +187,7 @@ def curves(counts=((0, 1),), size=10, epochs=(1,), seeds=(0,)):
         ({"epochs": (0,)}, "recorded epochs must count from 1 and ascend"),
     ],
 )
-def test_curves_that_are_none(arguments, message):
+def test_malformed_curves(arguments, message):
     with pytest.raises(InvalidTableError) as caught:
         curves(**arguments)
     assert str(caught.value) == message
