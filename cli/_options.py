@@ -35,8 +35,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def making(what: str) -> Option:
-    """Return a decorator that adds the common options to a command that makes a file,
-    ``output``."""
+    """Return a decorator that adds the common options to a command that makes ``output``."""
     return lambda function: _common(function, what)
 
 
