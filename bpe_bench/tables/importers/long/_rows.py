@@ -150,14 +150,11 @@ class _Rows:
     def _space_of(self, line: int, architecture: str, space: str | None = None) -> SearchSpace:
         """Return the space that a row names, or the first whose grammar reads its architecture."""
         reasons = []
-        try:
-            if space is not None:
-                return get_space(space)
-        except BpeBenchError as error:
-            reasons.append(str(error))
-        for known in SPACES.values() if space is None else ():
+        for name in list(SPACES) if space is None else [space]:
             try:
-                known.parse(architecture)
+                known = get_space(name)
+                if space is None:
+                    known.parse(architecture)
             except BpeBenchError as error:
                 reasons.append(str(error))
             else:
@@ -184,11 +181,8 @@ class _Rows:
             self.settings.append(_Found(setting, facts, line, bool(label)))
             return place
         known = self.settings[place]
-        if not known.facts["device"]:
-            known.facts["device"], known.setting = (
-                device,
-                dataclasses.replace(known.setting, device=device),
-            )
+        known.facts["device"] = known.facts["device"] or device
+        known.setting = dataclasses.replace(known.setting, device=known.facts["device"])
         for name, value in facts.items():
             if value != known.facts[name] and (name, value) != ("device", ""):
                 raise InvalidTableError(
