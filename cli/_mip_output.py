@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ._output import duration, grid, interval, number, titled
+from ._output import duration, grid, interval, number, shape, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -132,13 +132,9 @@ def _name(item: Recommendation) -> str:
 
 
 def _training(budget: Budget) -> str:
-    parts = [
-        f"{budget.epochs} x {budget.layers} x {budget.channels}",
-        str(budget.image_size),
-        str(budget.batch_size),
-        budget.precision,
-    ]
-    if budget.data_fraction < 1:
+    parts = [shape(budget)]
+    parts += ["?" if v is None else str(v) for v in (budget.batch_size, budget.precision)]
+    if budget.data_fraction is not None and budget.data_fraction < 1:
         parts.append(f"{budget.data_fraction:.0%} of the images")
     if budget.cutout:
         parts.append(f"cutout {budget.cutout}")

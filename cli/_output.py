@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from bpe_bench.budget import Budget
+
 _WIDTH = 100_000
 """Width of output to a file or a pipe, so that nothing is cut or wrapped."""
 
@@ -118,6 +120,15 @@ def _unwritable(output: Path, reason: str | None) -> click.ClickException:
 def number(value: float | None, pattern: str = "{:.3f}") -> str:
     """Return a number for a table, or a dash where it is unknown."""
     return "–" if value is None or math.isnan(value) else pattern.format(value)
+
+
+def shape(budget: Budget) -> str:
+    """Return epochs x layers x channels, pixels of a budget; only the epochs if that is all."""
+    size = (budget.layers, budget.channels, budget.image_size)
+    if not any(size):
+        return f"{budget.epochs} epochs"
+    layers, channels, pixels = ("?" if value is None else value for value in size)
+    return f"{budget.epochs} x {layers} x {channels}, {pixels}"
 
 
 def interval(low: float, high: float, pattern: str = "{:.2f}") -> str:

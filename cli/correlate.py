@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ._options import common, ranking
-from ._output import Output, duration, grid, interval, number, titled
+from ._output import Output, duration, grid, interval, number, shape, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -226,8 +226,7 @@ def _worth_showing(report: CorrelationReport) -> list[Measured]:
 
 
 def _row(report: CorrelationReport, row: Measured) -> dict[str, str]:
-    budget, published, k = row.budget, report.names.get(row.label), report.top_k
-    top = row.top
+    published, k, top = report.names.get(row.label), report.top_k, row.top
     cells = {
         "budget": f"{row.label} ({published})" if published else row.label,
         report.statistic.capitalize(): number(row.correlation),
@@ -244,10 +243,4 @@ def _row(report: CorrelationReport, row: Measured) -> dict[str, str]:
     if len(_devices(report)) > 1:
         cells["device"] = row.device or "–"
     cells[""] = "" if not row.pareto else "○" if row.not_separable_from else "●"
-    shape = (budget.layers, budget.channels, budget.image_size)
-    if not any(shape):
-        return cells | {"training": f"{budget.epochs} epochs"}
-    epochs, layers, channels, pixels = (
-        "?" if value is None else value for value in (budget.epochs, *shape)
-    )
-    return cells | {"training": f"{epochs} x {layers} x {channels}, {pixels}"}
+    return cells | {"training": shape(row.budget)}

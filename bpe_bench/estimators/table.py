@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..budget import NAMED_BUDGETS, Budget, encode, parse_budget
+from ..budget import NAMED_BUDGETS, Budget, BudgetSpace, encode, parse_budget
 from ..errors import SelectionError, UnknownNameError
+from ..hyper_parameters import HYPER_PARAMETERS, written
 from ..randomness import settled
 from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
 from ..tables.curves import FloatArray, Split
@@ -191,14 +192,19 @@ def _wanted(budget: str, settings: list[Setting]) -> Budget:
 
 
 def _distance(budget: Budget, wanted: Budget) -> float:
-    """Return how far apart two budgets are: by hyper-parameter, factors on a logarithmic scale."""
-    ours, theirs = (np.log2(1 + row) for row in encode([budget, wanted]))
+    """Return how far apart two budgets are: by hyper-parameter, factors on a logarithmic scale.
+
+    What is unknown of one of them does not count.
+    """
+    unknown = BudgetSpace.of([budget, wanted]).unknown
+    known = [name for name in HYPER_PARAMETERS if name not in unknown]
+    ours, theirs = (np.log2(1 + row) for row in encode([budget, wanted], known))
     return settled(float(np.abs(ours - theirs).sum()))
 
 
 def _differences(budget: Budget, wanted: Budget) -> str:
     pairs = zip(budget.to_dict().items(), wanted.to_dict().values(), strict=True)
-    return ", ".join(f"{name}={value}" for (name, value), other in pairs if value != other)
+    return ", ".join(f"{name}={written(value)}" for (name, value), other in pairs if value != other)
 
 
 def _seconds(table: Table, setting: Setting, epoch: int | None) -> FloatArray:
@@ -232,7 +238,9 @@ def _final(table: Table, reference: Setting) -> tuple[FloatArray, FloatArray]:
     ]
     if not tested:
         return validation, missing
-    label = max(tested, key=lambda s: (s.budget.data_fraction, s.label == reference.label)).label
+    label = max(
+        tested, key=lambda s: (s.budget.data_fraction or 0, s.label == reference.label)
+    ).label
     return validation, table.accuracy(label, Split.TEST)
 
 

@@ -29,8 +29,8 @@ from .journal import Entry, Journal
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How a network was trained, which determines the setting."""
+class _Key:
+    """How a network was trained: trainings with the same are of one setting."""
 
     budget: Budget
     dataset: str
@@ -39,7 +39,7 @@ class _Way:
     code_version: str
 
     @classmethod
-    def of(cls, entry: Entry) -> _Way:
+    def of(cls, entry: Entry) -> _Key:
         trial = entry.trial
         return cls(trial.budget, trial.dataset, trial.protocol, trial.recipe, trial.code_version)
 
@@ -79,10 +79,10 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
             f"the journal {source} has trainings of several spaces, {' and '.join(spaces)}; a "
             "table holds one, so keep a journal for each"
         )
-    ways: dict[_Way, list[Entry]] = {}
+    keys: dict[_Key, list[Entry]] = {}
     for entry in entries:
-        ways.setdefault(_Way.of(entry), []).append(entry)
-    table = _table(source, spaces[0], ways, _left_out(counts))
+        keys.setdefault(_Key.of(entry), []).append(entry)
+    table = _table(source, spaces[0], keys, _left_out(counts))
     progress(1.0)
     return table
 
@@ -112,32 +112,32 @@ def _left_out(counts: Mapping[State, int]) -> list[str]:
     return caveats
 
 
-def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: list[str]) -> Table:
-    entries = [entry for own in ways.values() for entry in own]
+def _table(source: Path, space: str, keys: Mapping[_Key, list[Entry]], caveats: list[str]) -> Table:
+    entries = [entry for own in keys.values() for entry in own]
     places: dict[Architecture, int] = {}
     for entry in entries:
         places.setdefault(entry.trial.architecture, len(places))
     full = get_space(space).full_training
-    labels = _labels(list(ways), full)
+    labels = _labels(list(keys), full)
     settings: list[Setting] = []
     references: dict[str, str] = {}
     measures: dict[tuple[str, str], FloatArray] = {}
     curves: dict[tuple[str, Split], Curves] = {}
-    for way, label in zip(ways, labels, strict=True):
-        own = ways[way]
+    for key, label in zip(keys, labels, strict=True):
+        own = keys[key]
         seconds, device = _seconds(own, places, label, caveats)
         mean = math.nan if np.isnan(seconds).all() else float(np.nanmean(seconds))
-        settings.append(Setting(label, way.budget, way.dataset, mean, device))
+        settings.append(Setting(label, key.budget, key.dataset, mean, device))
         measures[label, "seconds"] = seconds
         curves.update(_curves(source, own, places, label))
-        if way.budget == full:
-            references.setdefault(way.dataset, label)
+        if key.budget == full:
+            references.setdefault(key.dataset, label)
         if diverged := sum(entry.state == "diverged" for entry in own):
             caveats.append(
                 f"{diverged} trainings under {label} diverged: they have the epochs before, and "
                 "are missing at the last."
             )
-    caveats += _differences(list(ways), labels)
+    caveats += _differences(list(keys), labels)
     return Table(
         space=space,
         dataset=next(iter(references), settings[0].dataset),
@@ -157,34 +157,34 @@ def _table(source: Path, space: str, ways: Mapping[_Way, list[Entry]], caveats: 
     )
 
 
-def _labels(ways: Sequence[_Way], full: Budget | None) -> list[str]:
+def _labels(keys: Sequence[_Key], full: Budget | None) -> list[str]:
     """Return a short name per setting: that of a published budget, or made from what differs."""
     published = {budget: name for name, budget in NAMED_BUDGETS.items()}
     published |= {budget: "full" for budget in (DARTS_FULL, full) if budget}
-    others = [way.budget for way in ways if way.budget not in published]
+    others = [key.budget for key in keys if key.budget not in published]
     changed = [name for name in HYPER_PARAMETERS if len({getattr(b, name) for b in others}) > 1]
-    several = len({way.dataset for way in ways}) > 1
+    several = len({key.dataset for key in keys}) > 1
     labels: list[str] = []
-    for way in ways:
-        if way.budget in published:
-            parts = [published[way.budget], *([way.dataset] if several else [])]
+    for key in keys:
+        if key.budget in published:
+            parts = [published[key.budget], *([key.dataset] if several else [])]
         else:
-            values = (f"{name}-{getattr(way.budget, name)}" for name in changed)
-            parts = [way.dataset, *values]
-        parts += ["paper"] if way.protocol == "paper" else []
+            values = (f"{name}-{getattr(key.budget, name)}" for name in changed)
+            parts = [key.dataset, *values]
+        parts += ["paper"] if key.protocol == "paper" else []
         labels.append(plain_name("-".join(parts), labels))
     return labels
 
 
-def _differences(ways: Sequence[_Way], labels: Sequence[str]) -> list[str]:
+def _differences(keys: Sequence[_Key], labels: Sequence[str]) -> list[str]:
     """Return caveats: protocol, and recipe and code version if they differ."""
     caveats = []
-    if paper := [n for w, n in zip(ways, labels, strict=True) if w.protocol == "paper"]:
+    if paper := [n for w, n in zip(keys, labels, strict=True) if w.protocol == "paper"]:
         caveats.append(
             f"Trained on all training images, without a validation split: {', '.join(paper)}."
         )
     for name in ("code_version", *(f.name for f in dataclasses.fields(Recipe))):
-        values = [str(getattr(w, name, getattr(w.recipe, name, ""))) for w in ways]
+        values = [str(getattr(w, name, getattr(w.recipe, name, ""))) for w in keys]
         if len(set(values)) > 1:
             each = (f"{v} for {n}" for v, n in zip(values, labels, strict=True))
             caveats.append(f"The settings differ in {name}: {', '.join(each)}.")

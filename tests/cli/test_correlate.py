@@ -337,3 +337,38 @@ def test_a_pipe_is_written_to_and_not_replaced(bpe_bench, tmp_path):
     finally:
         os.close(reader)
     assert path.is_fifo()
+
+
+def test_validation_against_test_and_rows_of_different_architectures(
+    bpe_bench, as_json, golden, tmp_path
+):
+    write_table(golden, tmp_path / "golden.h5")
+    arguments = (tmp_path / "golden.h5", "--reference-split", "test", "--epochs", "last")
+    _, out, _ = bpe_bench("correlate", *arguments)
+    lines = out.splitlines()
+    assert "validation accuracy against test accuracy of 'full'" in lines[0]
+    assert " n " in lines[1]
+    assert [line.split()[0] for line in lines[2:5]] == ["cheap", "middle", "full"]
+    assert any(line.startswith("a random order has on average P@2 ") for line in lines)
+    found = as_json("correlate", *arguments)
+    assert (found["split"], found["reference_split"], found["top_k"]) == ("validation", "test", 2)
+    assert {row["n_architectures"] for row in found["rows"]} == {5, 6}
+    assert found["rows"][0]["precision_at_k_chance"] == pytest.approx(2 / 6)
+
+
+def test_unknown_hyper_parameters_are_shown_as_such(bpe_bench, darts_bpe, tmp_path):
+    settings = tuple(
+        replace(s, budget=s.budget.replace(layers=None, batch_size=None)) if s.seconds < 200 else s
+        for s in darts_bpe.settings
+    )
+    write_table(replace(darts_bpe, settings=settings), tmp_path / "unknown.h5")
+    _, out, _ = bpe_bench("correlate", tmp_path / "unknown.h5")
+    assert "test9 " in out
+    assert out.count("10 x ? x 8, 16") == 3
+    status, out, err = bpe_bench(
+        "mip", "--space", "darts", "--table", tmp_path / "unknown.h5", "--resamples", 3,
+        "--evidence", "table",
+    )  # fmt: skip
+    assert status == 0
+    assert "10 x ? x 8, 16, ?, " in out
+    assert "batch_size and layers: unknown in some settings, and left out" in err
