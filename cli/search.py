@@ -240,7 +240,7 @@ def _row(report: SearchReport) -> dict[str, str]:
         row[f"to {100 * report.target:.2f} %"] = f"{time} ({report.target_reached:.0%})"
     if not math.isnan(report.speedup.full_training):
         times = report.speedup.full_training
-        cheaper = f"{times:.1f} x cheaper" if times >= 1 else f"{1 / times:.1f} x dearer"
+        cheaper = f"{times:.1f} x cheaper" if times >= 1 else f"{1 / times:.1f} x more expensive"
         row["against full"] = cheaper
     return row
 

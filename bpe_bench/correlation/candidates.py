@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What training one network takes."""
+    """Cost of training one network."""
 
     amount: float = math.nan
     """NaN if unknown."""
@@ -29,7 +29,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What is asked: a setting that might rank architectures as full training does."""
+    """A setting that may be evaluated for how well it ranks architectures."""
 
     label: str
     """``LABEL@EPOCH`` for a table's setting at an epoch before the last."""
@@ -38,9 +38,9 @@ class Candidate:
     setting: str = ""
     """The label of the table's setting, without an epoch; empty if no table has it."""
     epoch: int = 0
-    """The epoch that is ranked by; the budget's last by default."""
+    """The epoch whose accuracies are ranked; by default the last."""
     split: Split | None = None
-    """Where a table measured its accuracy; None if no table has it."""
+    """Split on which a table has its accuracy; None if no table has it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epoch", self.epoch or self.budget.epochs)
@@ -81,11 +81,11 @@ class Measured(Candidate):
     """A candidate with its correlation to full training."""
 
     estimate: Estimate
-    """The correlation, its interval, and the architectures that it rests on."""
+    """The correlation with its interval and number of architectures."""
     pareto: bool = False
-    """Whether no candidate of the report is both at least as cheap and better correlated."""
+    """Whether it is on the Pareto front of cost and correlation."""
     not_separable_from: str | None = None
-    """On the front: the next cheaper candidate on it, if the data do not separate the two."""
+    """The next cheaper candidate on the front, if the data do not separate the two; else None."""
     share_of_ceiling: float = math.nan
     """The correlation divided by the noise ceiling; NaN if that is unknown."""
     top: TopK | None = None
@@ -119,7 +119,7 @@ class Measured(Candidate):
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted(Candidate):
-    """A candidate that nobody measured, with what is predicted of it."""
+    """A candidate that was not measured, with its predicted correlation."""
 
     correlation: float
     low: float

@@ -34,7 +34,7 @@ def _with_front(
 ) -> list[Measured]:
     """Mark the Pareto front, and each row on it that the next cheaper one is not separable from.
 
-    ``better`` says whether the data separate the second, dearer row from the first.
+    ``better`` says whether the data separate the second, more expensive row from the first.
     """
     on_front = pareto_front([r.cost_seconds for r in rows], [r.correlation for r in rows])
     front = sorted(itertools.compress(rows, on_front), key=lambda r: r.cost_seconds)

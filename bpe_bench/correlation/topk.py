@@ -61,7 +61,7 @@ class TopK:
 
 
 def default_k(architectures: int) -> int:
-    """Return how many of the best count where nobody says: a third, 1 to 10.
+    """Return the default k: a third of the architectures, 1 to 10.
 
     Examples
     --------

@@ -54,7 +54,7 @@ class SearchSpace(ABC):
     title: str
     """Name in messages."""
     descriptors: tuple[str, ...] = ()
-    """Names of the numbers of `describe`; empty if there are none beyond the choices."""
+    """Names of the numbers of `describe`; empty if it gives nothing beyond the choices."""
     unpruned: SearchSpace | None = None
     """A larger space that searchers may score instead and `prune` in the end."""
 

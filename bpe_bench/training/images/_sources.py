@@ -58,7 +58,7 @@ class _Source:
     """Reads all images from root and files. Raises `SourceFileError` if a file is not what it
     should be, `OptionalDependencyError` if reading needs a package that is not installed."""
     title: str
-    """A name for images that are nobody's known data set."""
+    """Name of images that are not a known data set."""
 
 
 def _recognise(path: Path) -> _Source:

@@ -11,7 +11,7 @@ changes them is a convolution of 1x1 pixels, normalised.
 Inferred, as budgets are not part of the publication: ``channels`` are those of the stem, and
 the 1,280 before the classifier are five times the last stage's, so they follow. ``layers`` are
 a multiple of eight, of which every layer has as many copies of its block, one after the other.
-The supernet mixes the three blocks of every layer; the publication has none of this kind.
+The supernet mixes the three blocks of every layer; the publication has no such supernet.
 """
 
 from __future__ import annotations
