@@ -279,7 +279,8 @@ class BudgetSpace:
         >>> BudgetSpace.around(BPE_1, {"epochs": (5, 10), "channels": (4, 8)}).size
         4
         """
-        return cls({**{n: (v,) for n, v in budget.to_dict().items()}, **_tuples(vary)})
+        own = {name: (value,) for name, value in budget.to_dict().items()}
+        return cls(own | {name: tuple(values) for name, values in vary.items()})
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -359,10 +360,6 @@ class BudgetSpace:
         """Return the pairs of cutout and image size that go together."""
         pairs = itertools.product(self.values["cutout"], self.values["image_size"])
         return [(cutout, size) for cutout, size in pairs if _fits(cutout, size)]
-
-
-def _tuples(vary: Mapping[str, Sequence[Value]]) -> dict[str, tuple[Value, ...]]:
-    return {name: tuple(values) for name, values in vary.items()}
 
 
 def encode(
