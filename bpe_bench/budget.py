@@ -142,7 +142,7 @@ def parse_values(text: str) -> dict[str, Value]:
     UnknownNameError
         For a name that is no hyper-parameter.
     InvalidBudgetError
-        For a value that the hyper-parameter cannot have.
+        For a value that the hyper-parameter cannot have, or a name that comes twice.
 
     Examples
     --------
@@ -155,6 +155,11 @@ def parse_values(text: str) -> dict[str, Value]:
         if not sign or not value:
             raise InvalidBudgetError(f"expected name=value, found {part.strip()!r} in {text!r}")
         check_hyper_parameter(name)
+        if name in values:
+            raise InvalidBudgetError(
+                f"{name} is given twice in {text!r}; a budget has one value of each, so leave one "
+                "out"
+            )
         kind = HYPER_PARAMETERS[name].type
         try:
             values[name] = None if value == UNKNOWN else kind(value)

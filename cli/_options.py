@@ -176,8 +176,11 @@ ranking = combined(
     split_option("Accuracies to rank by."),
     click.option(
         "--where",
+        multiple=True,
         metavar="NAME=VALUE[,...]",
-        help="Only budgets with these hyper-parameters, e.g. lr_schedule=cosine.",
+        callback=lambda context, option, texts: ",".join(texts) or None,
+        help="Only budgets with these hyper-parameters, e.g. lr_schedule=cosine; may be repeated, "
+        "and all have to hold.",
     ),
     top_k_option,
     confidence_option,

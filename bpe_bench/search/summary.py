@@ -289,7 +289,13 @@ def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
             f"the supernets of {diverged} of {len(traces)} searches diverged: what they found was "
             "derived before"
         )
-    if source == "table" and any(trace.searcher == "darts" for trace in traces):
+    darts = [trace for trace in traces if trace.searcher == "darts"]
+    if source != "training" and any(trace.parameters.get("images") is None for trace in darts):
+        found.append(
+            "the supernet was trained on the digits that come with scikit-learn, and what it "
+            f"derived was evaluated by a {source} of other images; name the images with --data"
+        )
+    if source == "table" and darts:
         found.append(
             "the clock adds the seconds that the supernet took on this machine to the table's "
             "seconds, which were measured on another device"

@@ -89,6 +89,23 @@ def test_the_published_comparison_is_not_separable(bpe_bench, spearman):
     assert verdict.endswith("100 architectures do not separate them")
 
 
+def test_all_conditions_of_where_hold(as_json, fails, darts_bpe):
+    """Repeated or in one option; the values are read from the table directly."""
+    expected = {
+        s.label for s in darts_bpe.settings if (s.budget.epochs, s.budget.layers) == (100, 20)
+    } - {"full"}
+    assert 0 < len(expected) < 10
+    for words in (["--where", "epochs=100,layers=20"],
+                  ["--where", "epochs=100", "--where", "layers=20"]):  # fmt: skip
+        assert {row["label"] for row in as_json("correlate", *words)["rows"]} == expected
+    said = (
+        "epochs is given twice in 'epochs=10,epochs=50'; a budget has one value of each, so leave "
+        "one out"
+    )
+    assert fails("correlate", "--where", "epochs=10", "--where", "epochs=50") == said
+    assert fails("mip", "--space", "darts", "--where", "epochs=10,epochs=50") == said
+
+
 def test_a_csv_has_no_room_for_comparisons(fails):
     assert fails("correlate", "--compare", "BPE-1", "BPE-2", "--format", "csv") == (
         "a CSV has a line per budget and no room for comparisons, found --compare with --format "

@@ -235,8 +235,12 @@ def test_what_was_scored_and_is_not_built_is_said(make_trace, toy, toys):
         "scored"
     )
     trace = make_trace((0, 0.5, 10.0), outcome=Outcome(0.9, 0.9), searcher="darts")
-    (warning,) = summarise([trace], toy).warnings
-    assert warning == (
+    digits, clock = summarise([trace], toy).warnings
+    assert digits == (
+        "the supernet was trained on the digits that come with scikit-learn, and what it derived "
+        "was evaluated by a table of other images; name the images with --data"
+    )
+    assert clock == (
         "the clock adds the seconds that the supernet took on this machine to the table's seconds, "
         "which were measured on another device"
     )
