@@ -84,7 +84,8 @@ class Recommendation:
         """Return the recommendation as JSON values."""
         values = to_json_value(vars(self))
         # It would not be recommended if it were not on the front.
-        return {**values.pop("row"), "pareto": True, "measured": self.measured, **values}
+        # JSON fields keep their names, this one from when measured was called observed.
+        return {**values.pop("row"), "pareto": True, "observed": self.measured, **values}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def test_json_has_the_fields_that_were_promised(as_json):
     assert found["importance_estimator"] == "forest"
     best = [r["label"] for r in found["recommended"] if r["best_under_hours"] == [0.6]]
     assert best == ["test32"]  # BPE-2, as published
-    assert {r["measured"] for r in found["recommended"]} == {True, False}
+    assert {r["observed"] for r in found["recommended"]} == {True, False}
 
 
 def test_table_shows_rounds_order_and_recommendations(bpe_bench, as_json):
@@ -39,7 +39,7 @@ def test_table_shows_rounds_order_and_recommendations(bpe_bench, as_json):
     assert verdicts == ["yes" if r["separable"] else "no" for r in found["rounds"]]
     starts = [line.split()[0] for line in lines if line]
     for item in found["recommended"]:
-        assert (item["label"] if item["measured"] else "(predicted)") in starts
+        assert (item["label"] if item["observed"] else "(predicted)") in starts
     assert sum(line.startswith("(predicted) ") for line in lines) == 2
     cutout = next(line for line in lines if line.startswith("cutout "))
     assert cutout.count("*") == len(found["rounds"])
@@ -51,8 +51,8 @@ def test_csv_has_a_line_per_recommendation(bpe_bench, as_json):
     assert status == 0
     lines = list(csv.DictReader(io.StringIO(out)))
     assert [line["label"] for line in lines] == [r["label"] for r in found["recommended"]]
-    assert [line["measured"] for line in lines] == [
-        str(r["measured"]) for r in found["recommended"]
+    assert [line["observed"] for line in lines] == [
+        str(r["observed"]) for r in found["recommended"]
     ]
     assert {"epochs", "layers", "correlation", "cost_seconds"} <= set(lines[0])
 

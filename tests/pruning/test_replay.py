@@ -272,11 +272,11 @@ def test_json_has_the_fields_that_were_promised():
     for item in found["recommended"]:
         assert {
             "label", "budget", "epoch", "correlation", "low", "high", "p_value", "precision_at_k",
-            "regret_at_k", "best_rank_at_k", "cost_seconds", "device", "pareto", "measured",
+            "regret_at_k", "best_rank_at_k", "cost_seconds", "device", "pareto", "observed",
         } <= set(item)  # fmt: skip
         assert set(item["budget"]) == set(HYPER_PARAMETERS)
         # what nobody ranked has no top of its ranking
-        assert (item["precision_at_k"] is None) is not item["measured"]
+        assert (item["precision_at_k"] is None) is not item["observed"]
     assert found["pruning_order"] == [n for r in found["rounds"] for n in r["pruned"]]
 
 
