@@ -21,7 +21,7 @@ import click
 import numpy as np
 
 from bpe_bench.correlation.evidence import covering
-from bpe_bench.pruning.judging import Deal, Pool, Trial, judge, make_methods
+from bpe_bench.pruning.judging import Account, Deal, Pool, judge, make_methods
 from bpe_bench.report.figures import save_figure
 from bpe_bench.report.judging_figure import judging_figure
 from bpe_bench.tables.catalog import open_table
@@ -42,7 +42,7 @@ def main(repeats: int, jobs: int, seed: int, output: Path) -> None:
     for method in methods:
         deal = Deal(pool, np.random.default_rng(seed))
         start = time.perf_counter()
-        method.run(Trial(deal, np.inf, np.random.default_rng(seed)))
+        method.run(Account(deal, np.inf, np.random.default_rng(seed)))
         taken = time.perf_counter() - start
         print(f"{method.name}: {taken:.3f} s a run, {method.draws} runs a repeat")
     start = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..budget import Budget
 from ..execution import TRAINING_TASK, run_trial
-from ..execution.journal import FINAL_STATES, Entry, Journal
+from ..execution.journal import FINAL_STATES, Journal, JournalEntry
 from ..spaces import Architecture
 from ..tables.curves import Split
 from ..training.trial import Trial
@@ -78,7 +78,7 @@ class ProxyEstimator:
     def optimum(self) -> None:
         """Return None: nobody has trained the whole space."""
 
-    def _entry(self, architecture: Architecture) -> Entry:
+    def _entry(self, architecture: Architecture) -> JournalEntry:
         return run_trial(
             self.store,
             self._trial(architecture),
@@ -91,10 +91,10 @@ class ProxyEstimator:
         return Trial(architecture, self.budget, self.dataset, self.seed)
 
 
-def _accuracy(entry: Entry, split: Split) -> float:
+def _accuracy(entry: JournalEntry, split: Split) -> float:
     result = entry.records[-1].results[split]
     return result.correct / result.size
 
 
-def _seconds(entry: Entry) -> float:
+def _seconds(entry: JournalEntry) -> float:
     return sum(record.seconds for record in entry.records)

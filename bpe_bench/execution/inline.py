@@ -13,7 +13,7 @@ from ..errors import ExecutionError, LostTrialError
 from ..training.trial import Trial
 from ._worker import _new_name, _start_beating, _work_on
 from .base import _load_task
-from .journal import FINAL_STATES, Entry, Journal
+from .journal import FINAL_STATES, Journal, JournalEntry
 
 _POLL = 0.5
 """Seconds between two looks at a trial that another process is training."""
@@ -26,7 +26,7 @@ def run_trial(
     options: Mapping[str, Any] | None = None,
     *,
     stale_after: float = 60.0,
-) -> Entry:
+) -> JournalEntry:
     """Return the journal's entry of a finished trial; train it if it is not finished.
 
     A finished trial is not trained again, an interrupted one continues from its last epoch, and

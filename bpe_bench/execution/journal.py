@@ -52,7 +52,7 @@ class _Claim:
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """A trial of the journal with its state and records."""
 
     trial: Trial
@@ -413,11 +413,11 @@ class Journal:
     def __len__(self) -> int:
         return sum(self.counts().values())
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[JournalEntry]:
         """Iterate over all trials in the order in which they were planned."""
         return self.entries()
 
-    def find(self, trial: Trial) -> Entry | None:
+    def find(self, trial: Trial) -> JournalEntry | None:
         """Return the journal's entry of a trial; None if it was never planned."""
         return next(self._entries("id = ?", (trial.id,)), None)
 
@@ -433,11 +433,11 @@ class Journal:
             ).fetchone()
         return float(seconds / recorded * trial.budget.epochs) if recorded else None
 
-    def entries(self, states: Sequence[State] = STATES) -> Iterator[Entry]:
+    def entries(self, states: Sequence[State] = STATES) -> Iterator[JournalEntry]:
         """Iterate over the trials that are in some states, in the order of their planning."""
         return self._entries(f"state IN ({', '.join('?' * len(states))})", tuple(states))
 
-    def _entries(self, condition: str, values: tuple[str, ...]) -> Iterator[Entry]:
+    def _entries(self, condition: str, values: tuple[str, ...]) -> Iterator[JournalEntry]:
         with self._explaining():
             rows = self._connection.execute(
                 "SELECT id, trial, state, message, worker FROM trials "
@@ -447,7 +447,7 @@ class Journal:
         for identity, text, state, message, worker in rows:
             with self._explaining():
                 found = list(_records(self._connection, identity))
-            yield Entry(
+            yield JournalEntry(
                 _trial(text),
                 state,
                 message,

@@ -25,7 +25,7 @@ from ..tables.curves import MISSING, Curves, FloatArray, Split
 from ..tables.importers import Progress
 from ..tables.table import Provenance, Setting, Table, plain_name
 from ..training.trial import EpochRecord, Protocol, Recipe, State
-from .journal import Entry, Journal
+from .journal import Journal, JournalEntry
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Key:
     code_version: str
 
     @classmethod
-    def of(cls, entry: Entry) -> _Key:
+    def of(cls, entry: JournalEntry) -> _Key:
         trial = entry.trial
         return cls(trial.budget, trial.dataset, trial.protocol, trial.recipe, trial.code_version)
 
@@ -79,7 +79,7 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
             f"the journal {source} has trainings of several spaces, {' and '.join(spaces)}; a "
             "table holds one, so keep a journal for each"
         )
-    keys: dict[_Key, list[Entry]] = {}
+    keys: dict[_Key, list[JournalEntry]] = {}
     for entry in entries:
         keys.setdefault(_Key.of(entry), []).append(entry)
     table = _table(source, spaces[0], keys, _left_out(counts))
@@ -89,7 +89,7 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
 
 def _shown(
     journal: Journal, number: int, progress: Progress, only: Collection[str] | None
-) -> Iterator[Entry]:
+) -> Iterator[JournalEntry]:
     for place, entry in enumerate(journal.entries(["done", "diverged"])):
         # One that diverged in its first epoch has nothing to show.
         if _records(entry) and (only is None or entry.trial.id in only):
@@ -97,7 +97,7 @@ def _shown(
         progress(min(0.9, 0.9 * (place + 1) / max(number, 1)))
 
 
-def _records(entry: Entry) -> Sequence[EpochRecord]:
+def _records(entry: JournalEntry) -> Sequence[EpochRecord]:
     """Return the epochs before a training diverged."""
     return [record for record in entry.records if record.finite]
 
@@ -112,7 +112,9 @@ def _left_out(counts: Mapping[State, int]) -> list[str]:
     return caveats
 
 
-def _table(source: Path, space: str, keys: Mapping[_Key, list[Entry]], caveats: list[str]) -> Table:
+def _table(
+    source: Path, space: str, keys: Mapping[_Key, list[JournalEntry]], caveats: list[str]
+) -> Table:
     entries = [entry for own in keys.values() for entry in own]
     places: dict[Architecture, int] = {}
     for entry in entries:
@@ -192,7 +194,10 @@ def _differences(keys: Sequence[_Key], labels: Sequence[str]) -> list[str]:
 
 
 def _seconds(
-    entries: Sequence[Entry], places: Mapping[Architecture, int], label: str, caveats: list[str]
+    entries: Sequence[JournalEntry],
+    places: Mapping[Architecture, int],
+    label: str,
+    caveats: list[str],
 ) -> tuple[FloatArray, str]:
     """Return mean seconds by network (A,) and the device, the most used of several."""
     done = [entry for entry in entries if entry.state == "done"]
@@ -214,12 +219,12 @@ def _seconds(
     return seconds, device
 
 
-def _device(entry: Entry) -> str:
+def _device(entry: JournalEntry) -> str:
     """Return the device of a training; several are joined if it moved."""
     return " and ".join(dict.fromkeys(made.get("device", "") for made in entry.made_on))
 
 
-def _versions(entries: Sequence[Entry]) -> str:
+def _versions(entries: Sequence[JournalEntry]) -> str:
     """Return the versions that the trainings were made with, all that were recorded."""
     found: dict[str, dict[str, None]] = {}
     for entry in entries:
@@ -231,7 +236,7 @@ def _versions(entries: Sequence[Entry]) -> str:
 
 
 def _curves(
-    source: Path, entries: Sequence[Entry], places: Mapping[Architecture, int], label: str
+    source: Path, entries: Sequence[JournalEntry], places: Mapping[Architecture, int], label: str
 ) -> dict[tuple[str, Split], Curves]:
     seeds = sorted({entry.trial.seed for entry in entries})
     epochs = sorted({record.epoch for entry in entries for record in _records(entry)})

@@ -22,7 +22,7 @@ from ..correlation.selection import Selection
 from ..errors import JournalError, MissingReferenceError, RankingError, SelectionError
 from ..execution import Executor, Progress, run_local
 from ..execution.campaign import make_trials, run_campaign
-from ..execution.journal import FINAL_STATES, Entry, Journal
+from ..execution.journal import FINAL_STATES, Journal, JournalEntry
 from ..execution.journal_table import read
 from ..inference import FloatArray
 from ..randomness import settled
@@ -291,7 +291,7 @@ class Trained:
     def _seconds(self, budgets: Sequence[Budget]) -> float:
         return sum(record.seconds for e in self._entries(budgets) for record in e.records)
 
-    def _entries(self, budgets: Sequence[Budget]) -> list[Entry]:
+    def _entries(self, budgets: Sequence[Budget]) -> list[JournalEntry]:
         with Journal(self.workplace.store) as journal:
             found = [journal.find(trial) for trial in self._trials(budgets)]
         return [entry for entry in found if entry is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Score, Searcher
-from .comparison import Comparison, compare_searchers
+from .comparison import SearcherComparison, compare_searchers
 from .darts import Darts
 from .evolution import RegularizedEvolution
 from .loop import repeat_search, run_search
@@ -15,7 +15,6 @@ from .trace import SearchTrace, Step, read_traces, write_traces
 
 __all__ = [
     "SEARCHERS",
-    "Comparison",
     "Darts",
     "RandomSearch",
     "RegularizedEvolution",
@@ -26,6 +25,7 @@ __all__ = [
     "SearchResult",
     "SearchTrace",
     "Searcher",
+    "SearcherComparison",
     "Step",
     "compare_searchers",
     "expected_regret",

@@ -21,7 +21,7 @@ _LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SearcherComparison:
     """Two searchers compared by the validation accuracies that their repeats found."""
 
     first: str
@@ -65,7 +65,7 @@ class Comparison:
 
 def compare_searchers(
     reports: Sequence[SearchReport], *, confidence: float = 0.95
-) -> list[Comparison]:
+) -> list[SearcherComparison]:
     """Compare every two searchers by the validation accuracies that their repeats found.
 
     Parameters
@@ -95,7 +95,9 @@ def compare_searchers(
             rows.append((difference, *_welch(a, b, confidence), p_value))
     adjusted = holm([p_value for *_, p_value in rows])
     return [
-        Comparison(one.searcher, other.searcher, *row, p_adjusted=p, too_few=_too_few(one, other))
+        SearcherComparison(
+            one.searcher, other.searcher, *row, p_adjusted=p, too_few=_too_few(one, other)
+        )
         for (one, other), row, p in zip(pairs, rows, adjusted, strict=True)
     ]
 

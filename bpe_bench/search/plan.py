@@ -19,7 +19,7 @@ from ..surrogate import load_surrogate
 from ..tables.catalog import entries, open_table_of
 from ..tables.table import Setting, Table
 from .base import Searcher
-from .comparison import Comparison, compare_searchers
+from .comparison import SearcherComparison, compare_searchers
 from .darts import Darts
 from .evolution import RegularizedEvolution
 from .loop import _check_allowance, repeat_search
@@ -92,7 +92,7 @@ class SearchResult:
 
     reports: tuple[SearchReport, ...]
     """One per searcher."""
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SearcherComparison, ...]
     """Comparisons of every two searchers."""
     traces: tuple[SearchTrace, ...]
     warnings: tuple[str, ...]

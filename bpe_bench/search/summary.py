@@ -32,7 +32,7 @@ _GRID = 200
 
 
 @dataclass(frozen=True)
-class Curve:
+class BestSoFar:
     """Final validation accuracy of the best so far, over G moments of the simulated clock."""
 
     seconds: FloatArray
@@ -100,7 +100,7 @@ class SearchReport:
     """Of each repeat, shape (R,)."""
     test: FloatArray = dataclasses.field(repr=False, compare=False)
     """Of each repeat, shape (R,)."""
-    curve: Curve = dataclasses.field(repr=False, compare=False)
+    curve: BestSoFar = dataclasses.field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; unknown numbers are null."""
@@ -222,7 +222,7 @@ def _first_at(times: Sequence[float], values: Sequence[float], target: float) ->
     return next((t for t, value in zip(times, values, strict=True) if value >= target), math.inf)
 
 
-def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> Curve:
+def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> BestSoFar:
     last = max((times[-1] for times, _ in steps if times), default=math.nan)
     moments = np.linspace(0.0, last, _GRID) if math.isfinite(last) else np.zeros(0)
     table = np.full((len(steps), len(moments)), -math.inf)
@@ -233,7 +233,7 @@ def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> Curve:
     # Those that have nothing yet count as worst, not as absent, or the curve could fall.
     quartiles = np.quantile(table, (0.25, 0.5, 0.75), axis=0, method="lower")
     low, median, high = np.where(np.isfinite(quartiles), quartiles, np.nan)
-    return Curve(moments, median, low, high)
+    return BestSoFar(moments, median, low, high)
 
 
 def _speedup(evaluations: float, seconds: float, estimator: Estimator) -> Speedup:

@@ -41,7 +41,7 @@ class _Regression(Protocol):
 
 
 @dataclass(frozen=True)
-class _Forest:
+class _SurrogateForest:
     """Regression trees as arrays over all M nodes; a prediction is the mean over T trees.
 
     A row goes left if its number in column ``feature`` is at most ``threshold``.
@@ -84,7 +84,7 @@ class _Forest:
         return dict(vars(self))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, _Array], columns: int) -> _Forest:
+    def from_arrays(cls, arrays: Mapping[str, _Array], columns: int) -> _SurrogateForest:
         """Check arrays and return them as a forest.
 
         Raises
@@ -124,7 +124,9 @@ _FOREST_KINDS: Mapping[str, str] = {
 }
 
 
-def _fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 50) -> _Forest:
+def _fit_forest(
+    x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: int = 50
+) -> _SurrogateForest:
     """Grow extremely randomised trees (Geurts, Ernst & Wehenkel, 2006) by scikit-learn.
 
     Every tree sees all rows and tries all columns, each with one threshold drawn uniformly
@@ -153,7 +155,7 @@ def _fit_forest(x: FloatArray, y: FloatArray, rng: np.random.Generator, trees: i
         return np.concatenate(arrays)
 
     feature = joined("feature", offset=False)
-    return _Forest(
+    return _SurrogateForest(
         roots=starts.astype(np.int32),
         feature=np.where(feature < 0, _LEAF, feature).astype(np.int32),
         threshold=_rounded_down(joined("threshold", offset=False)),
@@ -175,7 +177,7 @@ def _rounded_down(threshold: FloatArray) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class _Boosted:
+class _SurrogateBooster:
     """Gradient-boosted trees by XGBoost (Chen & Guestrin, KDD 2016), as XGBoost's own JSON."""
 
     document: bytes
@@ -197,14 +199,14 @@ class _Boosted:
         return booster
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _Boosted, (self.document,)
+        return _SurrogateBooster, (self.document,)
 
     def to_arrays(self) -> dict[str, _Array]:
         """Return the JSON text as bytes."""
         return {"json": np.frombuffer(self.document, dtype=np.uint8)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, _Array], columns: int) -> _Boosted:
+    def from_arrays(cls, arrays: Mapping[str, _Array], columns: int) -> _SurrogateBooster:
         """Check a booster's JSON and return the booster.
 
         Raises
@@ -226,7 +228,7 @@ class _Boosted:
             raise SurrogateFileError("a booster's JSON is not one that XGBoost writes")
         return cls(document)._checked()
 
-    def _checked(self) -> _Boosted:
+    def _checked(self) -> _SurrogateBooster:
         """Return itself if XGBoost can read it."""
         import xgboost
 
@@ -277,14 +279,14 @@ _BOOSTING: Mapping[str, float | int | str] = MappingProxyType(
 
 def _fit_boosted(
     x: FloatArray, y: FloatArray, rng: np.random.Generator, rounds: int = 300
-) -> _Boosted:
+) -> _SurrogateBooster:
     """Boost trees by XGBoost with the parameters `_BOOSTING`."""
     import xgboost
 
     parameters = {**_BOOSTING, "base_score": float(y.mean()), "seed": integer_seed(rng)}
     data = xgboost.DMatrix(np.ascontiguousarray(x, dtype=np.float32), label=y, nthread=1)
     booster = xgboost.train(parameters, data, rounds)
-    return _Boosted(bytes(booster.save_raw("json")))
+    return _SurrogateBooster(bytes(booster.save_raw("json")))
 
 
 # --- Both ------------------------------------------------------------------------------------
@@ -304,9 +306,11 @@ class _ModelKind:
 MODELS: Mapping[str, _ModelKind] = MappingProxyType(
     {
         "forest": _ModelKind(
-            _fit_forest, _Forest.from_arrays, "extremely randomised trees, scikit-learn"
+            _fit_forest, _SurrogateForest.from_arrays, "extremely randomised trees, scikit-learn"
         ),
-        "xgboost": _ModelKind(_fit_boosted, _Boosted.from_arrays, "boosted trees, XGBoost"),
+        "xgboost": _ModelKind(
+            _fit_boosted, _SurrogateBooster.from_arrays, "boosted trees, XGBoost"
+        ),
     }
 )
 """The kinds of regression by the name under which the command line knows them."""

@@ -60,7 +60,7 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisteredTable:
     """A registered table."""
 
     name: str
@@ -128,13 +128,13 @@ def _cache_directory() -> Path:
 
 
 @cache
-def entries() -> Mapping[str, Entry]:
+def entries() -> Mapping[str, RegisteredTable]:
     """Return the registered tables by name, as listed in ``tables/registry.toml``."""
     text = (resources.files(_SHIPPED_PACKAGE) / "registry.toml").read_text(encoding="utf-8")
     found = {}
     for name, fields in tomllib.loads(text)["table"].items():
         sources = tuple(_SourceFile(**source) for source in fields["sources"])
-        found[name] = Entry(
+        found[name] = RegisteredTable(
             name=name,
             file=fields["file"],
             space=fields["space"],

@@ -22,7 +22,7 @@ from ..errors import OptionalDependencyError, SourceFileError, TableFileError, u
 from ..files import reason_of
 from .catalog import (
     _SHIPPED_PACKAGE,
-    Entry,
+    RegisteredTable,
     _cache_directory,
     _SourceFile,
     entries,
@@ -106,14 +106,14 @@ def _part_of(progress: _Progress, start: float, width: float) -> _Progress:
     return lambda share: progress(start + width * share)
 
 
-def _intact(target: Path, entry: Entry) -> bool:
+def _intact(target: Path, entry: RegisteredTable) -> bool:
     """Return whether the table is in the cache and intact."""
     with suppress(TableFileError):
         return target.is_file() and verify_table(target) == entry.content_sha256
     return False
 
 
-def _check_packages(entry: Entry) -> None:
+def _check_packages(entry: RegisteredTable) -> None:
     for requirement in entry.packages:
         match = _REQUIREMENT.match(requirement)
         package, wanted = (match[1], match[2]) if match else (requirement, None)
@@ -265,14 +265,14 @@ def _check(file: Path, source: _SourceFile, place: str) -> None:
         )
 
 
-def _build(entry: Entry, sources: Path) -> Table:
+def _build(entry: RegisteredTable, sources: Path) -> Table:
     module = importlib.import_module(f"{_SHIPPED_PACKAGE}.build.{entry.build}")
     table = module.build(sources)
     assert isinstance(table, Table)
     return table
 
 
-def _write(table: Table, entry: Entry, target: Path) -> None:
+def _write(table: Table, entry: RegisteredTable, target: Path) -> None:
     """Write a table under its final name only if it is the registered one."""
     found = content_hash(table)
     if found != entry.content_sha256:

@@ -24,13 +24,15 @@ def registered(tmp_path, monkeypatch, golden):
     file = tmp_path / "golden.h5"
     digest = write_table(golden, file)
 
-    class Entry(catalog.Entry):
+    class RegisteredTable(catalog.RegisteredTable):
         @property
         def path(self):
             return file if file.is_file() else None
 
     def register(*promises):
-        entry = Entry("golden", "golden.h5", "darts", "", digest, "", (), promises=promises)
+        entry = RegisteredTable(
+            "golden", "golden.h5", "darts", "", digest, "", (), promises=promises
+        )
         for module in (catalog, regression):
             monkeypatch.setattr(module, "entries", lambda: {"golden": entry})
         return file

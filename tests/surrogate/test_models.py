@@ -10,12 +10,12 @@ from bpe_bench.errors import SurrogateFileError, UnknownNameError
 from bpe_bench.randomness import integer_seed
 from bpe_bench.surrogate.models import (
     _BOOSTING,
-    _Boosted,
     _fit_boosted,
     _fit_forest,
-    _Forest,
     _get_model,
     _rounded_down,
+    _SurrogateBooster,
+    _SurrogateForest,
     _Trend,
 )
 
@@ -86,7 +86,9 @@ def test_a_trend_is_the_mean_of_collinear_columns_and_ignores_constant_ones(data
                                _Trend.fit(one, y).predict(one), atol=1e-2)  # fmt: skip
 
 
-@pytest.mark.parametrize(("fit", "kind"), [(_fit_forest, _Forest), (_fit_boosted, _Boosted)])
+@pytest.mark.parametrize(
+    ("fit", "kind"), [(_fit_forest, _SurrogateForest), (_fit_boosted, _SurrogateBooster)]
+)
 def test_arrays_and_back(fit, kind, data):
     x, y = data
     model = fit(x, y, np.random.default_rng(0))
@@ -110,7 +112,7 @@ def test_arrays_and_back(fit, kind, data):
 def test_arrays_that_form_no_trees_are_refused(spoil, data):
     arrays = _fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
     with pytest.raises(SurrogateFileError, match=r"^a forest has nodes that form no trees$"):
-        _Forest.from_arrays(spoil(arrays), 5)
+        _SurrogateForest.from_arrays(spoil(arrays), 5)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_arrays_that_form_no_trees_are_refused(spoil, data):
 def test_other_arrays_are_no_forest(spoil, data):
     arrays = _fit_forest(*data, np.random.default_rng(0), trees=2).to_arrays()
     with pytest.raises(SurrogateFileError, match=r"^a forest has unexpected arrays$"):
-        _Forest.from_arrays(spoil(arrays), 5)
+        _SurrogateForest.from_arrays(spoil(arrays), 5)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_documents_that_xgboost_did_not_write_are_refused(old, new, data):
     assert old in document
     spoilt = np.frombuffer(document.replace(old, new), dtype=np.uint8)
     with pytest.raises(SurrogateFileError, match=r"JSON is not one that XGBoost writes$"):
-        _Boosted.from_arrays({"json": spoilt}, 5)
+        _SurrogateBooster.from_arrays({"json": spoilt}, 5)
 
 
 def test_the_same_seed_gives_the_same_and_another_another(data):

@@ -74,7 +74,7 @@ def test_a_folder_is_no_table(tmp_path):
 
 
 def test_a_registered_table_that_is_not_here(monkeypatch):
-    monkeypatch.setattr(catalog.Entry, "path", None)
+    monkeypatch.setattr(catalog.RegisteredTable, "path", None)
     with pytest.raises(TableFileError, match=r"^table 'darts-bpe' is registered but not on this"):
         table_path("darts-bpe")
 

@@ -21,7 +21,7 @@ from bpe_bench.errors import (
     UnknownNameError,
 )
 from bpe_bench.tables import catalog, fetching
-from bpe_bench.tables.catalog import Entry, _SourceFile, entries
+from bpe_bench.tables.catalog import RegisteredTable, _SourceFile, entries
 from bpe_bench.tables.fetching import fetch
 from bpe_bench.tables.storage import content_hash, verify_table, write_table
 
@@ -93,7 +93,7 @@ def entry(monkeypatch, golden, server):
         for path, data in FILES.items()
     )
     expected = replace(golden, caveats=(", ".join(sha256(data) for data in FILES.values()),))
-    tiny = Entry(
+    tiny = RegisteredTable(
         "tiny", "tiny.h5", "darts", "made up", content_hash(expected), "CC0-1.0", sources, "tiny"
     )
     registered = {**entries(), "tiny": tiny}

@@ -5,22 +5,22 @@ sampling, cheapest-first, successive halving and TPE. ``docs/mip-judged.md`` has
 and the results.
 """
 
+from .account import Account, Standing
 from .judge import judge
 from .methods import METHODS, Method, make_methods
 from .pool import Deal, Pool
 from .report import Interval, JudgingReport, MethodResult
-from .trial import Step, Trial
 
 __all__ = [
     "METHODS",
+    "Account",
     "Deal",
     "Interval",
     "JudgingReport",
     "Method",
     "MethodResult",
     "Pool",
-    "Step",
-    "Trial",
+    "Standing",
     "judge",
     "make_methods",
 ]

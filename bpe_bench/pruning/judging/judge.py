@@ -17,7 +17,7 @@ from .conclusions import _conclude
 from .methods import Method
 from .mip import _MinimumImportancePruning
 from .pool import Pool, _IntArray
-from .report import Interval, JudgingReport, MethodResult, _Curve, _MethodComparison
+from .report import Interval, JudgingReport, MethodResult, _BestOverHours, _MethodComparison
 from .resampled import _resampled_mean, _ResampledMean
 from .runs import _run_all, _Runs
 
@@ -124,12 +124,12 @@ class _Judged:
         difference = self.runs.seen[method] - self.runs.held_out[method]
         return float(np.nanmean(difference[:, :, self._grid]))
 
-    def curve(self, method: int) -> _Curve:
+    def curve(self, method: int) -> _BestOverHours:
         seen = self.runs.seen[method][:, :, self._grid]
         held_out = self.runs.held_out[method][:, :, self._grid]
         low, high = np.nanquantile(held_out, [0.25, 0.75], axis=(0, 1))
         middle = np.nanmean(held_out, axis=(0, 1))
-        return _Curve(np.nan_to_num(seen).mean(axis=(0, 1)), middle, low, high)
+        return _BestOverHours(np.nan_to_num(seen).mean(axis=(0, 1)), middle, low, high)
 
     def end(self, method: int) -> float:
         return float(np.nanmean(self.runs.held_out[method][:, :, -1]))

@@ -11,9 +11,9 @@ from typing import Protocol
 from ...correlation.evidence import covering
 from ...errors import OptionalDependencyError, SelectionError, unknown_name
 from ...importance import ESTIMATORS
+from .account import Account
 from .mip import _MinimumImportancePruning
 from .tpe import _Tpe
-from .trial import Trial
 
 
 class Method(Protocol):
@@ -31,10 +31,10 @@ class Method(Protocol):
     def draws(self) -> int:
         """Runs per repeat, whose mean counts: more than 1 where a run is cheap and random."""
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate settings until all are evaluated, or `OutOfHours` ends it.
 
-        It must not look at the pool's own correlations; all randomness comes from ``trial.rng``.
+        It must not look at the pool's own correlations; all randomness comes from ``account.rng``.
         """
 
 
@@ -46,10 +46,10 @@ class _RandomSampling:
     summary: str = "settings in random order"
     draws: int = 20
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate every setting."""
-        for place in trial.rng.permutation(len(trial.pool.rows)):
-            trial.evaluate(int(place))
+        for place in account.rng.permutation(len(account.pool.rows)):
+            account.evaluate(int(place))
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class _CheapestFirst:
     summary: str = "all settings, cheapest first"
     draws: int = 1
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate every setting."""
-        for place in trial.pool.by_cost:
-            trial.evaluate(place)
+        for place in account.pool.by_cost:
+            account.evaluate(place)
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class _CoveringDesign:
     summary: str = "the covering design that pruning starts with, then cheapest first"
     draws: int = 1
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate every setting."""
-        rows = trial.pool.unseen.rows
+        rows = account.pool.unseen.rows
         places = {row.label: place for place, row in enumerate(rows)}
         for row in covering(rows, (), len(rows)):
-            trial.evaluate(places[row.label])
+            account.evaluate(places[row.label])
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,18 @@ class _SuccessiveHalving:
     summary: str = "successive halving over architectures"
     draws: int = 1
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate every setting, the promising ones on more architectures first."""
-        left = list(trial.pool.by_cost)
+        left = list(account.pool.by_cost)
         dropped: list[int] = []
-        for architectures in self.rounds(trial.pool.choosing):
-            scores = {p: trial.evaluate(p, architectures).correlation for p in left}
+        for architectures in self.rounds(account.pool.choosing):
+            scores = {p: account.evaluate(p, architectures).correlation for p in left}
             left.sort(key=lambda p: -scores[p] if math.isfinite(scores[p]) else math.inf)
             keep = math.ceil(len(left) / 2)
             dropped = left[keep:] + dropped
             left = left[:keep]
         for place in dropped:
-            trial.evaluate(place)
+            account.evaluate(place)
 
     def rounds(self, half: int) -> list[int]:
         """Return the number of architectures of each round; the last has the whole half.

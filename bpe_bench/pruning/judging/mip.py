@@ -18,7 +18,7 @@ from ...correlation.prediction import CostModel
 from ...hyper_parameters import Value
 from ...inference import FloatArray
 from .. import ObjectiveKind, Rules
-from .trial import Trial
+from .account import Account
 
 _RESAMPLES = 4
 """Draws behind each importance; only their mean is used, no interval."""
@@ -64,17 +64,17 @@ class _MinimumImportancePruning:
         """What it does, in a few words."""
         return f"minimum importance pruning by {self.importance}"
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate every setting, those of the pruned space first."""
-        pruning = _Pruning(_Asked(trial), self._rules(), trial.rng)
+        pruning = _Pruning(_Asked(account), self._rules(), account.rng)
         with suppress(_UsedUp):
             pruning.run()
         pins = [dict(done.pinned_to) for done in pruning.rounds if done.pruned]
         while True:
             pinned = {name: value for pin in pins for name, value in pin.items()}
-            for place in trial.pool.by_cost:
-                if _allows(trial.pool.rows[place], pinned):
-                    trial.evaluate(place)
+            for place in account.pool.by_cost:
+                if _allows(account.pool.rows[place], pinned):
+                    account.evaluate(place)
             if not pins:
                 return
             pins.pop()
@@ -96,9 +96,9 @@ class _UsedUp(Exception):
 
 @dataclass
 class _Asked:
-    """The objective of a pruning that evaluates settings by a trial."""
+    """The objective of a pruning that evaluates settings through an account."""
 
-    trial: Trial
+    account: Account
     gives_up: bool = True
     """Whether the pruning ends when the remaining space is used up."""
     notes: tuple[str, ...] = ()
@@ -109,19 +109,19 @@ class _Asked:
 
     @property
     def space(self) -> str:
-        return self.trial.pool.space
+        return self.account.pool.space
 
     @property
     def name(self) -> str:
-        return self.trial.pool.name
+        return self.account.pool.name
 
     @property
     def statistic(self) -> str:
-        return self.trial.pool.statistic
+        return self.account.pool.statistic
 
     @property
     def pool(self) -> Design:
-        return self.trial.pool.unseen
+        return self.account.pool.unseen
 
     @property
     def precedents(self) -> Sequence[Budget]:
@@ -129,13 +129,13 @@ class _Asked:
 
     @property
     def costs(self) -> CostModel:
-        return self.trial.pool.costs
+        return self.account.pool.costs
 
     def evaluate(self, rows: Sequence[Candidate]) -> list[Ranked]:
         if not rows and self.gives_up:
             raise _UsedUp
-        places = {row.label: place for place, row in enumerate(self.trial.pool.rows)}
-        estimates = [self.trial.evaluate(places[row.label]) for row in rows]
+        places = {row.label: place for place, row in enumerate(self.account.pool.rows)}
+        estimates = [self.account.evaluate(places[row.label]) for row in rows]
         found: list[Ranked] = [
             row.measured(e)
             for row, e in zip(rows, estimates, strict=True)
@@ -151,7 +151,7 @@ class _Asked:
         return self.known.rows
 
     def hours(self, rows: Sequence[Candidate]) -> float:
-        return sum(row.cost_seconds for row in rows) * self.trial.pool.choosing / 3600
+        return sum(row.cost_seconds for row in rows) * self.account.pool.choosing / 3600
 
     def halves(self, rng: np.random.Generator) -> None:
         return None

@@ -24,7 +24,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class _Curve:
+class _BestOverHours:
     """Correlation of the setting that a method had found, by hours spent: shape (G,) each."""
 
     seen: FloatArray
@@ -56,7 +56,7 @@ class MethodResult:
     p_against_best: float
     """p-value of the hypothesis that it is as good as the method with the lowest regret,
     Holm-corrected over all pairs; NaN for that method itself."""
-    curve: _Curve
+    curve: _BestOverHours
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...inference import FloatArray
 from ...processes import share_work
+from .account import Account, _OutOfHours
 from .methods import Method
 from .pool import Deal, Pool
-from .trial import Trial, _OutOfHours
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class _Task:
     def _run(self, method: Method, deal: Deal, rng: np.random.Generator) -> FloatArray:
         """Return choosing and held-out correlation after each amount of hours, (2, G)."""
         seconds = self.hours * 3600
-        trial = Trial(deal, float(seconds[-1]), rng)
+        account = Account(deal, float(seconds[-1]), rng)
         with suppress(_OutOfHours):
-            method.run(trial)
-        incumbents, seen = trial.at(seconds)
+            method.run(account)
+        incumbents, seen = account.at(seconds)
         return np.array([seen, np.where(incumbents >= 0, deal.scores[incumbents], 0.0)])

@@ -11,8 +11,8 @@ from ...budget import encode
 from ...importance._optuna import import_optuna, silent
 from ...inference import FloatArray
 from ...randomness import integer_seed
+from .account import Account
 from .pool import Pool, _IntArray
-from .trial import Trial
 
 _APART = 1e-6
 """By how much codes of equal values differ from setting to setting. Optuna sorts codes by a sort
@@ -38,25 +38,25 @@ class _Tpe:
     summary: str = "Optuna's TPE, proposals mapped to the nearest setting left"
     draws: int = 2
 
-    def run(self, trial: Trial) -> None:
+    def run(self, account: Account) -> None:
         """Evaluate every setting."""
         optuna = import_optuna("TPE", "another method")
-        names, codes = _codes(trial.pool)
+        names, codes = _codes(account.pool)
         ranges = np.maximum(codes.max(axis=0, initial=0), 1)
         axes = {
             name: optuna.distributions.FloatDistribution(-0.5, float(most) + 0.5)
             for name, most in zip(names, ranges, strict=True)
         }
         with silent(optuna):
-            sampler = optuna.samplers.TPESampler(seed=integer_seed(trial.rng))
+            sampler = optuna.samplers.TPESampler(seed=integer_seed(account.rng))
             study = optuna.create_study(direction="maximize", sampler=sampler)
-            left = list(trial.pool.by_cost)
+            left = list(account.pool.by_cost)
             while left:
                 proposed = study.ask(axes)
                 study.tell(proposed, state=optuna.trial.TrialState.FAIL)
                 wanted = np.rint([proposed.params[name] for name in names]).clip(0, ranges)
                 place = left.pop(_nearest(codes[left], wanted, ranges))
-                value = trial.evaluate(place).correlation
+                value = account.evaluate(place).correlation
                 if math.isfinite(value):
                     told = (codes[place] + _APART * place).tolist()
                     params = dict(zip(names, told, strict=True))

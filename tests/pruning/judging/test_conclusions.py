@@ -7,12 +7,12 @@ import pytest
 
 from bpe_bench.pruning.judging import Interval, JudgingReport, MethodResult
 from bpe_bench.pruning.judging.conclusions import _conclude
-from bpe_bench.pruning.judging.report import _Curve, _MethodComparison
+from bpe_bench.pruning.judging.report import _BestOverHours, _MethodComparison
 
 
 def report_of(regrets, p=0.5, optimism=0.05):
     """A report of methods with given mean regrets, all pairs with one p-value."""
-    curve = _Curve(*(np.array([0.1, 0.2]),) * 4)
+    curve = _BestOverHours(*(np.array([0.1, 0.2]),) * 4)
     methods = tuple(
         MethodResult(
             name=name,

@@ -241,7 +241,7 @@ class _Deadly:
 
     name, summary, draws = "deadly", "", 1
 
-    def run(self, trial):
+    def run(self, account):
         raise AssertionError
 
     def __reduce__(self):

@@ -9,7 +9,8 @@ import pytest
 from bpe_bench.budget import BPE_1
 from bpe_bench.errors import OptionalDependencyError, SelectionError, UnknownNameError
 from bpe_bench.importance import ESTIMATORS
-from bpe_bench.pruning.judging import METHODS, Deal, Pool, Trial, make_methods
+from bpe_bench.pruning.judging import METHODS, Account, Deal, Pool, make_methods
+from bpe_bench.pruning.judging.account import _OutOfHours
 from bpe_bench.pruning.judging.methods import (
     _MIP,
     _CheapestFirst,
@@ -19,7 +20,6 @@ from bpe_bench.pruning.judging.methods import (
 )
 from bpe_bench.pruning.judging.mip import _MinimumImportancePruning
 from bpe_bench.pruning.judging.tpe import _Tpe
-from bpe_bench.pruning.judging.trial import _OutOfHours
 
 pytest.importorskip("optuna")
 EVERY = {method.name: method for method in make_methods()[0]}
@@ -27,19 +27,19 @@ each_method = pytest.mark.parametrize("name", METHODS)
 
 
 def run(method, pool, seed=0, seconds=1e12, deal=0):
-    trial = Trial(Deal(pool, np.random.default_rng(deal)), seconds, np.random.default_rng(seed))
+    account = Account(Deal(pool, np.random.default_rng(deal)), seconds, np.random.default_rng(seed))
     try:
-        method.run(trial)
+        method.run(account)
     except _OutOfHours:
-        return trial, False
-    return trial, True
+        return account, False
+    return account, True
 
 
 def order(method, pool, seed=0):
     """Settings in the order in which they were first paid for."""
     asked = []
 
-    class Noting(Trial):
+    class Noting(Account):
         def evaluate(self, place, architectures=None):
             if place not in asked:
                 asked.append(place)
@@ -56,25 +56,25 @@ def pool(darts_bpe):
 
 @each_method
 def test_every_setting_is_evaluated_and_all_is_spent(name, pool):
-    trial, ended = run(EVERY[name], pool)
+    account, ended = run(EVERY[name], pool)
     assert ended
-    assert trial.spent == pytest.approx(pool.hours * 3600)
+    assert account.spent == pytest.approx(pool.hours * 3600)
     half = pool.choosing
     deal = Deal(pool, np.random.default_rng(0))
     seen = [deal.estimate(place, half).correlation for place in range(len(pool.rows))]
-    assert trial.steps[-1].incumbent == int(np.argmax(seen))
+    assert account.standings[-1].incumbent == int(np.argmax(seen))
 
 
 @each_method
 def test_it_stops_at_its_allowance(name, pool):
-    trial, ended = run(EVERY[name], pool, seconds=20 * 3600)
+    account, ended = run(EVERY[name], pool, seconds=20 * 3600)
     assert not ended
-    assert 0 < trial.spent <= 20 * 3600
+    assert 0 < account.spent <= 20 * 3600
 
 
 @each_method
 def test_the_same_generator_gives_the_same_run(name, pool):
-    one, same = (run(EVERY[name], pool, seed=4)[0].steps for _ in range(2))
+    one, same = (run(EVERY[name], pool, seed=4)[0].standings for _ in range(2))
     assert one == same
 
 
@@ -107,18 +107,18 @@ def test_degenerate_pools(name, kind, make_pool):
     else:
         accuracies = accuracies[:, :1]
     pool = make_pool(accuracies, range(1, accuracies.shape[1] + 1), budgets)
-    trial, ended = run(EVERY[name], pool)
+    account, ended = run(EVERY[name], pool)
     assert ended
-    assert trial.spent == pytest.approx(pool.hours * 3600)
-    assert trial.steps[-1].incumbent >= 0
+    assert account.spent == pytest.approx(pool.hours * 3600)
+    assert account.standings[-1].incumbent >= 0
 
 
 def test_cheapest_first_by_hand(signs):
     pool = signs([1, -1, 1, -1], [4, 1, 3, 2])
     assert order(_CheapestFirst(), pool) == [1, 3, 2, 0]
-    trial, _ = run(_CheapestFirst(), pool)
-    assert [s.seconds for s in trial.steps] == [12, 36, 72, 120]
-    assert [s.incumbent for s in trial.steps] == [1, 1, 2, 2]
+    account, _ = run(_CheapestFirst(), pool)
+    assert [s.seconds for s in account.standings] == [12, 36, 72, 120]
+    assert [s.incumbent for s in account.standings] == [1, 1, 2, 2]
 
 
 def test_covering_is_what_pruning_starts_with(pool):
@@ -131,22 +131,24 @@ def test_covering_is_what_pruning_starts_with(pool):
 def test_random_sampling_finds_the_best_after_k_of_s_with_chance_k_over_s(signs):
     pool = signs([-1, -1, -1, 1, -1], [1] * 5)
     runs = [run(_RandomSampling(), pool, seed)[0] for seed in range(300)]
-    found = np.array([[s.incumbent == 3 for s in trial.steps] for trial in runs]).mean(axis=0)
+    found = np.array([[s.incumbent == 3 for s in account.standings] for account in runs]).mean(
+        axis=0
+    )
     assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0], abs=0.08)
 
 
 def test_halving_by_hand(signs):
     """Four settings on 6 architectures; two go on to 12; then those that were dropped."""
-    trial, _ = run(_SuccessiveHalving(), signs([-1, -1, -1, 1], [1, 1, 1, 1]))
-    assert [s.seconds for s in trial.steps] == [6, 12, 18, 24, 30, 36, 42, 48]
-    assert [s.incumbent for s in trial.steps] == [0, 0, 0, 3, 3, 3, 3, 3]
+    account, _ = run(_SuccessiveHalving(), signs([-1, -1, -1, 1], [1, 1, 1, 1]))
+    assert [s.seconds for s in account.standings] == [6, 12, 18, 24, 30, 36, 42, 48]
+    assert [s.incumbent for s in account.standings] == [0, 0, 0, 3, 3, 3, 3, 3]
 
 
 def test_halving_goes_on_with_the_better_half(signs):
     pool = signs([-1, 1, -1, 1], [1, 2, 3, 4])
     asked = []
 
-    class Noting(Trial):
+    class Noting(Account):
         def evaluate(self, place, architectures=None):
             asked.append((place, architectures))
             return super().evaluate(place, architectures)
@@ -166,7 +168,7 @@ def test_what_halving_dropped_last_is_trained_first(make_pool):
     pool = make_pool(np.array(columns).T, [1] * 8, truth=truth)
     asked = []
 
-    class Noting(Trial):
+    class Noting(Account):
         def evaluate(self, place, architectures=None):
             asked.append((place, architectures))
             return super().evaluate(place, architectures)

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from bpe_bench.pruning import Rules
-from bpe_bench.pruning.judging import Deal, Trial
+from bpe_bench.pruning.judging import Account, Deal
 from bpe_bench.pruning.judging.mip import _Asked, _MinimumImportancePruning
 from bpe_bench.pruning.rounds import _Pruning
 
 
-def trial_of(pool, seed=0):
-    return Trial(Deal(pool, np.random.default_rng(seed)), 1e12, np.random.default_rng(seed))
+def account_of(pool, seed=0):
+    return Account(Deal(pool, np.random.default_rng(seed)), 1e12, np.random.default_rng(seed))
 
 
-def labels_in_order(trial):
+def labels_in_order(account):
     """The order in which settings were paid for, by their costs, which all differ."""
-    costs = trial.pool.seconds * trial.pool.choosing
-    paid = np.diff([0.0, *(step.seconds for step in trial.steps)])
+    costs = account.pool.seconds * account.pool.choosing
+    paid = np.diff([0.0, *(standing.seconds for standing in account.standings)])
     return [int(np.argmin(abs(costs - cost))) for cost in paid]
 
 
@@ -24,8 +24,8 @@ def labels_in_order(trial):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_matters_is_kept(layered, importance, seed):
     rules = Rules(importance=importance, keep=1, initial=12, per_round=4, resamples=4, force=True)
-    trial = trial_of(layered, seed)
-    run = _Pruning(_Asked(trial, gives_up=False), rules, trial.rng).run()
+    account = account_of(layered, seed)
+    run = _Pruning(_Asked(account, gives_up=False), rules, account.rng).run()
     assert run.kept() == ("layers",)
     assert run.pinned == {"batch_size": 128, "channels": 4}
     assert run.answered == 0
@@ -33,22 +33,22 @@ def test_what_matters_is_kept(layered, importance, seed):
 
 
 def test_evidence_is_what_the_choosing_half_says(layered):
-    trial = trial_of(layered)
-    asked = _Asked(trial)
+    account = account_of(layered)
+    asked = _Asked(account)
     (row,) = asked.evaluate([layered.unseen.rows[5]])
     expected = Deal(layered, np.random.default_rng(0)).estimate(5, 40)
     assert (row.correlation, row.n_architectures) == (expected.correlation, 40)
-    assert trial.spent == pytest.approx(layered.seconds[5] * 40)
-    assert asked.hours([row]) == pytest.approx(trial.spent / 3600)
+    assert account.spent == pytest.approx(layered.seconds[5] * 40)
+    assert asked.hours([row]) == pytest.approx(account.spent / 3600)
 
 
 def test_the_remaining_space_comes_first_and_prunings_are_undone_last_first(layered):
-    trial = trial_of(layered)
-    _MinimumImportancePruning(keep=1, per_round=1).run(trial)
-    asked = labels_in_order(trial)
+    account = account_of(layered)
+    _MinimumImportancePruning(keep=1, per_round=1).run(account)
+    asked = labels_in_order(account)
     assert sorted(asked) == list(range(len(layered.rows)))
     rules = Rules(keep=1, per_round=1, resamples=4, force=True)
-    again = trial_of(layered)
+    again = account_of(layered)
     run = _Pruning(_Asked(again, gives_up=False), rules, again.rng).run()
     during = len(run.evidence.rows)
     first, second = (dict(done.pinned_to) for done in run.rounds if done.pruned)
@@ -68,21 +68,23 @@ def test_the_remaining_space_comes_first_and_prunings_are_undone_last_first(laye
 
 @pytest.mark.parametrize("seed", range(3))
 def test_giving_up_when_the_remaining_space_is_used_up_changes_nothing(layered, seed, monkeypatch):
-    one, other = trial_of(layered, seed), trial_of(layered, seed)
+    one, other = account_of(layered, seed), account_of(layered, seed)
     _MinimumImportancePruning(keep=1).run(one)
-    monkeypatch.setattr("bpe_bench.pruning.judging.mip._Asked", lambda trial: _Asked(trial, False))
+    monkeypatch.setattr(
+        "bpe_bench.pruning.judging.mip._Asked", lambda account: _Asked(account, False)
+    )
     _MinimumImportancePruning(keep=1).run(other)
-    assert one.steps == other.steps
+    assert one.standings == other.standings
 
 
 def test_settings_that_rank_nothing_are_paid_for_and_no_evidence(make_pool):
     rng = np.random.default_rng(0)
     accuracies = rng.normal(0.9, 0.01, (24, 5))
     accuracies[:, 1] = 0.9
-    trial = trial_of(make_pool(accuracies, range(1, 6)))
-    found = _Asked(trial).evaluate(trial.pool.unseen.rows[:3])
+    account = account_of(make_pool(accuracies, range(1, 6)))
+    found = _Asked(account).evaluate(account.pool.unseen.rows[:3])
     assert [row.label for row in found] == ["s0", "s2"]
-    assert trial.spent == 12 * (1 + 2 + 3)
+    assert account.spent == 12 * (1 + 2 + 3)
 
 
 def test_its_name_and_what_it_refuses():

@@ -19,7 +19,7 @@ class _OutOfHours(Exception):
 
 
 @dataclass(frozen=True)
-class Step:
+class Standing:
     """State of a method after an evaluation."""
 
     seconds: float
@@ -30,8 +30,8 @@ class Step:
     """The correlation that it was chosen by; NaN before there is one."""
 
 
-class Trial:
-    """What a method may use: correlations on the choosing half, which cost device seconds.
+class Account:
+    """What a method may use: correlations on the choosing half, charged in device seconds.
 
     Its incumbent is the setting with the best correlation seen; if settings were seen on
     different numbers of architectures, only those with the most count.
@@ -43,7 +43,7 @@ class Trial:
         """Generator of this run."""
         self.spent = 0.0
         """Device seconds."""
-        self.steps: list[Step] = []
+        self.standings: list[Standing] = []
         self._trained: dict[int, int] = {}
         self._best = (0, -math.inf)
 
@@ -81,17 +81,17 @@ class Trial:
 
     def at(self, seconds: FloatArray) -> tuple[_IntArray, FloatArray]:
         """Return incumbents (-1 for none) and their correlations after hours (G,)."""
-        times = np.array([step.seconds for step in self.steps])
+        times = np.array([standing.seconds for standing in self.standings])
         places = np.searchsorted(times, seconds * (1 + _ROUNDING), side="right") - 1
-        known = [Step(0.0, -1, math.nan), *self.steps]
+        known = [Standing(0.0, -1, math.nan), *self.standings]
         at = [known[place + 1] for place in places]
         return np.array([s.incumbent for s in at], np.intp), np.array([s.seen for s in at])
 
     def _note(self, place: int, architectures: int) -> None:
         value = self._deal.estimate(place, architectures).correlation
-        last = self.steps[-1] if self.steps else Step(0.0, -1, math.nan)
-        found = Step(self.spent, last.incumbent, last.seen)
+        last = self.standings[-1] if self.standings else Standing(0.0, -1, math.nan)
+        found = Standing(self.spent, last.incumbent, last.seen)
         if math.isfinite(value) and (architectures, value) > self._best:
             self._best = (architectures, value)
-            found = Step(self.spent, place, value)
-        self.steps.append(found)
+            found = Standing(self.spent, place, value)
+        self.standings.append(found)
