@@ -38,8 +38,8 @@ def settled(values: _Numbers, digits: int = DIGITS, *, least: float = 0.0) -> _N
     digits
         Significant digits, `DIGITS` or `SOLVED_DIGITS`.
     least
-        Numbers smaller than this count as 0: where terms of the order of 1 can cancel, what
-        is left is rounding.
+        No digit below this counts: where terms of the order of 1 can cancel, what is left
+        there is rounding. A power of 10.
 
     Examples
     --------
@@ -47,12 +47,14 @@ def settled(values: _Numbers, digits: int = DIGITS, *, least: float = 0.0) -> _N
     (0.3, 0.667)
     """
     given = np.asarray(values, dtype=np.float64)
-    given = np.where(np.abs(given) < least, 0.0, given)
     size = np.abs(given)
+    given = np.where(size < least / 2, 0.0, given)
     usual = (size >= _POWERS[digits]) & (size <= _POWERS[-1 - digits])
     # A logarithm would not do: near a power of 10 its last bit decides.
     place = np.searchsorted(_POWERS, np.where(usual, size, 1.0), side="right") - 1
     shift = digits - 1 - (place + _LOWEST)
+    if least:
+        shift = np.minimum(shift, -_LOWEST - np.searchsorted(_POWERS, least))
     up, down = (_POWERS[np.maximum(s, 0) - _LOWEST] for s in (shift, -shift))
     rounded = np.where(usual, np.rint(np.where(usual, given, 0.0) * up / down) / up * down, given)
     return float(rounded) if isinstance(values, float) else rounded

@@ -55,8 +55,9 @@ def test_what_is_no_usual_number_stays_as_it_is():
     np.testing.assert_array_equal(settled(odd), odd)
 
 
-@pytest.mark.parametrize("value", [1e-17, -1e-17, 9.9e-13, 0.0])
+@pytest.mark.parametrize("value", [1e-17, -1e-17, 4.9e-13, 0.0])
 def test_what_is_left_where_terms_cancel_is_0(value):
     assert settled(value, least=1e-12) == 0
     assert math.copysign(1, settled(value, least=1e-12)) == math.copysign(1, 0.0)
-    assert settled(2.5e-7, least=1e-12) == 2.5e-7
+    assert settled(2.5e-7 + 1.3e-14, least=1e-12) == 2.5e-7
+    assert settled(123.4567890123, least=1e-2) == 123.46

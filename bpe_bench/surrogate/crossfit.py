@@ -95,7 +95,7 @@ class _Member:
         cls, x: FloatArray, y: FloatArray, model: str, rng: np.random.Generator, *, trend: bool
     ) -> _Member:
         """Fit rows (n, d) to targets (n,) by a model of `bpe_bench.surrogate.models.MODELS`."""
-        line = _Trend.fit(x, y).settled() if trend else None
+        line = _Trend.fit(x, y).settled(x, y) if trend else None
         rest = y - line.predict(x) if line is not None else y
         return cls(_get_model(model).fit(x, rest, rng), line)
 

@@ -350,10 +350,16 @@ class _Trend:
         slopes = solved / np.where(spread > 0, spread, 1.0)
         return cls(float(y.mean() - centre @ slopes), slopes)
 
-    def settled(self) -> _Trend:
-        """Return it with the bits that are the same on every machine."""
-        slopes = settled(self.slopes, SOLVED_DIGITS, least=1e-9)
-        return _Trend(settled(self.intercept, SOLVED_DIGITS, least=1e-9), slopes)
+    def settled(self, x: FloatArray, y: FloatArray) -> _Trend:
+        """Return it with the digits that are the same everywhere, given what it was fitted to.
+
+        Digits count in units of the standard deviations: a slope of columns that are nearly
+        each other's sum is a small difference of large numbers.
+        """
+        spread = x.std(axis=0)
+        unit = (float(y.std()) or 1.0) / np.where(spread > 0, spread, 1.0)
+        slopes = settled(self.slopes / unit, SOLVED_DIGITS, least=1e-9) * unit
+        return _Trend(float(y.mean() - (x.mean(axis=0) * slopes).sum()), slopes)
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Return the straight line, shape (N,)."""
