@@ -58,7 +58,7 @@ def test_a_surrogate_that_is_fitted_on_the_spot_or_read(as_json, correlating):
     for found in (spot, read):
         assert (found["objective"], found["table"]) == ("surrogate", "darts-bpe")
         assert found["recommended"]
-        assert not any(r["measured"] for r in found["recommended"])
+        assert not any(r["observed"] for r in found["recommended"])
     assert [r["best_under_hours"] for r in spot["recommended"] if r["best_under_hours"]] == [[0.6]]
 
 
