@@ -131,7 +131,8 @@ def _difference(a: Estimate, b: Estimate, confidence: float) -> tuple[float, flo
     the test at this confidence does not reject: it touches ζ₁ = ζ₂ where p is 1 − confidence.
     """
     n, testable = a.n, a.n >= FEWEST_TESTED
-    if np.array_equal(a.influence, b.influence):  # the same ranking twice
+    same = a.correlation == b.correlation  # influences are 0 at -1 and at 1
+    if same and np.array_equal(a.influence, b.influence):  # the same ranking twice
         return 0.0, 0.0, 1.0 if testable else math.nan
     errors = [standard_error(e.correlation, e.influence) for e in (a, b)]
     if np.isnan(errors).any():

@@ -81,7 +81,7 @@ def with_top_k(table: Table, report: CorrelationReport, k: int | None = None) ->
     report
         What `bpe_bench.correlation.correlate` returned.
     k
-        How many of the best count; `default_k` of the reference's architectures by default.
+        How many of the best count; by default `default_k` of the row with most architectures.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def with_top_k(table: Table, report: CorrelationReport, k: int | None = None) ->
     """
     truth = table.accuracy(report.reference, Split(report.reference_split))
     known = np.isfinite(truth)
-    k = default_k(int(known.sum())) if k is None else k
     most = max(row.n_architectures for row in report.rows)
+    k = default_k(most) if k is None else k
     if not 1 <= k <= most:
         raise RankingError(
             f"k must be between 1 and the number of architectures, {most}; found {k}; give "

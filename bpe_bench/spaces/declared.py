@@ -84,7 +84,7 @@ class Parameter:
             return int.from_bytes(struct.pack(">d", value + 0.0), "big")
         if not self.options:
             return int.from_bytes(text.encode(), "big")
-        known = text if text in self.options or self.kind == "categorical" else _plain(text)
+        known = text if text in self.options else _plain(text)
         if known not in self.options:
             most = 10
             rest = f", ... {self.options[-1]}" if len(self.options) > most else ""
@@ -338,7 +338,8 @@ def _options(what: str, kind: str, values: Any) -> tuple[str, ...]:
     if values == _OBSERVED and kind == "categorical":
         return ()
     plain = isinstance(values, list) and all(type(v) in (str, int, float, bool) for v in values)
-    texts = tuple(_plain(v) for v in values) if plain else ()
+    # A text stays as it is: a hash may look like a number.
+    texts = tuple(v if isinstance(v, str) else _plain(v) for v in values) if plain else ()
     bad = [text for text in texts if not text or "," in text or text != text.strip()]
     if not texts or bad or len(set(texts)) < len(texts):
         wanted = "a list of different texts without commas, or of numbers"

@@ -439,7 +439,10 @@ def _merge_measures(
     owners: dict[tuple[str, str], _Owners] = {}
     for number, table in enumerate(tables):
         for (label, name), values in table.measures.items():
-            if name == "seconds" and table.setting(label).device != timed[label][1]:
+            device = table.setting(label).device
+            # Costs up to an epoch (``seconds@EPOCH``) only go with the whole costs of their device.
+            is_cost = name.partition("@")[0] == "seconds"
+            if is_cost and label in timed and device != timed[label][1]:
                 continue
             key = label, name
             old = merged.setdefault(key, np.full(networks, np.nan))

@@ -62,6 +62,15 @@ def test_identical_budgets_do_not_differ():
     assert not found.separable
 
 
+@pytest.mark.parametrize("statistic", ["spearman", "kendall"])
+def test_a_ranking_and_its_reverse_are_not_the_same(statistic):
+    y = np.arange(30.0)
+    estimates = [estimate(x, y, statistic=statistic) for x in (y, -y)]
+    (found,) = compare(["a", "b"], estimates)
+    assert found.difference == -2
+    assert all(math.isnan(x) for x in (found.low, found.high, found.p_value))
+
+
 def test_all_pairs_are_compared_and_corrected_for_their_number():
     y = sample(100)[1]
     estimates = [

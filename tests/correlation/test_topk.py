@@ -1,5 +1,6 @@
 """The top of a ranking, and what a random order has: against all orders, one by one."""
 
+import dataclasses
 import itertools
 import math
 
@@ -72,6 +73,20 @@ def test_k_suits_the_table_unless_it_is_given(golden):
     assert report.to_json()["rows"][0]["precision_at_k"] is None
     assert with_top_k(golden, report).top_k == 2  # a third of six
     assert [default_k(n) for n in (1, 12, 30, 15_625)] == [1, 4, 10, 10]
+
+
+def test_k_suits_settings_that_share_few_architectures_with_the_reference(golden):
+    counts = golden.curves["cheap", Split.VALIDATION].all_counts().copy()
+    counts[:, :, :3] = MISSING  # three of six are left
+    curves = {
+        key: dataclasses.replace(own, counts=counts) if key[0] == "cheap" else own
+        for key, own in golden.curves.items()
+        if key[0] in ("cheap", "full")
+    }
+    table = dataclasses.replace(golden, curves=curves)
+    report = correlate(table, Selection(epochs="last"))
+    assert [row.n_architectures for row in report.rows] == [3]
+    assert with_top_k(table, report).top_k == 1
 
 
 @pytest.mark.parametrize("k", [0, 7])

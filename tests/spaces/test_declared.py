@@ -42,6 +42,17 @@ def test_names_come_in_any_order_and_numbers_in_any_spelling(nets):
     assert nets.parse(" depth = 5.0, op=skip ,width=2.4e1") == expected
 
 
+def test_texts_that_look_like_numbers_are_texts():
+    space = declared(cell={"kind": "categorical", "values": ["01", "1", "12e4", "inf"]})
+    assert [space.format(a) for a in space] == ["cell=01", "cell=1", "cell=12e4", "cell=inf"]
+    assert [space.parse(f"cell={t}").genes for t in ("01", "1", "12e4")] == [(0,), (1,), (2,)]
+
+
+def test_categories_that_are_numbers_come_in_any_spelling():
+    space = declared(momentum={"kind": "categorical", "values": [0.5, 1.0]})
+    assert [space.parse(f"momentum={t}").genes for t in ("1.0", "1", ".5")] == [(1,), (1,), (0,)]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -3,12 +3,13 @@
 import csv
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
 
 from bpe_bench import open_table
-from bpe_bench.errors import SourceFileError, TableFileError
+from bpe_bench.errors import BpeBenchWarning, SourceFileError, TableFileError
 from bpe_bench.spaces import SPACES, DeclaredSpace, register_space
 from bpe_bench.tables.curves import MEAN_OF_SEEDS, MISSING, Curves, Split
 from bpe_bench.tables.exporting import export_table, facts_path, lines_of
@@ -64,7 +65,9 @@ def test_what_was_exported_is_imported_with_the_same_content(request, tmp_path, 
     path = tmp_path / "table.csv"
     export_table(table, path)
     SPACES.pop("nets", None)
-    again = read(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = read(path)
     assert content_hash(again) == expected
     assert again.provenance == table.provenance
 
@@ -116,6 +119,18 @@ def test_lines_that_do_not_fit_the_facts_are_named(golden, tmp_path):
         "delete it to import the lines alone; line 3: 'full validation 0 77' is not among the "
         "facts of table.csv.facts.json; delete it to import the lines alone"
     )
+
+
+def test_lines_that_were_lost_are_said(golden, tmp_path):
+    path = tmp_path / "table.csv"
+    export_table(golden, path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.warns(BpeBenchWarning) as caught:
+        read(path)
+    assert [str(w.message) for w in caught] == [
+        f"{path} has not the content that was exported: lines were changed or lost; if that is "
+        "not meant, export again"
+    ]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])

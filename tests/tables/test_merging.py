@@ -368,16 +368,35 @@ def test_seconds_of_another_device_are_left_out_and_that_is_said():
             [index],
             {(1, 9): [1]},
             settings=(Setting("full", FULL, "cifar10", seconds, device),),
-            measures={"seconds": [seconds]},
+            measures={"seconds": [seconds], "seconds@1": [seconds / 9]},
         )
         for index, seconds, device in ((3, 7.0, "V100"), (5, 3.0, "H100"))
     ]
     merged = merge(tables, ["one", "two"]).table
     assert merged.measure("full", "seconds") == pytest.approx([7.0, math.nan], nan_ok=True)
+    assert merged.measure("full", "seconds@1") == pytest.approx([7 / 9, math.nan], nan_ok=True)
     assert (merged.setting("full").seconds, merged.setting("full").device) == (7.0, "V100")
     assert merged.caveats == (
         "seconds of full are those of one on V100, those of two on H100 are left out",
     )
+
+
+def test_seconds_up_to_an_epoch_go_with_the_device_of_the_whole():
+    tables = [
+        table_of(
+            [3],
+            {(1, 9): [1]},
+            settings=(Setting("full", FULL, "cifar10", seconds, device),),
+            measures={"seconds": [seconds]} | measures,
+        )
+        for seconds, device, measures in (
+            (90.0, "V100", {}),
+            (900.0, "CPU", {"seconds@3": [300.0]}),
+        )
+    ]
+    merged = merge(tables, ["one", "two"]).table
+    # 300 s of the CPU are no share of 90 s of the V100.
+    assert merged.cost_share("full", 3) == pytest.approx(3 / 9)
 
 
 def test_settings_references_and_texts_are_united():

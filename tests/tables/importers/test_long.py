@@ -172,6 +172,13 @@ def test_what_a_source_does_not_say_is_unknown(imported, tmp_path):
     assert content_hash(read_table(tmp_path / "own.h5")) == digest
 
 
+@pytest.mark.filterwarnings("ignore:columns that the long form does not know")
+def test_columns_with_the_same_plain_name_stay_two_measures(imported):
+    table = imported(row(0, **{"flops (M)": 3.0, "flops [M]": 4.0}))
+    found = {name: values.tolist() for (_, name), values in table.measures.items()}
+    assert found == {"flops--M-": [3.0], "flops--M--2": [4.0]}
+
+
 def test_other_columns_of_numbers_become_measures_and_the_rest_is_left_out(imported):
     with pytest.warns(BpeBenchWarning) as said:
         table = imported(

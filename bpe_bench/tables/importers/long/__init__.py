@@ -194,7 +194,8 @@ def _measures(rows: _Rows) -> dict[tuple[int, str], _Array]:
             measures |= _means(rows, "epoch_seconds", part, f"seconds@{epoch}")
     kept: list[str] = []
     for name in rows.extras:
-        means = _means(rows, name, rows.measured(name), plain_name(name), required=False)
+        measure = plain_name(name, {taken for _, taken in measures})
+        means = _means(rows, name, rows.measured(name), measure, required=False)
         measures |= means
         (kept if means else rows.ignored).append(name)
     said = [f"{', '.join(kept)} kept as measures"] if kept else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ....budget import Budget
-from ....errors import BpeBenchError, InvalidTableError, SourceFileError
+from ....errors import BpeBenchError, BpeBenchWarning, InvalidTableError, SourceFileError
 from ....spaces import DeclaredSpace, get_space
 from ...curves import MISSING, Curves, Split
+from ...storage import content_hash
 from ...table import Provenance, Setting, Table
 from .. import Progress
 from ._faults import _Array, _Faults, _View
@@ -29,11 +31,17 @@ def _read_exported(source: Path, facts: Path, file: _LongFile, progress: Progres
     ------
     SourceFileError
         If the facts are damaged, or a line does not fit them.
+
+    Warns
+    -----
+    BpeBenchWarning
+        If lines were changed or lost since the export.
     """
     with _explaining(facts):
         known = json.loads(facts.read_text(encoding="utf-8"))
         try:
-            return _table(known, _counts(source, facts, file, known, progress))
+            table = _table(known, _counts(source, facts, file, known, progress))
+            changed = content_hash(table) != known["content_sha256"]
         except (BpeBenchError, LookupError, AttributeError) as error:
             if isinstance(error, SourceFileError):
                 raise
@@ -41,6 +49,14 @@ def _read_exported(source: Path, facts: Path, file: _LongFile, progress: Progres
                 f"{facts} is not what `bpe-bench tables export` writes ({error}); export again, "
                 "or delete it to import the lines alone"
             ) from error
+    if changed:
+        warnings.warn(
+            f"{source} has not the content that was exported: lines were changed or lost; if that "
+            "is not meant, export again",
+            BpeBenchWarning,
+            stacklevel=2,
+        )
+    return table
 
 
 def _counts(
