@@ -106,6 +106,12 @@ def modules():
 
 
 @pytest.mark.parametrize("name", modules())
+def test_every_name_that_a_module_lists_exists(name):
+    module = importlib.import_module(name)
+    assert [n for n in getattr(module, "__all__", ()) if not hasattr(module, n)] == []
+
+
+@pytest.mark.parametrize("name", modules())
 def test_everything_public_is_documented(name):
     module = importlib.import_module(name)
     tree = ast.parse(inspect.getsource(module))

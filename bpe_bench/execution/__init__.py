@@ -8,4 +8,4 @@ from .base import TRAINING_TASK, Executor, Progress
 from .inline import run_trial
 from .local import run_local
 
-__all__ = ["TRAINING_TASK", "Executor", "Progress", "Report", "Task", "run_local", "run_trial"]
+__all__ = ["TRAINING_TASK", "Executor", "Progress", "run_local", "run_trial"]

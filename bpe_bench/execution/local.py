@@ -142,8 +142,15 @@ class _Worker:
             self.line.send("stop")
 
     def kill(self) -> None:
-        if self.process.exitcode is None and self.process.pid:
+        if not self.has_ended() and self.process.pid:
             os.kill(self.process.pid, signal.SIGKILL)
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended; its exit status is unknown where SIGCHLD is ignored."""
+        if self.process.exitcode is None and not wait([self.process.sentinel], 0):
+            return False
+        self.process.join()
+        return True
 
     def last_words(self) -> str:
         """Return the last line that it wrote."""
@@ -181,14 +188,14 @@ class _Pool:
         ExecutionError
             If workers refuse to work, or die before they take a trial.
         """
-        for worker in [w for w in self._workers if w.process.exitcode is not None]:
+        for worker in [w for w in self._workers if w.has_ended()]:
             self._workers.remove(worker)
             worker.line.close()
             self._bury(worker)
         counts = self._journal.counts()
         left = counts["planned"] + counts["running"]
         while len(self._workers) < min(jobs, left):
-            self._workers.append(self._started())
+            self._start()
         return bool(self._workers)
 
     def wait(self, seconds: float) -> None:
@@ -218,9 +225,9 @@ class _Pool:
         until = time.monotonic() + seconds
         for worker in self._workers:
             worker.process.join(max(0.0, until - time.monotonic()))
-        return all(worker.process.exitcode is not None for worker in self._workers)
+        return all(worker.has_ended() for worker in self._workers)
 
-    def _started(self) -> _Worker:
+    def _start(self) -> _Worker:
         from joblib.externals.loky.backend.context import get_context
 
         # As multiprocessing's "spawn", but it does not run the main script again, which may
@@ -233,11 +240,14 @@ class _Pool:
         process = context.Process(
             target=_work,
             args=(self._told, name, log, theirs),
-            env=dict.fromkeys(_THREAD_VARIABLES, threads),
+            # Files of the folder that it starts in are not modules to import.
+            env={**dict.fromkeys(_THREAD_VARIABLES, threads), "PYTHONSAFEPATH": "1"},
         )
+        worker = _Worker(name, process, ours, log)
         with theirs, _without_interrupts():
             process.start()
-        return _Worker(name, process, ours, log)
+            self._workers.append(worker)  # before Ctrl-C is heard again: `stop` must know it
+        return worker
 
     def _bury(self, worker: _Worker) -> None:
         """Release the trials of an ended worker."""

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,14 +49,14 @@ def log(tmp_path):
 @pytest.fixture
 def processes(monkeypatch):
     """Every worker process that is started."""
-    started, make = [], local._Pool._started
+    started, make = [], local._Pool._start
 
     def start(pool):
         worker = make(pool)
         started.append(worker.process)
         return worker
 
-    monkeypatch.setattr(local._Pool, "_started", start)
+    monkeypatch.setattr(local._Pool, "_start", start)
     yield started
     assert all(process.exitcode is not None for process in started)
 
@@ -380,6 +380,48 @@ def test_workers_that_die_before_they_work(fake, store, make_trials, monkeypatch
         ExecutionError, match=r"^3 workers died before they took a trial: exit status 9$"
     ):
         run_local(store, "fake_training:deadly")
+
+
+def test_files_of_the_folder_are_not_imported(fake, store, make_trials, tmp_path, monkeypatch):
+    # A worker that took up this module instead of Python's could not start.
+    (tmp_path / "queue.py").write_text("raise RuntimeError('of the user')\n")
+    monkeypatch.chdir(tmp_path)
+    plan(store, make_trials(1))
+    assert run_local(store, TASK).counts["done"] == 1
+
+
+def test_an_end_is_seen_where_nobody_may_ask_how_children_ended(fake, store, make_trials):
+    plan(store, make_trials(2))
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some services start programs
+    try:
+        assert run_local(store, TASK, jobs=2).counts["done"] == 2
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_ctrl_c_while_a_worker_starts_leaves_no_process(
+    fake, store, make_trials, processes, monkeypatch
+):
+    plan(store, make_trials(2))
+    known, start = [], local._without_interrupts
+
+    @contextmanager
+    def interrupted():
+        with start():
+            yield
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(local, "_without_interrupts", interrupted)
+    stop = local._Pool.stop
+
+    def stopped(pool):
+        known.extend(worker.process for worker in pool._workers)
+        stop(pool)
+
+    monkeypatch.setattr(local._Pool, "stop", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_local(store, TASK, jobs=2)
+    assert [process.exitcode is None for process in known] == [False]
 
 
 def test_what_cannot_be_run_is_refused(fake, tmp_path, store):
