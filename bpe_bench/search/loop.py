@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import SelectionError
 from ..estimators.base import Estimator
 from ..processes import share_work
-from ..spaces import Architecture, get_space
+from ..spaces import SPACES, Architecture, SearchSpace, get_space
 from .base import Searcher
 from .trace import SearchTrace, Step
 
@@ -246,7 +246,8 @@ def repeat_search(
     # Searchers draw from streams of their own, so that they can be compared as independent.
     stream = zlib.crc32(searcher.name.encode())
     seeds = np.random.SeedSequence((seed, stream)).spawn(repeats)
-    search = partial(_search, searcher, estimator, evaluations, seconds, charge_repeats)
+    space = SPACES.get(estimator.space)
+    search = partial(_search, space, searcher, estimator, evaluations, seconds, charge_repeats)
     if jobs == 1 and on_progress:
         traces = []
         for place, own in enumerate(seeds):
@@ -257,6 +258,7 @@ def repeat_search(
 
 
 def _search(
+    space: SearchSpace | None,
     searcher: Searcher,
     estimator: Estimator,
     evaluations: int | None,
@@ -266,6 +268,9 @@ def _search(
     on_progress: Callable[[float], None] | None = None,
 ) -> SearchTrace:
     """Search once, with a searcher and a generator of its own."""
+    if space is not None:
+        # Another process does not know the spaces that were registered or declared here.
+        SPACES.setdefault(space.name, space)
     return run_search(
         copy.copy(searcher),
         estimator,

@@ -12,7 +12,7 @@ import pytest
 
 from bpe_bench.budget import BPE_1
 from bpe_bench.errors import SelectionError
-from bpe_bench.estimators import Outcome
+from bpe_bench.estimators import Outcome, Prediction, SurrogateEstimator
 from bpe_bench.search import (
     Darts,
     RandomSearch,
@@ -24,7 +24,7 @@ from bpe_bench.search import (
     summarise,
 )
 from bpe_bench.search.loop import _attach_outcome
-from bpe_bench.spaces import Architecture, get_space
+from bpe_bench.spaces import Architecture, DeclaredSpace, get_space, register_space
 from bpe_bench.spaces.darts import cells_of
 
 A, B, C = ((gene, 0, 0, 0, 0, 0) for gene in range(3))
@@ -364,6 +364,25 @@ def test_repeats_are_the_same_in_one_process_and_in_two(toys):
     assert all(trace.outcome.validation == toys.value(trace.found) for trace in two)
     assert shares[-1] == pytest.approx(1.0)
     assert all(0 <= share <= 1 + 1e-9 for share in shares)
+
+
+def test_searches_in_other_processes_know_a_space_that_was_declared_here(toys):
+    space = DeclaredSpace.of(
+        {"name": "sent", "parameters": {"depth": {"kind": "integer", "low": 1, "high": 9}}}
+    )
+    register_space(space)
+
+    class Deeper:
+        space = "sent"
+
+        def predict(self, architectures):
+            shares = np.array([a.genes[0] / 9 for a in architectures])
+            return Prediction(shares, np.ones(len(architectures)))
+
+    estimator = SurrogateEstimator(Deeper())
+    options = {"repeats": 2, "seed": 0, "evaluations": 5}
+    one = repeat_search(RandomSearch(), estimator, **options)
+    assert repeat_search(RandomSearch(), estimator, jobs=2, **options) == one
 
 
 def test_what_goes_wrong_in_another_process_is_raised_here(toys, capfd):
