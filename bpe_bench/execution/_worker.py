@@ -59,13 +59,15 @@ def _work(told: _Instructions, name: str, log: Path, parent: Connection) -> None
     name
         The worker's name, which no other has.
     log
-        File for everything that it prints.
+        File for everything that it prints. The parent has it open; its name is removed, so that
+        nothing is left if both are killed.
     parent
         A message means to stop after the current epoch; the end of the pipe, that the parent is
         dead.
     """
     os.setpgid(0, 0)  # what a terminal sends is for the parent, which tells its workers
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(log, os.O_WRONLY | os.O_APPEND)
+    log.unlink()
     for standard in (1, 2):
         os.dup2(file, standard)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import ExecutionError, JournalError, SelectionError
 from ._worker import _REFUSED, _STOPPED, _Instructions, _new_name, _work
@@ -88,8 +88,8 @@ def run_local(
         poll=min(0.5, stale_after / 5),
         most_crashes=most_crashes,
     )
-    with Journal(journal) as opened, tempfile.TemporaryDirectory() as logs:
-        pace, pool = _Pace(opened), _Pool(opened, told, Path(logs))
+    with Journal(journal) as opened:
+        pace, pool = _Pace(opened), _Pool(opened, told)
         reported = time.monotonic()
         try:
             while not stop.is_set() and pool.tend(jobs):
@@ -135,7 +135,8 @@ class _Worker:
     process: BaseProcess
     line: Connection
     """Any message tells it to stop; if the pipe is closed, it stops at once."""
-    log: Path
+    log: IO[bytes]
+    """What it prints: a file whose name the worker removes when it has opened it."""
 
     def tell_to_stop(self) -> None:
         with suppress(OSError):  # it has ended by itself
@@ -154,10 +155,9 @@ class _Worker:
 
     def last_words(self) -> str:
         """Return the last line that it wrote."""
-        with suppress(OSError):  # it never wrote any
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-            return lines[-1].strip() if lines else ""
-        return ""
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
 
     def death(self) -> str:
         """Return how it ended, as far as known."""
@@ -171,12 +171,17 @@ class _Worker:
         words = self.last_words()
         return f"{how}; it said: {words}" if words else how
 
+    def close(self) -> None:
+        self.line.close()
+        self.log.close()
+        Path(self.log.name).unlink(missing_ok=True)
+
 
 class _Pool:
     """The workers of a run."""
 
-    def __init__(self, journal: Journal, told: _Instructions, logs: Path) -> None:
-        self._journal, self._told, self._logs = journal, told, logs
+    def __init__(self, journal: Journal, told: _Instructions) -> None:
+        self._journal, self._told = journal, told
         self._workers: list[_Worker] = []
         self._idle_deaths, self._reached = 0, 0
 
@@ -190,8 +195,10 @@ class _Pool:
         """
         for worker in [w for w in self._workers if w.has_ended()]:
             self._workers.remove(worker)
-            worker.line.close()
-            self._bury(worker)
+            try:
+                self._bury(worker)
+            finally:
+                worker.close()
         counts = self._journal.counts()
         left = counts["planned"] + counts["running"]
         while len(self._workers) < min(jobs, left):
@@ -216,7 +223,7 @@ class _Pool:
                 worker.kill()
             for worker in self._workers:
                 worker.process.join()
-                worker.line.close()
+                worker.close()
                 with suppress(JournalError):  # its heartbeat will grow old
                     self._journal.abandon(worker.name, "it was stopped", most_crashes=0)
             self._workers.clear()
@@ -234,12 +241,12 @@ class _Pool:
         # have no main guard.
         context = get_context("loky")
         name = _new_name()
-        log = self._logs / name
+        log = tempfile.NamedTemporaryFile(delete=False)  # noqa: SIM115 - closed with its worker
         theirs, ours = context.Pipe(duplex=False)
         threads = str(self._told.options["threads"])
         process = context.Process(
             target=_work,
-            args=(self._told, name, log, theirs),
+            args=(self._told, name, Path(log.name), theirs),
             # Files of the folder that it starts in are not modules to import.
             env={**dict.fromkeys(_THREAD_VARIABLES, threads), "PYTHONSAFEPATH": "1"},
         )

@@ -233,14 +233,16 @@ except KeyboardInterrupt:
 
 
 @pytest.fixture
-def parent(store, log):
+def parent(store, log, tmp_path):
     """A process that runs the trials in the store; its group is that of a terminal's job."""
     folder = str(Path(__file__).parent)
+    (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, folder, str(store), log.path],
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
     )
     yield process
     process.kill()
@@ -258,10 +260,11 @@ def test_ctrl_c_in_a_terminal_ends_cleanly(fake, store, log, make_trials, parent
     assert set(log().values()) == {1}
 
 
-def test_workers_of_a_killed_parent_stop_too(fake, store, log, make_trials, parent):
+def test_workers_of_a_killed_parent_stop_too(fake, store, log, make_trials, parent, tmp_path):
     plan(store, make_trials(200))
     wait_for(lambda: log.number("kept") >= 4)
     parent.kill()
+    wait_for(lambda: not any((tmp_path / "temporary").iterdir()))  # nothing is left there
     with Journal(store, read_only=True) as journal:
         wait_for(lambda: journal.counts()["running"] == 0)
     number = log.number("start")
