@@ -72,6 +72,10 @@ class Output:
         from bpe_bench.files import replacing
 
         try:
+            if self.output.exists() and not (self.output.is_file() or self.output.is_dir()):
+                with self.output.open("w", encoding="utf-8") as file:  # a pipe or device
+                    file.writelines(pieces)
+                return
             with replacing(self.output) as temporary, temporary.open("w", encoding="utf-8") as file:
                 file.writelines(pieces)
         except OSError as error:

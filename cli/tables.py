@@ -132,8 +132,9 @@ def export(table: str, out: Output) -> None:
     from bpe_bench.tables.exporting import export_table, facts_path, lines_of
 
     opened = open_table(table)
-    if out.output is None or out.format == "json":
-        out.stream(lines_of(opened, out.format))
+    piped = out.output is not None and out.output.exists() and not out.output.is_file()
+    if out.output is None or out.format == "json" or (piped and not out.output.is_dir()):
+        out.stream(lines_of(opened, "csv" if piped and out.format == "table" else out.format))
         return
     export_table(opened, out.output)
     out.note(f"{facts_path(out.output)}: what lines cannot say; keep it beside them to import")

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -139,6 +141,23 @@ def test_export_as_csv_holds_every_count(bpe_bench, darts_bpe, tmp_path):
         assert float(row["accuracy"]) == int(row["correct"]) / int(row["split_size"])
     for label, counts in found.items():
         np.testing.assert_array_equal(counts, darts_bpe.curves[label, Split.TEST].counts[0, -1])
+
+
+@pytest.mark.parametrize("style", ["table", "json"])
+def test_export_into_a_pipe(bpe_bench, tmp_path, style):
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy"
+    os.mkfifo(pipe)
+    with copy.open("wb") as file, subprocess.Popen(["cat", pipe], stdout=file) as reader:
+        try:
+            said = bpe_bench("tables", "export", "darts-bpe", "--format", style, "-o", pipe)
+            reader.wait(60)
+        finally:
+            reader.kill()
+    assert said == (0, "", "")
+    shown = "csv" if style == "table" else style
+    expected = bpe_bench("tables", "export", "darts-bpe", "--format", shown)[1]
+    assert copy.read_text(encoding="utf-8") == expected
+    assert {*tmp_path.iterdir()} == {pipe, copy}
 
 
 def test_export_as_json_has_a_value_per_line(bpe_bench):
