@@ -398,7 +398,9 @@ def _read_budgets(file: h5py.File, path: Path) -> list[Budget]:
             if fact.type is str
             else _array(file, key, path, _NUMBERS[fact.type][1], 1).tolist()
         )
-        columns.append([None if _is_unknown(value, fact.type) else value for value in found])
+        if file.attrs["format_version"] > 1:  # before, all hyper-parameters were known
+            found = [None if _is_unknown(value, fact.type) else value for value in found]
+        columns.append(found)
     rows = zip(*columns, strict=True)
     return [Budget(**dict(zip(HYPER_PARAMETERS, row, strict=True))) for row in rows]
 

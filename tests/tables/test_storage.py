@@ -363,6 +363,14 @@ def test_unknown_hyper_parameters_are_kept_in_format_version_2(golden, tmp_path)
         assert file["settings/lr_schedule"][0] == file["settings/precision"][0] == b""
 
 
+@pytest.mark.parametrize(("name", "value"), [("batch_size", -1), ("learning_rate", math.nan)])
+def test_version_1_has_no_unknown_hyper_parameters(written, name, value):
+    def edit(file):
+        file[f"settings/{name}"][0] = value
+
+    assert spoil(written, edit).startswith(f"FILE is not a valid table: {name} must be ")
+
+
 def test_a_table_that_version_1_can_hold_is_written_in_it(golden, tmp_path):
     write_table(golden, tmp_path / "known.h5")
     with h5py.File(tmp_path / "known.h5") as file:
