@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from .errors import ExecutionError, SelectionError
 from .files import shown
@@ -19,6 +20,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _POLL = 0.5
 """Seconds between two checks whether the parent is alive."""
+_PARTS = 4
+"""Into so many parts per process the items are dealt: few, as the task is sent with each part."""
 
 
 def share_work(
@@ -69,14 +72,23 @@ def _in_processes(
     task: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
 ) -> Iterator[_Result]:
     import joblib
+    from joblib.externals.loky.backend.reduction import dumps
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
+    try:
+        # Packed once, as a task may hold a table, and sent with a part of the items.
+        packed = _Task(bytes(dumps(task)), tuple(sys.path), os.getpid())
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise _unsendable(error) from error
+    size = -(-len(items) // (_PARTS * jobs))
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
     # Arrays are sent whole: from files in common they would be read-only, in processes only.
     parallel = joblib.Parallel(
         min(jobs, len(items)), backend="loky", return_as="generator", max_nbytes=None
     )
     try:
-        yield from parallel(joblib.delayed(_Task(task, os.getpid()))(item) for item in items)
+        for results in parallel(joblib.delayed(packed)(part) for part in parts):
+            yield from results
     except TerminatedWorkerError as error:
         raise ExecutionError(
             "a process was killed, perhaps for memory; run again with fewer jobs"
@@ -84,22 +96,34 @@ def _in_processes(
     except (BrokenProcessPool, pickle.PicklingError) as error:
         # The cause is a traceback as text, its last line the error.
         *_, reason = str(error.__cause__ or error).strip('"\n').splitlines()
-        raise ExecutionError(
-            f"the work cannot be sent to other processes ({shown(reason)}); run with one job"
-        ) from error
+        raise _unsendable(reason) from error
+
+
+def _unsendable(reason: object) -> ExecutionError:
+    said = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else str(reason)
+    return ExecutionError(
+        f"the work cannot be sent to other processes ({shown(said)}); run with one job"
+    )
 
 
 @dataclass(frozen=True)
-class _Task(Generic[_Item, _Result]):
+class _Task:
     """A task in another process. Ctrl-C in a terminal is for the parent, which ends it."""
 
-    task: Callable[[_Item], _Result]
+    packed: bytes
+    path: tuple[str, ...]
+    """Where the parent imports from, which may have changed since the process started."""
     parent: int
 
-    def __call__(self, item: _Item) -> _Result:
+    def __call__(self, items: Sequence[Any]) -> list[Any]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _end_with(self.parent)
-        return self.task(item)
+        sys.path[:] = self.path
+        try:
+            task = pickle.loads(self.packed)
+        except Exception as error:
+            raise _unsendable(error) from error
+        return [task(item) for item in items]
 
 
 @cache

@@ -1,5 +1,6 @@
 """Work in other processes: the same results, errors instead of waiting, nothing left behind."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -83,6 +84,34 @@ def test_what_cannot_be_sent_is_said():
         "the work cannot be sent to other processes (TypeError: cannot pickle 'generator' object); "
         "run with one job"
     )
+
+
+def test_processes_import_from_where_this_one_does_now(tmp_path, monkeypatch):
+    share_work(abs, [1, 2], jobs=2)  # from here on the processes are there
+    (tmp_path / "module_of_later.py").write_text("def twice(number):\n    return 2 * number\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    twice = importlib.import_module("module_of_later").twice
+    assert share_work(twice, [1, 2, 3], jobs=2) == [2, 4, 6]
+
+
+def test_a_task_is_packed_once():
+    task = Packed([])
+    assert share_work(task, list(range(100)), jobs=2) == list(range(100))
+    assert task.packed == [True]
+
+
+class Packed:
+    """A task that notes when it is packed."""
+
+    def __init__(self, packed):
+        self.packed = packed
+
+    def __call__(self, number):
+        return number
+
+    def __reduce__(self):
+        self.packed.append(True)
+        return Packed, ([],)
 
 
 @pytest.mark.parametrize("way", ["script", "standard input"])

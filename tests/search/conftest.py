@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from joblib.externals.loky import get_reusable_executor
 
 from bpe_bench.search import SearchTrace, Step
 from bpe_bench.spaces import Architecture
@@ -14,8 +13,6 @@ from bpe_bench.spaces import Architecture
 @pytest.fixture(scope="session")
 def toys():
     """The module of made-up estimators and searchers, importable in other processes, too."""
-    # Processes that other tests started do not look in this folder.
-    get_reusable_executor().shutdown(wait=True)
     folder = str(Path(__file__).parent)
     sys.path.insert(0, folder)
     yield importlib.import_module("search_toys")
