@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -95,23 +96,15 @@ def test_processes_import_from_where_this_one_does_now(tmp_path, monkeypatch):
 
 
 def test_a_task_is_packed_once():
-    task = Packed([])
-    assert share_work(task, list(range(100)), jobs=2) == list(range(100))
-    assert task.packed == [True]
+    packed = []
 
+    class Task:
+        def __reduce__(self):
+            packed.append(True)
+            return partial, (abs,)
 
-class Packed:
-    """A task that notes when it is packed."""
-
-    def __init__(self, packed):
-        self.packed = packed
-
-    def __call__(self, number):
-        return number
-
-    def __reduce__(self):
-        self.packed.append(True)
-        return Packed, ([],)
+    assert share_work(Task(), range(-100, 0), jobs=2) == list(range(100, 0, -1))
+    assert packed == [True]
 
 
 @pytest.mark.parametrize("way", ["script", "standard input"])
