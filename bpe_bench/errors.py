@@ -98,7 +98,7 @@ class ConstantInputWarning(BpeBenchWarning):
 
 
 def unknown_name(
-    kind: str, found: str, known: Iterable[str], *, hint: str = ""
+    kind: str, found: str, known: Iterable[str], *, of: str = "", hint: str = ""
 ) -> UnknownNameError:
     """Return the error for a name that does not exist, with the names that do.
 
@@ -110,6 +110,8 @@ def unknown_name(
         The name as given.
     known
         The names that exist.
+    of
+        What has these names, for instance ``"setting 'test1'"``; follows the name.
     hint
         What else to do, appended to the message.
 
@@ -117,10 +119,13 @@ def unknown_name(
     --------
     >>> print(unknown_name("table", "darts-bqe", ["darts-bpe"]))
     unknown table 'darts-bqe' (did you mean 'darts-bpe'?); there are: darts-bpe
+    >>> print(unknown_name("split", "train", ["test"], of="setting 'full'"))
+    unknown split 'train' of setting 'full'; there are: test
     """
     names = list(known)
     close = difflib.get_close_matches(found, names, n=1)
     guess = f" (did you mean {close[0]!r}?)" if close else ""
     exist = ", ".join(names) if names else "none"
+    owner = f" of {of}" if of else ""
     end = f"; {hint}" if hint else ""
-    return UnknownNameError(f"unknown {kind} {found!r}{guess}; there are: {exist}{end}")
+    return UnknownNameError(f"unknown {kind} {found!r}{owner}{guess}; there are: {exist}{end}")

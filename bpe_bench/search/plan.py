@@ -182,7 +182,7 @@ def make_searcher(name: str, **parameters: Any) -> Searcher:
     known = SEARCHERS[name]().parameters()
     for parameter in parameters:
         if parameter not in known:
-            raise unknown_name(f"parameter of searcher {name!r}", parameter, known)
+            raise unknown_name("parameter", parameter, known, of=f"searcher {name!r}")
     return SEARCHERS[name](**parameters)
 
 
@@ -207,7 +207,7 @@ def _searchers(plan: SearchPlan) -> list[Searcher]:
     for given in plan.parameters:
         if not any(given in parameters for parameters in has.values()):
             known = dict.fromkeys(itertools.chain(*has.values()))
-            raise unknown_name("parameter of all searchers", given, known)
+            raise unknown_name("parameter", given, known, of="any searcher")
     parts = {n: {k: v for k, v in plan.parameters.items() if k in has[n]} for n in names}
     return [make_searcher(name, **{**_defaults(name, plan), **parts[name]}) for name in names]
 

@@ -311,7 +311,7 @@ def _parameter(name: str, facts: Any) -> Parameter:
         raise SelectionError(f"{what} needs a kind: {', '.join(_FIELDS)}")
     kind = facts["kind"]
     if kind not in _FIELDS:
-        raise unknown_name(f"kind of {what}", str(kind), _FIELDS)
+        raise unknown_name("kind", str(kind), _FIELDS, of=what)
     _check_keys(what, facts, ("kind", *_FIELDS[kind]), _OPTIONAL.get(kind, ()))
     if "values" in facts:
         return Parameter(name, kind, _options(what, kind, facts["values"]))
@@ -376,6 +376,6 @@ def _check_keys(
 ) -> None:
     for key in given:
         if key not in (*needed, *optional):
-            raise unknown_name(f"key of {what}", key, (*needed, *optional))
+            raise unknown_name("key", key, (*needed, *optional), of=what)
     if missing := [key for key in needed if key not in given]:
         raise SelectionError(f"{what} needs {' and '.join(missing)}")

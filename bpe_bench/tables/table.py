@@ -254,7 +254,7 @@ class Table:
         curves = [self.curves[setting.label, split] for split in self.splits(setting.label)]
         recorded = sorted({int(e) for found in curves for e in found.epochs})
         if epoch not in map(str, recorded):
-            raise unknown_name(f"epoch of setting {label!r}", epoch, ranges(recorded))
+            raise unknown_name("epoch", epoch, ranges(recorded), of=f"setting {label!r}")
         return setting, int(epoch)
 
     @cached_property
@@ -322,7 +322,8 @@ class Table:
             If it was not measured on that split.
         """
         if (label, split) not in self.curves:
-            raise unknown_name(f"split of setting {label!r}", str(split), self.splits(label))
+            known = self.splits(label)
+            raise unknown_name("split", str(split), known, of=f"setting {label!r}")
         return self.curves[label, split]
 
     def ranking_split(self, *labels: str) -> Split:
@@ -423,7 +424,7 @@ class Table:
         label = self.setting(label).label
         if (label, name) not in self.measures:
             known = [n for other, n in self.measures if other == label]
-            raise unknown_name(f"measure of setting {label!r}", name, known)
+            raise unknown_name("measure", name, known, of=f"setting {label!r}")
         return self.measures[label, name]
 
     def cost_share(self, label: str, epoch: int) -> float:

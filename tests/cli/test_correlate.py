@@ -254,7 +254,7 @@ def test_a_table_may_be_given_by_its_path(as_json, spearman):
         (["--device", "P4"], "unknown device 'P4'; there are: RTX 2080 Ti, V100"),
         (
             ["--split", "validation"],
-            "unknown split of setting 'full' 'validation'; there are: test",
+            "unknown split 'validation' of setting 'full'; there are: test",
         ),
         (["--plot", "a.gif"], "a figure's file must end in .png, .svg, .pdf, found 'a.gif'"),
         (

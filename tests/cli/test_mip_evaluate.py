@@ -99,7 +99,7 @@ def test_a_table_by_its_path_says_its_space(judge, darts_bpe, tmp_path):
         (["--max-cost-hours", "-1"], "an allowance per network must be above 0 hours and finite"),
         (["--hours", "1"], "the cheapest setting costs 1.79 device hours on 50 architectures, but"),
         (["--confidence", "95"], "confidence must be between 0 and 1, for instance 0.95; found 95"),
-        (["--split", "train"], "unknown split of setting 'full' 'train'; there are: test"),
+        (["--split", "train"], "unknown split 'train' of setting 'full'; there are: test"),
         (["--space", "darst"], "unknown search space 'darst' (did you mean 'darts'?)"),
         (["--table", "darts-bqe"], "unknown table 'darts-bqe' (did you mean 'darts-bpe'?)"),
         (["--plot", "x.gif"], "a figure's file must end in .png, .svg, .pdf, found 'x.gif'"),

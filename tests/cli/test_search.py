@@ -161,7 +161,7 @@ def test_a_budget_may_be_an_epoch_of_a_curve(search, whole_space, tmp_path):
     assert (status, json.loads(out)["evaluations_mean"]) == (0, 21)
     assert "warning: evaluations stop after epoch 6 of 12" in err.splitlines()
     _, _, err = search("--budget", "short@7", over=tmp_path / "curves.h5")
-    assert err == "bpe-bench: error: unknown epoch of setting 'short' '7'; there are: 6, 12\n"
+    assert err == "bpe-bench: error: unknown epoch '7' of setting 'short'; there are: 6, 12\n"
 
 
 def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
@@ -181,7 +181,7 @@ def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
 def test_a_parameter_that_the_searcher_lacks_is_refused(search, fails):
     _, _, err = search("--tournament", 5)
     assert err == (
-        "bpe-bench: error: unknown parameter of searcher 'random' 'tournament'; there are: "
+        "bpe-bench: error: unknown parameter 'tournament' of searcher 'random'; there are: "
         "replace\n"
     )
 

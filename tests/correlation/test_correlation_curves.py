@@ -172,7 +172,7 @@ def test_queries_have_an_explicit_seed(table, counts):
         ({"epoch": 201}, "unknown epoch '201' (did you mean '200'?); there are: 1, 4, 12, 200"),
         ({"seed": 9}, "unknown seed '9'; there are: 0, 1, 2"),
         ({"split": "exam"}, "unknown split 'exam'; there are: train, validation, test, heldout"),
-        ({"split": "test"}, "unknown split of setting 'cifar10-valid-200' 'test'"),
+        ({"split": "test"}, "unknown split 'test' of setting 'cifar10-valid-200'"),
         ({"budget": "cifar10-500"}, "unknown budget 'cifar10-500'"),
     ],
 )

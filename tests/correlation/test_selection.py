@@ -49,7 +49,7 @@ def test_a_split_of_the_last_epoch_only_is_named_as_the_reason(curve):
 
 
 def test_a_reference_split_that_was_not_measured(golden):
-    with pytest.raises(UnknownNameError, match=r"^unknown split of setting 'full' 'heldout'"):
+    with pytest.raises(UnknownNameError, match=r"^unknown split 'heldout' of setting 'full'"):
         correlate(golden, Selection(reference_split=Split.HELDOUT))
 
 

@@ -103,7 +103,7 @@ def test_an_earlier_epoch_costs_its_share(whole):
     assert found.cost_seconds == pytest.approx(whole.measures["valid-12", "seconds"][5] / 2)
     with pytest.raises(UnknownNameError) as error:
         TableEstimator(whole, "valid-12@7")
-    assert str(error.value) == "unknown epoch of setting 'valid-12' '7'; there are: 6, 12"
+    assert str(error.value) == "unknown epoch '7' of setting 'valid-12'; there are: 6, 12"
 
 
 def test_an_earlier_epoch_costs_what_was_measured(whole):

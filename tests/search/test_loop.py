@@ -313,7 +313,7 @@ def test_searchers_by_name():
     with pytest.raises(LookupError) as error:
         make_searcher("evolution", populations=7)
     assert str(error.value) == (
-        "unknown parameter of searcher 'evolution' 'populations' (did you mean 'population'?); "
+        "unknown parameter 'populations' of searcher 'evolution' (did you mean 'population'?); "
         "there are: population, tournament, score"
     )
 

@@ -106,10 +106,10 @@ FAULTS = [
     ({"name": "n", "parameters": {"w": {}}},
      "parameter 'w' needs a kind: categorical, ordered, integer, real"),
     ({"name": "n", "parameters": {"w": {"kind": "int"}}},
-     "unknown kind of parameter 'w' 'int'"),
+     "unknown kind 'int' of parameter 'w'"),
     ({"name": "n", "parameters": {"w": {"kind": "ordered"}}}, "parameter 'w' needs values"),
     ({"name": "n", "parameters": {"w": WIDTH | {"low": 1}}},
-     "unknown key of parameter 'w' 'low'"),
+     "unknown key 'low' of parameter 'w'"),
     ({"name": "n", "parameters": {"w": WIDTH | {"values": [1, 1.0]}}},
      "parameter 'w' needs as values a list of different texts without commas, or of numbers, "
      "found [1, 1.0]"),

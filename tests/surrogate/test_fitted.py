@@ -266,7 +266,7 @@ def test_accuracies_of_an_earlier_epoch_are_given(tmp_path):
     np.testing.assert_allclose(read.given_from(table, table.architectures[:5])[:, 0], known)
     with pytest.raises(SelectionError, match=f"^{full} cannot be both given and predicted$"):
         _gather(table, replace(question, given=[f"{full}@200"]), rng())
-    with pytest.raises(UnknownNameError, match=f"^unknown epoch of setting '{full}' '999'"):
+    with pytest.raises(UnknownNameError, match=f"^unknown epoch '999' of setting '{full}'"):
         _gather(table, replace(question, given=[f"{full}@999"]), rng())
 
 

@@ -86,7 +86,7 @@ def test_names_that_do_not_exist(golden):
     with pytest.raises(UnknownNameError) as caught:
         golden.curves_of("cheap", Split.TRAIN)
     assert str(caught.value) == (
-        "unknown split of setting 'cheap' 'train'; there are: validation, test"
+        "unknown split 'train' of setting 'cheap'; there are: validation, test"
     )
 
 
@@ -249,8 +249,8 @@ def test_a_label_may_name_an_epoch(golden):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cheap@7", "unknown epoch of setting 'cheap' '7'; there are: 1, 5, 10"),
-        ("cheap@", "unknown epoch of setting 'cheap' ''; there are: 1, 5, 10"),
+        ("cheap@7", "unknown epoch '7' of setting 'cheap'; there are: 1, 5, 10"),
+        ("cheap@", "unknown epoch '' of setting 'cheap'; there are: 1, 5, 10"),
         (
             "cheep@1",
             "unknown budget 'cheep' (did you mean 'cheap'?); there are: full, ",
