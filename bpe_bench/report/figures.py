@@ -156,6 +156,8 @@ def check_figure_path(path: str | os.PathLike[str]) -> None:
     ------
     UnknownNameError
         If the suffix names no format that figures are written in.
+    BpeBenchError
+        If its folder does not exist.
     OptionalDependencyError
         If matplotlib is not installed.
     """
@@ -163,6 +165,10 @@ def check_figure_path(path: str | os.PathLike[str]) -> None:
     if target.suffix not in _SUFFIXES:
         raise UnknownNameError(
             f"a figure's file must end in {', '.join(_SUFFIXES)}, found {target.name!r}"
+        )
+    if not target.parent.is_dir():
+        raise BpeBenchError(
+            f"cannot write figure {target}: there is no folder {target.parent}; make it first"
         )
     _matplotlib()
 

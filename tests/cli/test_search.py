@@ -221,6 +221,10 @@ def test_nothing_found_is_said(search):
         (["--target", "93"], "Invalid value for '--target': 93.0 is not in the range"),
         (["--traces", "no/where.jsonl"], "--traces: there is no folder no; make it first"),
         (["--plot", "x.gif"], "a figure's file must end in .png, .svg, .pdf, found 'x.gif'"),
+        (
+            ["--plot", "no/a.png"],
+            "cannot write figure no/a.png: there is no folder no; make it fir",
+        ),
         (["--estimator", "surrogate"], "--estimator surrogate needs --surrogate FILE; make one "),
     ],
 )

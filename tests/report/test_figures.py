@@ -112,9 +112,13 @@ def test_another_suffix_is_refused(figures, name, tmp_path):
 
 def test_a_folder_that_is_not_there_is_refused(figures, tmp_path):
     path = tmp_path / "none" / "figure.png"
-    with pytest.raises(BpeBenchError) as caught:
-        save_figure(figures[0], path)
-    assert str(caught.value) == f"cannot write figure {path}: No such file or directory"
+    # Checked by itself before anything is computed.
+    for use in (lambda: save_figure(figures[0], path), lambda: check_figure_path(path)):
+        with pytest.raises(BpeBenchError) as caught:
+            use()
+        assert str(caught.value) == (
+            f"cannot write figure {path}: there is no folder {path.parent}; make it first"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
