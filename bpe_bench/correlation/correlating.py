@@ -245,6 +245,11 @@ def _compare(
     estimates: list[Estimate] = []
     for pair in comparing:
         first, second = (_find_row(rows, published, name) for name in pair)
+        if first is second:
+            raise SelectionError(
+                f"cannot compare {pair[0]!r} with itself, found {pair[1]!r} as the second; choose "
+                "another budget with --compare"
+            )
         found = evidence.pair(first, second)
         if found is None:
             raise SelectionError(

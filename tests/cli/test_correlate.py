@@ -237,6 +237,11 @@ def test_a_table_may_be_given_by_its_path(as_json, spearman):
             "unknown budget 'BPE-3' (did you mean 'BPE-2'?); there are: ",
         ),
         (
+            ["--compare", "BPE-1", "test5"],
+            "cannot compare 'BPE-1' with itself, found 'test5' as the second; choose another "
+            "budget with --compare",
+        ),
+        (
             ["--normalise-devices", "V100"],
             "--normalise-devices wants DEVICE=FACTOR, found 'V100' (see bpe-bench correlate "
             "--help)",
