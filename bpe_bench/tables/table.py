@@ -450,9 +450,15 @@ class Table:
             If asked for test accuracy.
         """
         if not split.may_steer:
+            allowed = ", ".join(s for s in self.splits(label) if s.may_steer)
             raise LeakError(
-                f"a search may not look at {split} accuracy of {label!r}; use one of: "
-                f"{', '.join(s for s in self.splits(label) if s.may_steer) or 'none recorded'}"
+                f"a search may not look at {split} accuracy of {label!r}"
+                + (
+                    f"; use one of: {allowed}"
+                    if allowed
+                    else ", and the table has no validation accuracy of it; take another budget or "
+                    "table"
+                )
             )
         return self.accuracy(label, split, **options)
 

@@ -231,7 +231,10 @@ def without(table, *splits):
 
 
 def test_test_figures_cannot_steer(whole):
-    message = "a search may not look at test accuracy of '{}'; use one of: none recorded"
+    message = (
+        "a search may not look at test accuracy of '{}', and the table has no validation "
+        "accuracy of it; take another budget or table"
+    )
     with pytest.raises(LeakError) as error:
         TableEstimator(whole, "all-200")
     assert str(error.value) == message.format("all-200")
