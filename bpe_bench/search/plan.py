@@ -272,7 +272,7 @@ def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:
     ):
         if found not in (None, has):
             raise SelectionError(f"{option} {found}: the surrogate predicts {has!r}; leave it out")
-    name, table, judge = fitted.table, None, None
+    name, table, judge, notes = fitted.table, None, None, fitted.notes
     if plan.table is not None:
         name, table = open_table_of(plan.space, plan.table)
         fitted.check_table(table)
@@ -280,6 +280,9 @@ def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:
             judge = TableEstimator(
                 table, dataset=fitted.dataset, report_dataset=plan.report_dataset
             )
+        else:
+            part = f"the table does not hold every architecture of {plan.space}"
+            notes = (*notes, f"{part}, so final figures are not looked up in it")
     if fitted.given and judge is None:
         raise SelectionError(
             f"the surrogate must know the accuracy under {', '.join(fitted.given)} of every "
@@ -295,7 +298,7 @@ def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:
         judge=judge,
         dataset=fitted.dataset,
         budget=budget,
-        notes=fitted.notes,
+        notes=notes,
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpe_bench import write_table
+from bpe_bench import open_table, write_table
 from bpe_bench.search import read_traces
 from bpe_bench.surrogate import Question, fit_surrogate, save_surrogate
 
@@ -90,6 +90,21 @@ def test_test_accuracies_that_steer_are_said(as_json, darts_bpe, tmp_path):
     )  # fmt: skip
     assert found["budget"]["epochs"] == 30  # the longest
     assert any("fitted to test accuracies" in warning for warning in found["warnings"])
+
+
+def test_a_table_that_cannot_judge_is_said(as_json, tmp_path):
+    curves = open_table("nas-bench-201-curves")
+    question = Question(architectures=20, budgets=("cifar10-valid-200",))
+    fitted = fit_surrogate(curves, question, rng=np.random.default_rng(0), model="forest")
+    save_surrogate(tmp_path / "part", fitted)
+    found = as_json(
+        *search("--searcher", "random", "--surrogate", tmp_path / "part", "--evaluations", 2),
+        "--repeats", 1, "--table", "nas-bench-201-curves",
+    )  # fmt: skip
+    assert (
+        "the table does not hold every architecture of nas-bench-201, so final figures are not "
+        "looked up in it"
+    ) in found["warnings"]
 
 
 def test_a_surrogate_that_must_know_accuracies_needs_a_whole_table(
