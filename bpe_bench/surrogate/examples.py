@@ -222,7 +222,7 @@ def _of_accuracy(
             f"{split} images"
         )
     without = [s.label for s in settings if (s.label, split) not in table.curves]
-    if without and question.budgets is not None:
+    if without and (question.budgets is not None or len(without) == len(settings)):
         table.curves_of(without[0], split)  # says what there is
     if without:
         notes.append(f"left out, because they have no {split} accuracies: {', '.join(without)}")

@@ -59,7 +59,10 @@ def test_fit_needs_a_file(fails):
         (["darts-bpe", "--budget", "tset5"], "did you mean 'test5'?"),
         (["darts-bpe", "--given", "x"], "unknown budget 'x'; there are: full, test1"),
         (["darts-bpe", "--target", "cost", "--given", "test5"], "leave out --given"),
-        (["darts-bpe", "--split", "validation"], "to learn from; widen the selection"),
+        (
+            ["darts-bpe", "--split", "validation"],
+            "unknown split 'validation' of setting 'full'; there are: test",
+        ),
         (["darts-bpe", "--architectures", "4"], "in 10 folds needs at least 10 architectures"),
         (["darts-bpe", "--dataset", "svhn"], "unknown data set 'svhn'"),
     ],

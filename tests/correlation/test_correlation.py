@@ -349,7 +349,11 @@ def test_what_cannot_be_compared(darts_bpe):
         ({"labels": ["test99"]}, UnknownNameError, "unknown budget 'test99'"),
         ({"device": "A100"}, UnknownNameError, "unknown device 'A100'"),
         ({"device_factors": {"A100": 2.0}}, UnknownNameError, "unknown device 'A100'"),
-        ({"split": Split.VALIDATION}, UnknownNameError, "unknown split of setting 'full'"),
+        (
+            {"split": Split.VALIDATION},
+            UnknownNameError,
+            "unknown split 'validation' of setting 'full'",
+        ),
         ({"dataset": "mnist"}, UnknownNameError, "unknown data set 'mnist'"),
         ({"confidence": 95}, RankingError, "confidence must be between 0 and 1"),
         ({"top_k": 101}, RankingError, "k must be between 1 and the number of architectures, 100"),
