@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ class SearchTrace:
         )
 
 
-def write_traces(path: Path, traces: Iterable[SearchTrace]) -> None:
+def write_traces(path: str | os.PathLike[str], traces: Iterable[SearchTrace]) -> None:
     """Write traces to a file, a line of JSON each; completely or not at all.
 
     Raises
@@ -134,7 +135,7 @@ def write_traces(path: Path, traces: Iterable[SearchTrace]) -> None:
         raise SourceFileError(f"cannot write traces to {path}: {reason_of(error)}") from error
 
 
-def read_traces(path: Path) -> list[SearchTrace]:
+def read_traces(path: str | os.PathLike[str]) -> list[SearchTrace]:
     """Read what `write_traces` wrote.
 
     Raises
@@ -143,7 +144,7 @@ def read_traces(path: Path) -> list[SearchTrace]:
         If the file is missing or a line is not a trace; the message has its number.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceFileError(f"cannot read traces from {path}: {error}") from error
     traces = []

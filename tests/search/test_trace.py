@@ -43,7 +43,7 @@ def traces(toys, make_trace):
 def test_traces_are_read_back_as_they_were_written(traces, tmp_path):
     path = tmp_path / "traces.jsonl"
     write_traces(path, traces)
-    found = read_traces(path)
+    found = read_traces(str(path))
     assert [*map(text, found)] == [*map(text, traces)]
     assert any(step.state == "diverged" for step in found[0].steps)
     assert found[3].found is None
