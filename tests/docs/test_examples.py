@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 from bpe_bench_cli.main import run
 
@@ -36,6 +37,17 @@ def test_python_blocks_run_in_order(page):
     scope = {}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), scope)
+
+
+def test_the_hash_on_the_page_of_the_table_format_holds_for_declared_spaces():
+    scope = {}
+    for block in blocks(ROOT / "docs" / "table-format.md", "python"):
+        exec(compile(block, "table-format.md", "exec"), scope)
+    mobile = ["docs/examples/mobile.csv", "--space", "docs/examples/mobile.toml"]
+    assert run(["tables", "import", "long-csv", *mobile, "-o", "mobile.h5"]) == 0
+    with h5py.File("mobile.h5") as file:
+        assert "declaration" in file.attrs
+        assert scope["content_hash"](file) == file.attrs["content_sha256"]
 
 
 @pytest.mark.parametrize("page", having("console"))
