@@ -137,7 +137,8 @@ class TableEstimator:
         if place is None or architecture.space != self.space:
             raise SelectionError(
                 f"the table of {self.space} does not hold this architecture of "
-                f"{architecture.space}: {architecture.genes[:12]}"
+                f"{architecture.space}: {architecture.genes[:12]}; take a table of the whole "
+                "space, another searcher, or --estimator train"
             )
         return place
 

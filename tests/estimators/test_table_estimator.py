@@ -317,7 +317,8 @@ def test_what_else_is_refused(whole):
 def test_architectures_of_elsewhere_are_refused(estimator, architecture):
     message = (
         f"the table of nas-bench-201 does not hold this architecture of {architecture.space}: "
-        f"{architecture.genes}"
+        f"{architecture.genes}; take a table of the whole space, another searcher, or "
+        "--estimator train"
     )
     calls = (
         lambda: estimator.evaluate(architecture, RNG),
