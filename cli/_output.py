@@ -7,8 +7,10 @@ import io
 import json
 import math
 import os
+import shlex
 import stat
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
     from bpe_bench.budget import Budget
 
+_MOST_WARNINGS = 3
+"""So many warnings are read; JSON has all."""
+_LOG_SECONDS = 30.0
+"""Least time between two lines of progress in a log."""
 _WIDTH = 100_000
 """Width of output to a file or a pipe, so that nothing is cut or wrapped."""
 
@@ -81,11 +87,23 @@ class Output:
         except OSError as error:
             raise _unwritable(self.output, error.strerror) from error
 
-    def warn(self, messages: Sequence[str]) -> None:
-        """Write warnings to standard error, a line each."""
-        if not self.quiet:
-            for message in messages:
-                click.echo(f"warning: {message}", err=True)
+    def warn(self, messages: Sequence[str], table: str | Path | None = None) -> None:
+        """Write the first few warnings to standard error, a line each, and where the rest is.
+
+        Parameters
+        ----------
+        messages
+            The most important first.
+        table
+            The table whose caveats are among them.
+        """
+        if self.quiet:
+            return
+        for message in messages[:_MOST_WARNINGS]:
+            click.echo(f"warning: {message}", err=True)
+        if (rest := len(messages) - _MOST_WARNINGS) > 0:
+            where = f" or bpe-bench tables info {quoted(table)}" if table else ""
+            click.echo(f"{rest} more warnings: --format json{where}", err=True)
 
     def note(self, message: str) -> None:
         """Say on standard error what was done."""
@@ -94,9 +112,12 @@ class Output:
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[float], None]]:
-        """Show a bar with the time left on standard error while a long step runs."""
-        if self.quiet or not sys.stderr.isatty():
+        """Show the time left on standard error: as a bar, or in a log as a line now and then."""
+        if self.quiet:
             yield lambda share: None
+            return
+        if not sys.stderr.isatty():
+            yield _lines(what)
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -106,6 +127,26 @@ class Output:
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=1.0)
             yield lambda share: bar.update(task, completed=share)
+
+
+def _lines(what: str) -> Callable[[float], None]:
+    """Return what logs the share done and the time left, at most every `_LOG_SECONDS`."""
+    start = last = time.monotonic()
+
+    def log(share: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if 0 < share < 1 and now - last >= _LOG_SECONDS:
+            last = now
+            left = duration((now - start) * (1 - share) / share)
+            click.echo(f"{what}: {share:.0%} done, about {left} left", err=True)
+
+    return log
+
+
+def quoted(argument: str | Path) -> str:
+    """Return an argument as a shell wants it, for a command to copy."""
+    return shlex.quote(str(argument))
 
 
 def _check_folder(output: Path) -> None:

@@ -127,7 +127,7 @@ def correlate(
         report = with_top_k(opened, report, top_k)
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
     draw("correlation_figure", report)
-    out.warn(report.warnings)
+    out.warn(report.warnings, table)
 
 
 def _epochs(text: str) -> list[int] | Literal["all", "last"]:

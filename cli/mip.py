@@ -101,7 +101,7 @@ def mip(
         lambda: [*pruning_tables(report), *search_lines(report, found)],
     )
     draw("pruning_figure", report)
-    out.warn([*report.warnings, *(found.warnings if found else ())])
+    out.warn([*report.warnings, *(found.warnings if found else ())], report.table)
 
 
 def _json(report: PruningReport, found: SearchReport | None) -> dict[str, Any]:

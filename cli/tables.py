@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bpe_bench.tables.table import Table
 
-_LISTED = 20
+_EXAMPLES = 2
 """So many contradictions are listed on standard error; --format json has all."""
 
 
@@ -256,9 +256,9 @@ def merge(
         contradictions=[_contradiction(c) for c in listed],
         contradiction_count=count,
     )
-    out.warn([f"kept the first of {c}" for c in listed[:_LISTED]])
-    if count > _LISTED:
-        out.warn([f"and {count - _LISTED} more contradictions; --format json lists them"])
+    if count:
+        told = f"{count} contradictions, of which the first is kept; --format json lists them"
+        out.warn([told, *map(str, listed[:_EXAMPLES])])
 
 
 @tables.command()

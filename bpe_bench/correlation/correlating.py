@@ -83,7 +83,7 @@ def correlate(
         raise unknown_name("statistic", statistic, STATISTICS)
     wanted = selection or Selection()
     selected = _select(table, wanted)
-    notes = [*table.caveats, *selected.notes]
+    notes = list(selected.notes)
     reference, split = selected.reference, selected.reference_split
     with _noting(reference.label, notes):
         seeds = table.curves_of(reference.label, split).accuracy()
@@ -126,7 +126,7 @@ def correlate(
         noise_ceiling=ceiling,
         rows=tuple(rows),
         comparisons=tuple(_compare(rows, names, evidence, comparing, confidence)),
-        warnings=tuple(notes),
+        warnings=(*notes, *table.caveats),
         names=names,
     )
 

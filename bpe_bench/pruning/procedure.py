@@ -48,7 +48,7 @@ def prune(
     """
     _check_allowances(max_cost_hours)
     run = _Pruning(objective, rules, rng, progress).run()
-    notes = [*objective.notes, *_limits(objective.pool)]
+    notes = _limits(objective.pool)
     recommended = _recommend(run, max_cost_hours, predictions, notes)
     notes += _unsure(run.rounds)
     if rules.resamples < rules.fewest_resamples and not rules.force:
@@ -78,7 +78,7 @@ def prune(
         recommended=recommended,
         cost_hours=objective.hours(run.evidence.rows),
         stop_reason=run.stop_reason,
-        warnings=tuple(notes),
+        warnings=tuple(dict.fromkeys([*notes, *objective.notes])),
         rows=objective.known.rows,
     )
 

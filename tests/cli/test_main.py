@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 import pytest
 from bpe_bench_cli import correlate as correlate_module
+from bpe_bench_cli._output import Output
 from bpe_bench_cli.main import bpe_bench, run
 
 
@@ -145,3 +146,24 @@ def test_a_reader_that_went_away_is_no_traceback():
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_three_warnings_are_shown_and_the_place_of_the_others_is_said(capsys):
+    out = Output("table", None, quiet=False)
+    out.warn(["a", "b", "c"], "my table.h5")
+    assert capsys.readouterr().err == "warning: a\nwarning: b\nwarning: c\n"
+    out.warn(["a", "b", "c", "d", "e"], "my table.h5")
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "2 more warnings: --format json or bpe-bench tables info 'my table.h5'"
+
+
+def test_progress_in_a_log_is_a_line_now_and_then_with_the_time_left(capsys, monkeypatch):
+    now = iter([0.0, 20.0, 31.0, 45.0, 62.0, 99.0])
+    monkeypatch.setattr("bpe_bench_cli._output.time.monotonic", lambda: next(now))
+    with Output("table", None, quiet=False).progress("training 4 networks") as progress:
+        for share in (0.1, 0.25, 0.4, 0.5, 1.0):
+            progress(share)
+    assert capsys.readouterr().err.splitlines() == [
+        "training 4 networks: 25% done, about 1.55 min left",
+        "training 4 networks: 50% done, about 1.03 min left",
+    ]
