@@ -1,4 +1,4 @@
-"""The errors of bpe-bench, one class per kind of failure.
+"""The errors of bpe-bench, one class per kind of failure, and figures as text.
 
 Messages are one line and say what was wanted, what was found, what exists and
 what to do. The command line prints them as they are and exits with status 2.
@@ -7,6 +7,7 @@ what to do. The command line prints them as they are and exits with status 2.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -129,3 +130,29 @@ def unknown_name(
     owner = f" of {of}" if of else ""
     end = f"; {hint}" if hint else ""
     return UnknownNameError(f"unknown {kind} {found!r}{owner}{guess}; there are: {exist}{end}")
+
+
+def number(value: float | None, pattern: str = "{:.3f}") -> str:
+    """Return a number as text, or a dash where it is unknown."""
+    return "–" if value is None or math.isnan(value) else pattern.format(value)
+
+
+def interval(low: float, high: float, pattern: str = "{:.2f}") -> str:
+    """Return the bounds of an interval as text."""
+    return f"[{number(low, pattern)}, {number(high, pattern)}]"
+
+
+def duration(seconds: float) -> str:
+    """Return device time in the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(90.0), duration(5400.0)
+    ('1.5 min', '1.5 h')
+    """
+    if math.isnan(seconds):
+        return "–"
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import math
 import os
 import shlex
 import stat
@@ -17,6 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bpe_bench.errors import duration as duration
+from bpe_bench.errors import interval as interval
+from bpe_bench.errors import number as number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,11 +165,6 @@ def _unwritable(output: Path, reason: str | None) -> click.ClickException:
     return click.ClickException(f"cannot write {output}: {reason}; give another file with -o")
 
 
-def number(value: float | None, pattern: str = "{:.3f}") -> str:
-    """Return a number for a table, or a dash where it is unknown."""
-    return "–" if value is None or math.isnan(value) else pattern.format(value)
-
-
 def shape(budget: Budget) -> str:
     """Return epochs x layers x channels, pixels of a budget; only the epochs if that is all."""
     size = (budget.layers, budget.channels, budget.image_size)
@@ -174,27 +172,6 @@ def shape(budget: Budget) -> str:
         return f"{budget.epochs} epochs"
     layers, channels, pixels = ("?" if value is None else value for value in size)
     return f"{budget.epochs} x {layers} x {channels}, {pixels}"
-
-
-def interval(low: float, high: float, pattern: str = "{:.2f}") -> str:
-    """Return the bounds of an interval for a table."""
-    return f"[{number(low, pattern)}, {number(high, pattern)}]"
-
-
-def duration(seconds: float) -> str:
-    """Return device time in the unit that suits it.
-
-    Examples
-    --------
-    >>> duration(90.0), duration(5400.0)
-    ('1.5 min', '1.5 h')
-    """
-    if math.isnan(seconds):
-        return "–"
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def titled(title: str, text: str = "") -> Text:
