@@ -36,11 +36,12 @@ class BestSoFar:
     """Final validation accuracy of the best so far, over G moments of the simulated clock."""
 
     seconds: FloatArray
-    """Shape (G,)."""
+    """From the beginning to the end of the longest search, shape (G,)."""
     median: FloatArray
-    """Median over the repeats, shape (G,); NaN while more than half have found nothing."""
+    """Median over the repeats, shape (G,): of an even number the mean of the two in the middle. NaN
+    where that takes a repeat that has found nothing yet."""
     low: FloatArray
-    """First quartile likewise."""
+    """First quartile likewise, interpolated linearly between two repeats."""
     high: FloatArray
     """Third quartile likewise."""
 
@@ -185,7 +186,7 @@ def summarise(
         warnings=(*_warnings(traces, estimator.source), *getattr(estimator, "notes", ())),
         validation=validation,
         test=test,
-        curve=_curve(steps),
+        curve=_curve(steps, [trace.seconds for trace in traces]),
     )
 
 
@@ -222,8 +223,18 @@ def _first_at(times: Sequence[float], values: Sequence[float], target: float) ->
     return next((t for t, value in zip(times, values, strict=True) if value >= target), math.inf)
 
 
-def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> BestSoFar:
-    last = max((times[-1] for times, _ in steps if times), default=math.nan)
+def _curve(steps: Sequence[tuple[list[float], list[float]]], ends: Sequence[float]) -> BestSoFar:
+    """Return the quartiles of the best so far, until the last search has ended.
+
+    Parameters
+    ----------
+    steps
+        Of each search the times of new bests, and their final validation accuracies.
+    ends
+        The seconds that each search took.
+    """
+    found = any(times for times, _ in steps)
+    last = max(ends) if found and all(map(math.isfinite, ends)) else math.nan
     moments = np.linspace(0.0, last, _GRID) if math.isfinite(last) else np.zeros(0)
     table = np.full((len(steps), len(moments)), -math.inf)
     for row, (times, values) in zip(table, steps, strict=True):
@@ -231,7 +242,8 @@ def _curve(steps: Sequence[tuple[list[float], list[float]]]) -> BestSoFar:
         known = np.where(np.isnan(values), -math.inf, values)  # final figures may be missing
         row[places >= 0] = known[places[places >= 0]]
     # Those that have nothing yet count as worst, not as absent, or the curve could fall.
-    quartiles = np.quantile(table, (0.25, 0.5, 0.75), axis=0, method="lower")
+    with np.errstate(invalid="ignore"):  # between two repeats without anything there is nothing
+        quartiles = np.quantile(table, (0.25, 0.5, 0.75), axis=0)
     low, median, high = np.where(np.isfinite(quartiles), quartiles, np.nan)
     return BestSoFar(moments, median, low, high)
 
