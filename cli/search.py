@@ -62,6 +62,18 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
     help="Look at the mean of a table's trainings, or at one drawn for each evaluation.",
 )
 @click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="Accuracies of a table that steer; test only if you say so.  [default: validation]",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["never", "failed"]),
+    default="never",
+    show_default=True,
+    help="Architectures that the table lacks: never propose them, or let them fail.",
+)
+@click.option(
     "--evaluations",
     type=int,
     help="Most evaluations.  [default: 6 with real training, 100 with a surrogate]",
@@ -177,20 +189,18 @@ def _tables(result: SearchResult) -> list[RenderableType]:
         f"{first.space} on {first.dataset}",
         f": {first.repeats} repeats, {_source(first)}",
     )
-    parts: list[RenderableType] = [title, grid(list(map(_row, result.reports)), left=["searcher"])]
-    if first.optimum is not None:
-        best = first.optimum
-        parts.append(
-            f"the optimum: validation {number(100 * best.validation, '{:.2f}')} %, "
-            f"test {number(100 * best.test, '{:.2f}')} %"
-        )
+    rows = [_row(report) for report in result.reports]
+    unknown = {name for name in rows[0] if all(row[name] == "–" for row in rows)}
+    rows = [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
+    parts: list[RenderableType] = [title, grid(rows, left=["searcher"])]
+    parts += _optimum(first)
+    parts += _coverage(result.reports)
     for key, name in (("nasnet", "NASNet"), ("amoebanet", "AmoebaNet")):
         times = [(r.searcher, getattr(r.speedup, key)) for r in result.reports]
         if not math.isnan(times[0][1]):
             said = ", ".join(f"{searcher} {_rounded(value)}" for searcher, value in times)
             parts.append(f"times cheaper than {name}'s search: {said}")
     parts.append(f"assumptions: {first.speedup.assumptions}")
-    parts += _failed(result.reports)
     parts += [f"best found by {r.searcher}: {r.best}" for r in result.reports if r.best]
     parts += [comparison.verdict for comparison in result.comparisons]
     if result.comparisons:
@@ -198,14 +208,31 @@ def _tables(result: SearchResult) -> list[RenderableType]:
     return parts
 
 
-def _failed(reports: Sequence[SearchReport]) -> list[str]:
-    """Say how many evaluations ended without an accuracy, if any did."""
+def _optimum(report: SearchReport) -> list[str]:
+    """Say the best accuracies that there are to find, if they are known."""
+    best = vars(report.optimum) if report.optimum else {}
+    known = [f"{s} {100 * value:.2f} %" for s, value in best.items() if not math.isnan(value)]
+    return [f"the optimum: {', '.join(known)}"] if known else []
+
+
+def _coverage(reports: Sequence[SearchReport]) -> list[str]:
+    """Say how much of the space a table holds, and how many evaluations failed, if any did."""
+    first, lines = reports[0], []
+    known, size = first.known_architectures, first.space_size
+    if known is not None and known < size:
+        shown = f"{size:,}" if size < 10**9 else f"{size:.3g}"
+        use = "the others are never proposed, and regret and optimum are of these"
+        if first.missing == "failed":
+            use = "the others count as failed evaluations"
+        lines.append(f"the table holds {known:,} of {shown} architectures: {use}")
     counts = [
-        f"{r.searcher} {r.failed_evaluations} of {r.evaluations_mean * r.repeats:,.0f}"
+        f"{r.searcher} {r.failed_evaluations:,} of {r.evaluations_mean * r.repeats:,.0f}"
         for r in reports
         if r.failed_evaluations
     ]
-    return [f"failed evaluations, over all repeats: {', '.join(counts)}"] if counts else []
+    if counts:
+        lines.append(f"failed evaluations, over all repeats: {', '.join(counts)}")
+    return lines
 
 
 def _source(report: SearchReport) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
 from ..budget import NAMED_BUDGETS, Budget, BudgetSpace, encode, parse_budget
-from ..errors import SelectionError, UnknownNameError
+from ..errors import SelectionError, UnknownNameError, unknown_name
 from ..hyper_parameters import HYPER_PARAMETERS, written
 from ..randomness import settled
 from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
@@ -17,6 +19,7 @@ from ..tables.table import Setting, Table
 from .base import Evaluation, Outcome, Source
 
 _SEEDS = ("mean", "random")
+_MISSING = ("never", "failed")
 _NEAREST = 3
 
 
@@ -26,7 +29,7 @@ class TableEstimator:
     Parameters
     ----------
     table
-        If it holds some architectures of its space only, searches ask for no others.
+        It may hold a part of its space, see ``missing``.
     budget
         The setting that is the signal: its label, ``LABEL@EPOCH`` for a recorded epoch,
         which costs its share of the setting's seconds, the name of a published budget, or
@@ -34,17 +37,25 @@ class TableEstimator:
     dataset
         Data set of the signal; by default the table's.
     report_dataset
-        Data set of the final figures; by default the same.
+        Data set of the final figures; by default the same, or that of the table's only
+        reference.
     seeds
         ``"mean"``: the mean over the recorded seeds; ``"random"``: one of them,
         drawn for each evaluation.
+    split
+        Split of the signal; by default validation. Test accuracies steer a search only if
+        they are asked for here, and the notes then say so.
+    missing
+        ``"never"``: searches propose only architectures whose signal the table has, and the
+        optimum is theirs. ``"failed"``: searches take place in the whole space, and an
+        architecture whose signal is missing is a failed evaluation, which costs what is usual.
 
     Raises
     ------
     SelectionError
-        If the table lacks the budget, or a reference to report by.
+        If the table lacks the budget, every signal under it, or a reference to report by.
     LeakError
-        If the setting has test accuracies only.
+        If the setting has test accuracies only, and they are not asked for.
     """
 
     source: Source = "table"
@@ -57,40 +68,42 @@ class TableEstimator:
         dataset: str | None = None,
         report_dataset: str | None = None,
         seeds: str = "mean",
+        split: Split | str | None = None,
+        missing: str = "never",
     ) -> None:
-        if seeds not in _SEEDS:
-            raise SelectionError(f"seeds must be one of {', '.join(_SEEDS)}, found {seeds!r}")
-        space = get_space(table.space)
-        architectures = table.architectures
-        self.search_space: SearchSpace = space
-        self.notes: tuple[str, ...] = ()
-        if len(architectures) < space.size:
-            self.search_space = PartialSpace(space, architectures)
-            size = f"{space.size:,}" if space.size < 10**9 else f"{space.size:.3g}"
-            self.notes = (
-                f"the table holds {len(architectures):,} of the {size} architectures of "
-                f"{space.name}: the search asks for no others, and the optimum is theirs",
-            )
-        self.space = space.name
-        full = table.reference(dataset)
-        self.dataset, self.full_seconds = full.dataset, full.seconds
-        reference = table.reference(report_dataset or self.dataset)
+        for name, value, known in (("seeds", seeds, _SEEDS), ("missing", missing, _MISSING)):
+            if value not in known:
+                raise SelectionError(f"{name} must be one of {', '.join(known)}, found {value!r}")
+        if split not in (None, *Split):
+            raise unknown_name("split", str(split), [str(s) for s in Split])
+        space, asked = get_space(table.space), None if split is None else Split(split)
+        self.space, self.missing = space.name, missing
+        self.dataset = dataset or table.dataset
+        reference = _reference(table, self.dataset, report_dataset)
         self.report_dataset = reference.dataset
-        self.setting, epoch = _find_setting(table, budget, self.dataset)
+        self.full_seconds = _full_seconds(table, self.dataset)
+        self.setting, epoch = _find_setting(table, budget, self.dataset, asked)
         self.budget = self.setting.budget
-        label = self.setting.label
-        split = Split.VALIDATION if (label, Split.VALIDATION) in table.curves else Split.TEST
-        mean = table.steering_accuracy(label, split, epoch=epoch)
-        if seeds == "random":
-            own = table.curves_of(label, split).accuracy(epoch=epoch)
-            self._signal = own if len(own) else mean[None]
-        else:
-            self._signal = mean[None]
-        if epoch is not None:
-            self.notes += (f"evaluations stop after epoch {epoch} of {self.budget.epochs}",)
+        self.split = asked or _steering_split(table, self.setting.label)
+        self._signal = _signal(table, self.setting.label, self.split, epoch, seeds, asked)
         self._seconds = _seconds(table, self.setting, epoch)
         self._places = {a.genes: place for place, a in enumerate(table.architectures)}
         self._final = _final(table, reference)
+        usable = np.asarray(np.isfinite(self._signal).any(axis=0))
+        self.known = int(usable.sum())
+        """Number of architectures whose signal the table has."""
+        if not self.known:
+            raise SelectionError(
+                f"the table has no {self.split} accuracy of any architecture under "
+                f"{self.setting.label!r}; take another budget"
+            )
+        self.search_space: SearchSpace = space
+        self._can_be_found = np.full(len(usable), fill_value=True)
+        if missing == "never" and self.known < space.size:
+            self._can_be_found = usable
+            held = itertools.compress(table.architectures, usable)
+            self.search_space = PartialSpace(space, list(held))
+        self.notes = tuple(_notes(self, epoch))
 
     def __reduce__(self) -> tuple[object, ...]:
         # As arrays to other processes: the table itself may be an open file.
@@ -98,16 +111,16 @@ class TableEstimator:
 
     def expected_seconds(self, architecture: Architecture) -> float:
         """Return what the evaluation costs in the table."""
-        return float(self._seconds[self._place(architecture)])
+        place = self._place(architecture)
+        return self._usual_seconds if place is None else float(self._seconds[place])
 
     def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
-        """Look an architecture up; one that the table lacks has failed."""
-        place = self._place(architecture)
-        values = self._signal[:, place]
+        """Look an architecture up; one whose accuracy is missing has failed."""
+        place, cost = self._place(architecture), self.expected_seconds(architecture)
+        values = self._signal[:, [] if place is None else place].ravel()
         if len(values) > 1:
             values = values[~np.isnan(values)]
         accuracy = values[0] if len(values) == 1 else _one_of(values, rng)
-        cost = float(self._seconds[place])
         if math.isnan(accuracy):
             return Evaluation(
                 math.nan, cost, "table", "failed", f"missing under {self.setting.label}"
@@ -118,11 +131,13 @@ class TableEstimator:
         """Return the accuracies of full training, means over seeds."""
         validation, test = self._final
         place = self._place(architecture)
+        if place is None:
+            return Outcome(math.nan, math.nan)
         return Outcome(float(validation[place]), float(test[place]))
 
     def optimum(self) -> Outcome:
-        """Return the largest validation and the largest test accuracy of full training."""
-        return Outcome(*(_largest(values) for values in self._final))
+        """Return the largest validation and test accuracy of what a search can find."""
+        return Outcome(*(_largest(values[self._can_be_found]) for values in self._final))
 
     @cached_property
     def figures(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -132,18 +147,65 @@ class TableEstimator:
             mean = np.nansum(self._signal, axis=0) / known  # NaN where there is none
         return mean, self._seconds, self._final[0]
 
-    def _place(self, architecture: Architecture) -> int:
+    @cached_property
+    def _usual_seconds(self) -> float:
+        known = self._seconds[np.isfinite(self._seconds)]
+        return float(known.mean()) if len(known) else math.nan
+
+    def _place(self, architecture: Architecture) -> int | None:
+        """Return the place of an architecture; None if it is missing and counts as failed."""
         place = self._places.get(architecture.genes)
-        if place is None or architecture.space != self.space:
-            raise SelectionError(
-                f"the table of {self.space} does not hold this architecture of "
-                f"{architecture.space}: {architecture.genes[:12]}; take a table of the whole "
-                "space, another searcher, or --estimator train"
-            )
-        return place
+        same = architecture.space == self.space
+        if same and (place is not None or self.missing == "failed"):
+            return place
+        raise SelectionError(
+            f"the table of {self.space} does not hold this architecture of "
+            f"{architecture.space}: {architecture.genes[:12]}; take a table of the whole "
+            "space, another searcher, or --estimator train"
+        )
 
 
-def _find_setting(table: Table, budget: str | None, dataset: str) -> tuple[Setting, int | None]:
+def _notes(estimator: TableEstimator, epoch: int | None) -> Iterator[str]:
+    """Yield what a user of the estimator has to know."""
+    if not estimator.split.may_steer:
+        yield (
+            f"{estimator.split} accuracies steered the search, as asked, so what it found looks "
+            f"better on {estimator.split} images than it is"
+        )
+    if epoch is not None:
+        yield f"evaluations stop after epoch {epoch} of {estimator.setting.budget.epochs}"
+
+
+def _reference(table: Table, dataset: str, wanted: str | None) -> Setting:
+    """Return full training to report by; the only one may be on another data set."""
+    known = any(s.dataset == dataset for s in table.settings)
+    if wanted is None and known and len(table.references) == 1:
+        return table.setting(table.references[0])
+    return table.reference(wanted or dataset)
+
+
+def _full_seconds(table: Table, dataset: str) -> float:
+    full = [s for s in map(table.setting, table.references) if s.dataset == dataset]
+    return full[0].seconds if full else math.nan
+
+
+def _steering_split(table: Table, label: str) -> Split:
+    return Split.VALIDATION if (label, Split.VALIDATION) in table.curves else Split.TEST
+
+
+def _signal(
+    table: Table, label: str, split: Split, epoch: int | None, seeds: str, asked: Split | None
+) -> FloatArray:
+    """Return what a search looks at, shape (seeds or 1, A)."""
+    read = table.steering_accuracy if asked is None else table.accuracy
+    mean = read(label, split, epoch=epoch)
+    own = table.curves_of(label, split).accuracy(epoch=epoch) if seeds == "random" else mean[None]
+    return own if len(own) else mean[None]
+
+
+def _find_setting(
+    table: Table, budget: str | None, dataset: str, asked: Split | None
+) -> tuple[Setting, int | None]:
     """Return the setting and epoch of a table that a budget means; by default the cheapest.
 
     Raises
@@ -152,8 +214,8 @@ def _find_setting(table: Table, budget: str | None, dataset: str) -> tuple[Setti
         If the table has no such setting; the message names the nearest ones.
     """
     settings = [s for s in table.settings if s.dataset == dataset]
+    steering = [s for s in settings if (s.label, asked or Split.VALIDATION) in table.curves]
     if budget is None:
-        steering = [s for s in settings if (s.label, Split.VALIDATION) in table.curves]
         known = [s for s in steering if math.isfinite(s.seconds)] or steering or settings
         return min(known, key=lambda s: s.seconds), None
     try:
@@ -165,7 +227,6 @@ def _find_setting(table: Table, budget: str | None, dataset: str) -> tuple[Setti
         for setting in settings:
             if setting.budget == wanted:
                 return setting, None
-        steering = [s for s in settings if (s.label, Split.VALIDATION) in table.curves]
         near = sorted(steering or settings, key=lambda s: _distance(s.budget, wanted))[:_NEAREST]
         names = ", ".join(f"{s.label} ({_differences(s.budget, wanted)})" for s in near)
         raise SelectionError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import SelectionError
 from ..estimators import Evaluation
-from ..spaces import SPACES, Architecture, SearchSpace
+from ..spaces import SPACES, Architecture, PartialSpace, SearchSpace
 
 Score = Literal["pruned", "full"]
 _SCORES: tuple[Score, ...] = ("pruned", "full")
@@ -111,6 +111,11 @@ def _scored_space(space: SearchSpace, score: Score) -> SearchSpace:
         raise SelectionError(f"score must be one of {', '.join(_SCORES)}, found {score!r}")
     if score == "pruned":
         return space
+    if isinstance(space, PartialSpace):
+        raise SelectionError(
+            "score 'full' asks for cells with all edges, and the table holds only "
+            f"{space.size:,} cells as they are built; take score 'pruned'"
+        )
     if space.unpruned is None:
         pruned = ", ".join(name for name, known in SPACES.items() if known.unpruned)
         raise SelectionError(

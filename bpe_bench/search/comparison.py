@@ -22,7 +22,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class SearcherComparison:
-    """Two searchers compared by the validation accuracies that their repeats found."""
+    """Two searchers compared by the final accuracies that their repeats found."""
 
     first: str
     second: str
@@ -66,7 +66,7 @@ class SearcherComparison:
 def compare_searchers(
     reports: Sequence[SearchReport], *, confidence: float = 0.95
 ) -> list[SearcherComparison]:
-    """Compare every two searchers by the validation accuracies that their repeats found.
+    """Compare every two searchers by the final accuracies that their repeats found.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def compare_searchers(
     pairs = list(itertools.combinations(reports, 2))
     rows = []
     for pair in pairs:
-        a, b = (report.validation[np.isfinite(report.validation)] for report in pair)
+        a, b = (report.final[np.isfinite(report.final)] for report in pair)
         difference = _mean_of_known(a) - _mean_of_known(b)
         if min(len(a), len(b)) < 2:
             rows.append((difference, math.nan, math.nan, math.nan))
@@ -104,7 +104,7 @@ def compare_searchers(
 
 def _too_few(one: SearchReport, other: SearchReport) -> bool:
     """Return whether even the smallest possible p-value is above the level."""
-    counts = [int(np.isfinite(report.validation).sum()) for report in (one, other)]
+    counts = [int(np.isfinite(report.final).sum()) for report in (one, other)]
     return 2 / math.comb(sum(counts), counts[0]) >= _LEVEL
 
 

@@ -16,7 +16,7 @@ from ..budget import Budget
 from ..errors import SelectionError
 from ..estimators.base import Evaluation
 from ..randomness import integer_seed
-from ..spaces import Architecture, SearchSpace, get_space
+from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
 from .base import Searcher
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ class Darts(Searcher):
             If the space has no supernet, there is no budget, or the order does not exist.
         """
         get_space(space.name, having="supernet")
+        if isinstance(space, PartialSpace):
+            raise SelectionError(
+                f"darts derives any architecture of {space.name}, and the table holds only "
+                f"{space.size:,} of them; take another searcher, a table of the whole space, "
+                "--estimator train, or --missing failed"
+            )
         if self.budget is None:
             raise SelectionError(
                 "darts trains a supernet and needs a budget for it; give one, for instance "

@@ -65,6 +65,11 @@ class SearchPlan:
     """Data set of a table's final figures."""
     table_seeds: str = "mean"
     """``"mean"`` over a table's trainings, or ``"random"`` for one of them."""
+    split: str | None = None
+    """Split of a table's signal; None for validation. Test accuracies steer only if asked for."""
+    missing: str = "never"
+    """Whether architectures that a table lacks are ``"never"`` proposed, or count as
+    ``"failed"``."""
     budget: str | None = None
     """Budget of the evaluations: a setting's label, or a budget as text."""
     surrogate: Path | None = None
@@ -243,6 +248,8 @@ def _estimator(plan: SearchPlan) -> tuple[str, Estimator]:
             dataset=plan.dataset,
             report_dataset=plan.report_dataset,
             seeds=plan.table_seeds,
+            split=plan.split,
+            missing=plan.missing,
         )
     return "", ProxyEstimator(
         plan.space,

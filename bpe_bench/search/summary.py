@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SelectionError
-from ..estimators.base import Estimator, Outcome, Source
+from ..estimators.base import Estimator, Outcome
 from ..files import to_json_object
-from ..spaces import Architecture
+from ..spaces import Architecture, get_space
 from ..tables.curves import FloatArray
 from .trace import SearchTrace
 
@@ -33,7 +33,7 @@ _GRID = 200
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """Final validation accuracy of the best so far, over G moments of the simulated clock."""
+    """Final accuracy of the best so far, over G moments of the simulated clock."""
 
     seconds: FloatArray
     """From the beginning to the end of the longest search, shape (G,)."""
@@ -71,6 +71,11 @@ class SearchReport:
     """Data set of the signal."""
     report_dataset: str
     """Data set of the final figures."""
+    split: str
+    """Split of the signal."""
+    report_split: str
+    """Split of the final accuracies that regret, target and comparisons are about: validation,
+    or test where only test accuracies of full training are known."""
     estimator: str
     budget: dict[str, Any] | None
     repeats: int
@@ -83,25 +88,37 @@ class SearchReport:
     test_mean: float
     test_std: float
     regret_mean: float
-    """Best validation accuracy of the space minus the one found; NaN if unknown."""
+    """Best accuracy that a search can find minus the one found; NaN if unknown."""
     optimum: Outcome | None
     target: float
-    """The target, a validation accuracy; NaN without a target."""
+    """The target, an accuracy; NaN without a target."""
     seconds_to_target: float
     """Median simulated seconds to the target; infinite if half of the searches did not reach it."""
     target_reached: float
     """Share of the searches that reached the target."""
     speedup: Speedup
     failed_evaluations: int
-    """Trainings that diverged or failed, over all repeats."""
+    """Trainings that diverged or failed, or that a table lacks, over all repeats."""
+    known_architectures: int | None
+    """Number of architectures whose signal the table has; None without a table."""
+    space_size: int
+    """Number of architectures of the whole space."""
+    missing: str | None
+    """Whether those that the table lacks are ``never`` proposed or count as ``failed``; None
+    without a table."""
     best: str
-    """The architecture found, as text: the best by validation over the repeats."""
+    """The architecture found, as text: the one with the best final accuracy of the repeats."""
     warnings: tuple[str, ...]
     validation: FloatArray = dataclasses.field(repr=False, compare=False)
     """Of each repeat, shape (R,)."""
     test: FloatArray = dataclasses.field(repr=False, compare=False)
     """Of each repeat, shape (R,)."""
     curve: BestSoFar = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def final(self) -> FloatArray:
+        """Final accuracies on the ``report_split`` of each repeat, shape (R,)."""
+        return self.test if self.report_split == "test" else self.validation
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; unknown numbers are null."""
@@ -128,8 +145,7 @@ def summarise(
     table
         The table's name, for the report.
     target
-        A validation accuracy in (0, 1]; by default half a point below the optimum,
-        if that is known.
+        An accuracy in (0, 1]; by default half a point below the optimum, if that is known.
 
     Raises
     ------
@@ -145,14 +161,17 @@ def summarise(
             f"the target is an accuracy in (0, 1], found {target:g}; 93 % is written 0.93"
         )
     optimum = estimator.optimum()
+    split = _report_split(optimum)
+    best = math.nan if optimum is None else _of(optimum, split)
     if target is None:
-        target = math.nan if optimum is None else optimum.validation - _NEAR
+        target = best - _NEAR
     known: dict[Architecture, float] = {}
-    steps = [_final_steps(trace, estimator, known) for trace in traces]
+    steps = [_final_steps(trace, estimator, split, known) for trace in traces]
     reached = np.array([_first_at(times, values, target) for times, values in steps])
     outcomes = [trace.outcome or Outcome(math.nan, math.nan) for trace in traces]
     validation = np.array([outcome.validation for outcome in outcomes])
     test = np.array([outcome.test for outcome in outcomes])
+    final = test if split == "test" else validation
     seconds = float(np.mean([trace.seconds for trace in traces]))
     evaluations = float(np.mean([trace.evaluations for trace in traces]))
     first = traces[0]
@@ -163,6 +182,8 @@ def summarise(
         table=table,
         dataset=estimator.dataset,
         report_dataset=estimator.report_dataset,
+        split=str(getattr(estimator, "split", "validation")),
+        report_split=split,
         estimator=estimator.source,
         budget=None if estimator.budget is None else estimator.budget.to_dict(),
         repeats=len(traces),
@@ -172,9 +193,7 @@ def summarise(
         validation_std=_deviation(validation),
         test_mean=_mean_of_known(test),
         test_std=_deviation(test),
-        regret_mean=math.nan
-        if optimum is None
-        else optimum.validation - _mean_of_known(validation),
+        regret_mean=best - _mean_of_known(final),
         optimum=optimum,
         target=target,
         seconds_to_target=math.nan if math.isnan(target) else float(np.median(reached)),
@@ -182,8 +201,11 @@ def summarise(
         target_reached=math.nan if math.isnan(target) else float((reached != math.inf).mean()),
         speedup=_speedup(evaluations, seconds, estimator),
         failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
-        best=_best(traces, validation),
-        warnings=(*_warnings(traces, estimator.source), *getattr(estimator, "notes", ())),
+        known_architectures=getattr(estimator, "known", None),
+        space_size=get_space(first.space).size,
+        missing=getattr(estimator, "missing", None),
+        best=_best(traces, final),
+        warnings=(*_warnings(traces, final, estimator), *getattr(estimator, "notes", ())),
         validation=validation,
         test=test,
         curve=_curve(steps, [trace.seconds for trace in traces]),
@@ -206,14 +228,25 @@ def _to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("searcher")
 
 
+def _report_split(optimum: Outcome | None) -> str:
+    """Return test if no final accuracy on validation images is known, but some on test images."""
+    if optimum is None or math.isfinite(optimum.validation) or math.isnan(optimum.test):
+        return "validation"
+    return "test"
+
+
+def _of(outcome: Outcome, split: str) -> float:
+    return outcome.test if split == "test" else outcome.validation
+
+
 def _final_steps(
-    trace: SearchTrace, estimator: Estimator, known: dict[Architecture, float]
+    trace: SearchTrace, estimator: Estimator, split: str, known: dict[Architecture, float]
 ) -> tuple[list[float], list[float]]:
-    """Return the times of new bests of a search, and their final validation accuracies."""
+    """Return the times of new bests of a search, and their final accuracies."""
     times, values = [], []
     for step in trace.incumbents():
         if step.architecture not in known:
-            known[step.architecture] = estimator.outcome(step.architecture).validation
+            known[step.architecture] = _of(estimator.outcome(step.architecture), split)
         times.append(step.clock)
         values.append(known[step.architecture])
     return times, values
@@ -272,22 +305,25 @@ def _speedup(evaluations: float, seconds: float, estimator: Estimator) -> Speedu
     )
 
 
-def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
-    found = []
+def _warnings(traces: Sequence[SearchTrace], final: FloatArray, estimator: Estimator) -> list[str]:
+    found, source = [], estimator.source
     nothing = sum(trace.found is None for trace in traces)
     if nothing:
         found.append(
             f"{nothing} of {len(traces)} searches found nothing: no evaluation ended well, or "
-            "the allowance was too small for "
-            "one"
+            "the allowance was too small for one"
         )
-    unknown = sum(
-        trace.outcome is not None and math.isnan(trace.outcome.validation) for trace in traces
-    )
+    unknown = int(np.isnan(final).sum()) - nothing
     if unknown:
         found.append(
             f"{unknown} of {len(traces)} searches found an architecture whose final accuracy is "
             "not known; means leave them out"
+        )
+    known, most = getattr(estimator, "known", 0), max(trace.evaluations for trace in traces)
+    if getattr(estimator, "missing", None) == "never" and most > known:
+        found.append(
+            f"searches made up to {most:,} evaluations of the {known:,} architectures that the "
+            "table holds: some were evaluated, and paid for, again"
         )
     if any(trace.parameters.get("score") == "full" for trace in traces):
         found.append(
@@ -315,12 +351,10 @@ def _warnings(traces: Sequence[SearchTrace], source: Source) -> list[str]:
     return found
 
 
-def _best(traces: Sequence[SearchTrace], validation: FloatArray) -> str:
-    from ..spaces import get_space
-
-    if not np.isfinite(validation).any():
+def _best(traces: Sequence[SearchTrace], final: FloatArray) -> str:
+    if not np.isfinite(final).any():
         return ""
-    trace = traces[int(np.nanargmax(validation))]
+    trace = traces[int(np.nanargmax(final))]
     assert trace.found is not None
     return get_space(trace.space).format(trace.found)
 

@@ -40,6 +40,10 @@ class PartialSpace(SearchSpace):
         rows = [[own[g] for own, g in zip(lookup, row, strict=True)] for row in genes]
         self._chosen = np.array(rows, dtype=np.int32)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # To other processes without what follows from the architectures.
+        return PartialSpace, (self.whole, self._architectures)
+
     @property
     def choices(self) -> Mapping[str, Sequence[str]]:
         """By the number of each choice, what it is in any of the architectures."""

@@ -457,7 +457,7 @@ class Table:
                     f"; use one of: {allowed}"
                     if allowed
                     else ", and the table has no validation accuracy of it; take another budget or "
-                    "table"
+                    "table, or ask for it: --split test"
                 )
             )
         return self.accuracy(label, split, **options)

@@ -8,7 +8,7 @@ import pytest
 from bpe_bench_cli.search import search as command
 from scipy import stats
 
-from bpe_bench import Split, write_table
+from bpe_bench import Split, open_table, write_table
 from bpe_bench.execution.journal import Journal
 from bpe_bench.search import read_traces
 from bpe_bench.spaces import get_space
@@ -139,8 +139,10 @@ def test_failed_evaluations_are_said(search, whole_space, tmp_path):
     curves = {**whole_space.curves, ("short", Split.VALIDATION): holes}
     write_table(replace(whole_space, curves=curves), tmp_path / "holes.h5")
     options = ("--evaluations", 50, "--repeats", 2, "--traces", tmp_path / "traces")
-    status, out, _ = search(*options, over=tmp_path / "holes.h5")
+    status, out, _ = search(*options, "--missing", "failed", over=tmp_path / "holes.h5")
     assert status == 0
+    held = "the table holds 12,500 of 15,625 architectures: the others count as failed evaluations"
+    assert held in out.splitlines()
     failed = sum(
         step.architecture.genes[0] == 0
         for trace in read_traces(tmp_path / "traces")
@@ -148,6 +150,11 @@ def test_failed_evaluations_are_said(search, whole_space, tmp_path):
     )
     assert 0 < failed < 40
     assert f"failed evaluations, over all repeats: random {failed} of 100" in out.splitlines()
+    # By default they are not proposed.
+    status, out, _ = search(*options, over=tmp_path / "holes.h5")
+    assert (status, "failed evaluations" in out) == (0, False)
+    proposed = {s.architecture.genes[0] for t in read_traces(tmp_path / "traces") for s in t.steps}
+    assert proposed == {1, 2, 3, 4}
 
 
 def test_a_budget_may_be_an_epoch_of_a_curve(search, whole_space, tmp_path):
@@ -256,10 +263,77 @@ def test_a_table_of_a_part_of_its_space(bpe_bench):
     status, out, err = bpe_bench(
         "search", "--searcher", "evolution", "--space", "nas-bench-201", *arguments
     )
-    assert (status, "best found by evolution" in out) == (0, True)
+    assert (status, "best found by evolution" in out, err) == (0, True, "")
+    assert (
+        "the table holds 200 of 15,625 architectures: the others are never proposed, and regret "
+        "and optimum are of these"
+    ) in out.splitlines()
+
+
+def test_test_accuracies_steer_only_if_asked(bpe_bench):
+    """All accuracies of darts-bpe are on test images."""
+    words = ("search", "--searcher", "all", "--space", "darts", "--table", "darts-bpe")
+    words += ("--evaluations", 60, "--repeats", 4, "--format", "json")
+    status, out, err = bpe_bench(*words)
+    assert (status, out) == (2, "")
+    assert err.endswith("take another budget or table, or ask for it: --split test\n")
+    rows = as_json(bpe_bench(*words, "--split", "test", "--jobs", 2))["rows"]
+    assert rows == as_json(bpe_bench(*words, "--split", "test", "--jobs", 1))["rows"]
+    table = open_table("darts-bpe")
+    best = table.accuracy("full", Split.TEST).max()
+    for row in rows:
+        assert (row["known_architectures"], row["space_size"]) == (100, get_space("darts").size)
+        assert (row["split"], row["report_split"], row["missing"]) == ("test", "test", "never")
+        assert row["validation_mean"] is None
+        assert row["failed_evaluations"] == 0
+        assert row["optimum"] == {"validation": None, "test": best}
+        assert row["regret_mean"] == pytest.approx(best - row["test_mean"])
+        assert row["target"] == pytest.approx(best - 0.005)
+
+
+def test_full_training_may_be_on_other_images(bpe_bench):
+    """darts-proxy: trained on a copy of CIFAR-10; full training is published, test only."""
+    words = ("search", "--searcher", "random", "--space", "darts", "--table", "darts-proxy")
+    words += ("--evaluations", 45, "--repeats", 3)
+    status, out, err = bpe_bench(*words)
+    assert (status, "final figures on cifar10" in out.splitlines()[0]) == (0, True)
+    assert "validation %" not in out  # full training has none
     assert err == (
-        "warning: the table holds 200 of the 15,625 architectures of nas-bench-201: the search "
-        "asks for no others, and the optimum is theirs\n"
+        "warning: searches made up to 45 evaluations of the 40 architectures that the table "
+        "holds: some were evaluated, and paid for, again\n"
+    )
+    status, out, err = bpe_bench(*words, "--without-replacement")
+    assert (status, err) == (0, "")
+    found = as_json(bpe_bench(*words, "--without-replacement", "--format", "json"))
+    # All 40 are seen, so the one with the best signal is found.
+    table = open_table("darts-proxy")
+    signal = table.accuracy("cifar10-jpeg-epochs-3-image_size-16", Split.VALIDATION)
+    full = table.accuracy("full", Split.TEST)
+    assert found["evaluations_mean"] == 40
+    assert found["test_mean"] == pytest.approx(full[np.argmax(signal)])
+    assert (found["split"], found["report_split"]) == ("validation", "test")
+
+
+def test_darts_over_a_part_is_refused_before_it_trains(bpe_bench, monkeypatch):
+    from bpe_bench.training import task
+
+    monkeypatch.setattr(task, "train_supernet_alone", None)
+    words = ("--space", "nas-bench-201", "--table", "nas-bench-201-curves", "--repeats", 1)
+    status, out, err = bpe_bench("search", "--searcher", "darts", *words)
+    assert (status, out) == (2, "")
+    assert err == (
+        "bpe-bench: error: darts derives any architecture of nas-bench-201, and the table holds "
+        "only 200 of them; take another searcher, a table of the whole space, --estimator train, "
+        "or --missing failed\n"
+    )
+
+
+def test_all_edges_of_a_part_cannot_be_scored(bpe_bench):
+    words = ("--space", "darts", "--table", "darts-proxy", "--score", "full")
+    _, _, err = bpe_bench("search", "--searcher", "evolution", *words)
+    assert err == (
+        "bpe-bench: error: score 'full' asks for cells with all edges, and the table holds only "
+        "40 cells as they are built; take score 'pruned'\n"
     )
 
 

@@ -233,7 +233,7 @@ def without(table, *splits):
 def test_test_figures_cannot_steer(whole):
     message = (
         "a search may not look at test accuracy of '{}', and the table has no validation "
-        "accuracy of it; take another budget or table"
+        "accuracy of it; take another budget or table, or ask for it: --split test"
     )
     with pytest.raises(LeakError) as error:
         TableEstimator(whole, "all-200")
@@ -262,29 +262,94 @@ def test_a_table_of_a_part_of_its_space(whole):
         measures={},
     )
     estimator = TableEstimator(part)
-    assert estimator.notes == (
-        "the table holds 15,624 of the 15,625 architectures of nas-bench-201: the search asks for "
-        "no others, and the optimum is theirs",
-    )
     space = estimator.search_space
-    assert (space.size, space.name) == (15_624, "nas-bench-201")
-    left_out = whole.architectures[-1]
+    # The last one is left out, and place 8 has no accuracy under the cheap setting.
+    assert (estimator.known, space.size, space.name) == (15_623, 15_623, "nas-bench-201")
     neighbour = space.neighbours(whole.architectures[-2])
-    assert left_out not in neighbour
+    assert whole.architectures[-1] not in neighbour
     assert len(neighbour) == 23  # of 24 in the whole space
+    assert whole.architectures[8] not in space.neighbours(whole.architectures[9])
+    assert pickle.loads(pickle.dumps(space)).neighbours(whole.architectures[-2]) == neighbour
 
 
-def test_searches_over_a_part_ask_for_nothing_else(whole):
-    kept = np.arange(0, 15_625, 40)
-    part = dataclasses.replace(
-        whole,
-        architectures=tuple(whole.architectures[place] for place in kept),
+def part_of(table, places):
+    """Return a table of some of the architectures."""
+    return dataclasses.replace(
+        table,
+        architectures=tuple(table.architectures[place] for place in places),
         curves={
-            key: dataclasses.replace(curves, counts=curves.all_counts()[:, :, kept])
-            for key, curves in whole.curves.items()
+            key: dataclasses.replace(curves, counts=curves.all_counts()[:, :, places])
+            for key, curves in table.curves.items()
         },
         measures={},
     )
+
+
+def test_what_is_missing_may_count_as_failed(whole):
+    part = part_of(whole, np.arange(0, 15_625, 2))
+    estimator = TableEstimator(part, missing="failed")
+    assert (estimator.known, estimator.search_space.size) == (7_812, 15_625)
+    for place in (1, 8):  # the table has no such architecture; its accuracy is missing
+        found = ask(estimator, whole, place)
+        assert (found.state, found.message) == ("failed", "missing under valid-12")
+        assert found.cost_seconds == estimator.expected_seconds(whole.architectures[place]) == 100.0
+    outcome = estimator.outcome(whole.architectures[1])
+    assert math.isnan(outcome.validation)
+    assert math.isnan(outcome.test)
+    trace = run_search(RandomSearch(), estimator, evaluations=200, rng=np.random.default_rng(0))
+    held = set(part.architectures) - {whole.architectures[8]}
+    assert {s.state == "done" for s in trace.steps if s.architecture in held} == {True}
+    failed = sum(step.state == "failed" for step in trace.steps)
+    assert failed == sum(step.architecture not in held for step in trace.steps)
+    assert abs(failed - 100) < 5 * math.sqrt(50)
+
+
+def test_the_optimum_is_of_what_can_be_found(whole, counts):
+    """The best architecture of full training has no accuracy under the cheap setting."""
+    best = int(np.argmax(counts("valid-200", VALIDATION)[0]))
+    curves = whole.curves["valid-12", VALIDATION]
+    holes = curves.all_counts().copy()
+    holes[:, :, best] = -1
+    own = {**whole.curves, ("valid-12", VALIDATION): dataclasses.replace(curves, counts=holes)}
+    lacking = dataclasses.replace(whole, curves=own)
+    rest = np.delete(counts("valid-200", VALIDATION)[0], [8, best])
+    assert TableEstimator(lacking).optimum().validation == rest.max() / 10_000
+    all_of_it = TableEstimator(lacking, missing="failed").optimum().validation
+    assert all_of_it == counts("valid-200", VALIDATION)[0, best] / 10_000
+
+
+def test_a_budget_without_any_accuracy(whole):
+    curves = whole.curves["valid-12", VALIDATION]
+    none = dataclasses.replace(curves, counts=np.full_like(curves.all_counts(), -1))
+    own = {**whole.curves, ("valid-12", VALIDATION): none}
+    with pytest.raises(SelectionError) as error:
+        TableEstimator(dataclasses.replace(whole, curves=own), "valid-12")
+    assert str(error.value) == (
+        "the table has no validation accuracy of any architecture under 'valid-12'; take another "
+        "budget"
+    )
+
+
+def test_test_accuracies_steer_if_they_are_asked_for(whole, counts):
+    estimator = TableEstimator(whole, "all-200", split="test")
+    assert estimator.split is TEST
+    assert ask(estimator, whole, 5).accuracy == counts("all-200", TEST)[0, 5] / 10_000
+    assert estimator.notes == (
+        "test accuracies steered the search, as asked, so what it found looks better on test "
+        "images than it is",
+    )
+    # The first of the cheapest settings that have them; no 12-epoch setting does.
+    assert TableEstimator(whole, split="test").setting.label == "valid-200"
+    assert (TableEstimator(whole).split, TableEstimator(whole).notes) == (VALIDATION, ())
+    with pytest.raises(UnknownNameError) as error:
+        TableEstimator(whole, "valid-12", split="test")
+    assert str(error.value) == "unknown split 'test' of setting 'valid-12'; there are: validation"
+    with pytest.raises(UnknownNameError, match=r"^unknown split 'tset' \(did you mean 'test'\?\)"):
+        TableEstimator(whole, split="tset")
+
+
+def test_searches_over_a_part_ask_for_nothing_else(whole):
+    part = part_of(whole, np.arange(0, 15_625, 40))
     estimator = TableEstimator(part)
     for searcher in (
         RandomSearch(),
@@ -305,9 +370,23 @@ def test_what_else_is_refused(whole):
         TableEstimator(whole, dataset="svhn")
     with pytest.raises(UnknownNameError, match=r"^unknown data set 'svhn'; there are: cifar10, "):
         TableEstimator(whole, report_dataset="svhn")
-    without_reference = dataclasses.replace(whole, references=("c100-200",))
+    with pytest.raises(SelectionError) as error:
+        TableEstimator(whole, missing="ignored")
+    assert str(error.value) == "missing must be one of never, failed, found 'ignored'"
     with pytest.raises(MissingReferenceError, match=r"no reference .* for data set 'cifar10'"):
-        TableEstimator(without_reference)
+        TableEstimator(dataclasses.replace(whole, references=()))
+
+
+def test_the_only_reference_may_be_on_another_data_set(whole, counts):
+    """As with ``correlate``: full training on other images is what there is to report."""
+    estimator = TableEstimator(dataclasses.replace(whole, references=("c100-200",)))
+    assert (estimator.dataset, estimator.report_dataset) == ("cifar10", "cifar100")
+    assert estimator.outcome(whole.architectures[5]).test == counts("c100-200", TEST)[0, 5] / 1e4
+    assert math.isnan(estimator.full_seconds)
+    with pytest.raises(MissingReferenceError):
+        TableEstimator(
+            dataclasses.replace(whole, references=("c100-200",)), report_dataset="cifar10"
+        )
 
 
 @pytest.mark.parametrize(
