@@ -191,20 +191,26 @@ def grid(
     rows
         Cells by column, the same columns in all; None is shown as a dash.
     left
-        Columns that start at the left and may be wrapped on a terminal; the others are
-        of numbers.
+        Columns that start at the left and may be wrapped between words on a terminal, except
+        the first, which has names to copy; the others are of numbers.
     headers
         Whether the columns' names stand above.
     """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=headers)
-    for name in rows[0]:
-        if name in left:
-            table.add_column(Text(name), overflow="fold")
-        else:
-            table.add_column(Text(name), justify="right", no_wrap=True)
+    for place, name in enumerate(rows[0]):
+        wrapped = place > 0 and name in left
+        cells = [str(row[name] or "") for row in rows] + [name] * headers
+        words = (part for cell in cells for part in (cell.split() if wrapped else [cell]))
+        table.add_column(
+            Text(name),
+            justify="left" if name in left else "right",
+            no_wrap=not wrapped,
+            min_width=max(map(cell_len, words), default=1),
+        )
     for row in rows:
         table.add_row(*(Text("–" if cell is None else cell) for cell in row.values()))
     return table
@@ -241,6 +247,7 @@ def _cell(value: Any) -> str | None:
 
 def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.text import Text
 
     terminal = Console() if to_terminal else None
@@ -250,10 +257,14 @@ def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
         file=buffer,
         force_terminal=styled,
         color_system="auto" if styled else None,
-        width=max(terminal.width, 80) if styled and terminal else _WIDTH,
+        width=_WIDTH,
         highlight=False,
     )
+    width = terminal.width if styled and terminal else _WIDTH
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else part)
+        shown = Text(part) if isinstance(part, str) else part
+        needed = Measurement.get(console, console.options, shown)
+        fits = needed.minimum <= width  # else every line whole: half wrapped is harder to read
+        console.print(shown, width=width if fits else needed.maximum)
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
     return "\n".join(lines) + "\n"
