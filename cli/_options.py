@@ -57,6 +57,10 @@ def _common(function: Callable[..., Any], made: str) -> Callable[..., Any]:
             options["output"], out.output = output, None
         if takes_seed:
             options["seed"] = seed
+        elif is_given(context := click.get_current_context(), "seed"):
+            raise click.UsageError(
+                f"{context.command_path} draws nothing at random, found --seed {seed}; leave it out"
+            )
         return function(*arguments, out=out, **options)
 
     return combined(

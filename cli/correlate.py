@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ._commands import Command
 from ._options import common, ranking
 from ._output import Output, duration, grid, interval, number, shape, titled
 
@@ -23,7 +24,7 @@ _MOST_ROWS = 60
 _FRONT = "● on the Pareto front; ○ on it, but not separable from the next cheaper budget on it"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("table", default=DEFAULT_TABLE)
 @click.option(
     "--compare",

@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import click
 
+from ._commands import Group
+
 COMMANDS: Mapping[str, str] = {
     "correlate": "correlate:correlate",
     "mip": "mip:mip",
@@ -22,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
 """Module of each command, imported when it is needed."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._commands import Group
 from ._mip_options import mip_options, refuse_unused
 from ._mip_output import pruning_tables, search_lines
 from ._options import common, is_given, of_fields, ranking
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bpe_bench.search import SearchReport
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @mip_options
 @ranking
 @common

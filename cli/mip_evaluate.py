@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._commands import Command
 from ._options import common, confidence_option, plotting, split_option, statistic_option
 from ._output import Output, grid, interval, number, titled
 
@@ -21,7 +22,7 @@ _WORTH_PROCESSES = 10
 """From so many repeats on, several processes save time."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--space", help="Search space of the architectures.  [default: the table's, else darts]"
 )

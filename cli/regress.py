@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ._commands import Command
 from ._options import FILE, common
 from ._output import Output, grid
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from bpe_bench.correlation.regression import Check, RegressionReport
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @click.option("--junit", type=FILE, help="Also write a JUnit XML report, which CI services show.")
 @common

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._commands import Command
 from ._options import FILE, common, confidence_option, plotting, store_option
 from ._output import Output, duration, grid, number, titled
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy", "score", "order")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--searcher",
     required=True,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._commands import Group
 from ._options import (
     FILE,
     Option,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _MODELS = ["forest", "xgboost"]
 
 
-@click.group()
+@click.group(cls=Group)
 def surrogate() -> None:
     """Fit, evaluate and use models that predict what nobody trained.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ._commands import Group
 from ._options import common, making
 from ._output import Output, duration, frame, grid, number, plain_grid, titled
 
@@ -23,7 +24,7 @@ _EXAMPLES = 2
 """So many contradictions are listed on standard error; --format json has all."""
 
 
-@click.group()
+@click.group(cls=Group)
 def tables() -> None:
     """List, describe, check, export, import, merge and fetch tables of finished trainings.
 

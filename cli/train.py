@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ._commands import Group
 from ._options import common, store_option
 from ._output import Output, duration, frame, grid, number
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _store_option = store_option("bpe-bench-trainings.sqlite")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--space", default="darts", show_default=True, help="Search space.")
 @click.option(
     "--budget",

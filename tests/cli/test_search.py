@@ -189,7 +189,7 @@ def test_a_parameter_that_the_searcher_lacks_is_refused(search, fails):
     _, _, err = search("--tournament", 5)
     assert err == (
         "bpe-bench: error: unknown parameter 'tournament' of searcher 'random'; there are: "
-        "replace\n"
+        "replace (in --tournament)\n"
     )
 
 
@@ -246,7 +246,7 @@ def test_an_unknown_searcher(search):
     _, _, err = search(searcher="annealing")
     assert err == (
         "bpe-bench: error: unknown searcher 'annealing'; there are: random, evolution, reinforce, "
-        "darts\n"
+        "darts (in --searcher)\n"
     )
 
 

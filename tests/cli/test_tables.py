@@ -105,7 +105,7 @@ def test_verify_finds_one_flipped_count(bpe_bench, tables_of, registry):
         f"bpe-bench: error: table {path} is damaged: its content should have SHA-256 "
         f"{registry['darts-bpe']['content_sha256']} and has "
     )
-    assert err.endswith("; fetch or build it again\n")
+    assert err.endswith("; fetch or build it again (in TABLE)\n")
 
 
 def test_verify_goes_on_after_a_damaged_table(bpe_bench, tables_of):

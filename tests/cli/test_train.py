@@ -35,7 +35,7 @@ def train(tmp_path, capsys):
 
 
 def test_from_training_to_a_ranking(train, tmp_path, capsys):
-    status, found, said = train("--jobs", "1")
+    status, found, said = train()
     assert (status, found["done"], found["planned"]) == (0, 12, 0)
     assert found["device_seconds"] > 0
     assert "tables import journal" in said
