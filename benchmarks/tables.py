@@ -220,8 +220,8 @@ def ask_table(path: Path, records: int, seed: int) -> dict[str, Any]:
     networks = [space.from_index(i) for i in _sample(records, seed)]
 
     def ask(network: Any) -> float:
-        value: float = table.query(network, LABEL, split="validation", seed=SEED, epoch=EPOCH)
-        return value
+        found = table.query(network, LABEL, split="validation", seed=SEED, epoch=EPOCH)
+        return float(found.accuracy)
 
     first = _timed(lambda: ask(networks[0]))
     warm = _median(lambda i: ask(networks[i % len(networks)]))

@@ -14,6 +14,7 @@ import click
 from ._commands import Group
 from ._options import common, making
 from ._output import Output, duration, frame, grid, number, plain_grid, titled
+from ._tables_query import query
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +33,9 @@ def tables() -> None:
     Example:
       bpe-bench tables info darts-bpe
     """
+
+
+tables.add_command(query)
 
 
 @tables.command("list")

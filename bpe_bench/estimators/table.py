@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ..budget import NAMED_BUDGETS, Budget, BudgetSpace, encode, parse_budget
-from ..errors import SelectionError, UnknownNameError, unknown_name
+from ..errors import SelectionError, UnknownNameError
 from ..hyper_parameters import HYPER_PARAMETERS, written
 from ..randomness import settled
 from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
@@ -74,9 +74,7 @@ class TableEstimator:
         for name, value, known in (("seeds", seeds, _SEEDS), ("missing", missing, _MISSING)):
             if value not in known:
                 raise SelectionError(f"{name} must be one of {', '.join(known)}, found {value!r}")
-        if split not in (None, *Split):
-            raise unknown_name("split", str(split), [str(s) for s in Split])
-        space, asked = get_space(table.space), None if split is None else Split(split)
+        space, asked = get_space(table.space), None if split is None else Split.of(split)
         self.space, self.missing = space.name, missing
         self.dataset = dataset or table.dataset
         reference = _reference(table, self.dataset, report_dataset)
@@ -86,7 +84,7 @@ class TableEstimator:
         self.budget = self.setting.budget
         self.split = asked or _steering_split(table, self.setting.label)
         self._signal = _signal(table, self.setting.label, self.split, epoch, seeds, asked)
-        self._seconds = _seconds(table, self.setting, epoch)
+        self._seconds = table.seconds_of(self.setting.label, epoch)
         self._places = {a.genes: place for place, a in enumerate(table.architectures)}
         self._final = _final(table, reference)
         usable = np.asarray(np.isfinite(self._signal).any(axis=0))
@@ -267,20 +265,6 @@ def _distance(budget: Budget, wanted: Budget) -> float:
 def _differences(budget: Budget, wanted: Budget) -> str:
     pairs = zip(budget.to_dict().items(), wanted.to_dict().values(), strict=True)
     return ", ".join(f"{name}={written(value)}" for (name, value), other in pairs if value != other)
-
-
-def _seconds(table: Table, setting: Setting, epoch: int | None) -> FloatArray:
-    """Return the seconds of training each architecture up to an epoch, shape (A,)."""
-    if (setting.label, "seconds") in table.measures:
-        seconds = np.array(table.measure(setting.label, "seconds"))
-        seconds = np.where(np.isnan(seconds), setting.seconds, seconds)
-    else:
-        seconds = np.full(len(table.architectures), setting.seconds)
-    if epoch is None:
-        return seconds
-    measured = table.measures.get((setting.label, f"seconds@{epoch}"), np.nan)
-    shares = seconds * table.cost_share(setting.label, epoch)
-    return np.where(np.isnan(measured), shares, measured)
 
 
 def _final(table: Table, reference: Setting) -> tuple[FloatArray, FloatArray]:

@@ -36,6 +36,20 @@ class Split(StrEnum):
     HELDOUT = "heldout"
     """Validation and test images together (NAS-Bench-201's 'ori-test' of some data sets)."""
 
+    @classmethod
+    def of(cls, name: Split | str) -> Split:
+        """Return the split of a name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such split.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            raise unknown_name("split", str(name), map(str, cls)) from None
+
     @property
     def may_steer(self) -> bool:
         """Whether a search may look at it: test images are for the final report only."""
@@ -195,17 +209,25 @@ class Curves:
 
     def value(self, architecture: int, seed: _Seed, epoch: int | None) -> float:
         """Return one accuracy, NaN if missing; otherwise as `seed_accuracy`."""
-        place = self.epoch_place(epoch)
+        return self.value_of(architecture, seed, self.epoch_place(epoch))[0]
+
+    def value_of(self, architecture: int, seed: _Seed, place: int) -> tuple[float, int]:
+        """Return one accuracy at a place of the epochs, and the number of trainings behind it.
+
+        That is 0 if it is missing, or if the source gives only a mean over seeds.
+        """
         if seed != "mean":
             count = int(self.column(self.seed_place(seed), place)[architecture])
-            return count / self.most if count != MISSING else float("nan")
+            if count == MISSING:
+                return float("nan"), 0
+            return count / self.most, int(seed != MEAN_OF_SEEDS)
         counts = [int(self.column(r, place)[architecture]) for r in self._own_places]
         known = [count for count in counts if count != MISSING]
         if known:
-            return sum(known) / (len(known) * self.most)
+            return sum(known) / (len(known) * self.most), len(known)
         if MEAN_OF_SEEDS in self._seed_places:
-            return self.value(architecture, MEAN_OF_SEEDS, epoch)
-        return float("nan")
+            return self.value_of(architecture, MEAN_OF_SEEDS, place)
+        return float("nan"), 0
 
     @cached_property
     def _own_places(self) -> tuple[int, ...]:

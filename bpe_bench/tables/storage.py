@@ -24,8 +24,9 @@ from ..errors import BpeBenchError, InvalidTableError, TableFileError
 from ..files import reason_of, replacing
 from ..hyper_parameters import HYPER_PARAMETERS
 from ..spaces import DeclaredSpace, get_space
+from ._architectures import _ArchitectureTexts
 from .curves import CountArray, Curves, Split, _check_counts
-from .table import Provenance, Setting, Table, _ArchitectureTexts
+from .table import Provenance, Setting, Table
 
 _Attributes = dict[str, str | list[str] | int]
 """By name; ``group@name`` is an attribute of a group, other names are attributes of the file."""

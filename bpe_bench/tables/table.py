@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,9 @@ from ..errors import (
 )
 from ..files import to_json_value
 from ..spaces import Architecture, get_space
+from ._architectures import _ArchitectureTexts, _Places
 from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Split, _Seed, ranges
+from .results import Result, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +41,7 @@ __all__ = [
     "MISSING",
     "Curves",
     "Provenance",
+    "Result",
     "Setting",
     "Split",
     "Table",
@@ -110,27 +113,6 @@ class Provenance:
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
     """When, in ISO 8601."""
-
-
-class _ArchitectureTexts(Sequence[Architecture]):
-    """Architectures of a large table, kept as text and parsed when needed."""
-
-    def __init__(self, space: str, texts: Sequence[str]) -> None:
-        self.space, self.texts = space, texts
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @overload
-    def __getitem__(self, place: int) -> Architecture: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> _ArchitectureTexts: ...
-
-    def __getitem__(self, place: int | slice) -> Architecture | _ArchitectureTexts:
-        if isinstance(place, slice):
-            return _ArchitectureTexts(self.space, self.texts[place])
-        return get_space(self.space).parse(self.texts[place])
 
 
 @dataclass(frozen=True)
@@ -260,7 +242,7 @@ class Table:
     @cached_property
     def _settings(self) -> dict[str, Setting]:
         """Settings by label, and by published name unless a label is the same."""
-        named = {name: label for label, name in self.published_names().items()}
+        named = {name: label for label, name in self._names.items()}
         by_label = {s.label: s for s in self.settings}
         return by_label | {n: by_label[label] for n, label in named.items() if n not in by_label}
 
@@ -370,48 +352,117 @@ class Table:
     def query(
         self,
         architecture: Architecture | str | int,
-        budget: str,
+        budget: str | None = None,
         *,
-        split: Split | str,
-        seed: _Seed,
+        split: Split | str | None = None,
+        seed: _Seed = "mean",
         epoch: int | None = None,
-    ) -> float:
-        """Return one accuracy.
+    ) -> Result:
+        """Return accuracy and cost of one architecture.
 
         Parameters
         ----------
         architecture
             An architecture of the table: the object, its text, or its place in `architectures`.
         budget
-            A setting's label, or the name of a published budget.
+            A setting's label, also as ``LABEL@EPOCH``, or the name of a published budget. By
+            default full training, the `reference`.
         split
-            Split that accuracy was measured on.
+            Split that accuracy was measured on; by default validation if recorded, else test.
         seed
-            A recorded seed, or ``"mean"`` over the seeds of this architecture. There is no
-            default, because a question without a seed has several answers.
+            A recorded seed, or ``"mean"`` over the seeds of this architecture.
         epoch
             A recorded epoch, or None for the last.
 
         Returns
         -------
-        float
-            A fraction in [0, 1]; NaN if this training is missing.
+        Result
+            It says, too, what was chosen by default. A missing training has accuracy NaN.
 
         Raises
         ------
         UnknownNameError
             For a budget, split, seed or epoch that the table does not have.
         SelectionError
-            For an architecture that the table does not hold.
+            For an architecture that the table does not hold, or two different epochs.
+        MissingReferenceError
+            If no budget is given and the table names no full training.
         GenotypeError
             For a malformed text.
+
+        Examples
+        --------
+        >>> from bpe_bench import open_table
+        >>> open_table("darts-bpe").query(11, "BPE-1").answer
+        'test accuracy 65.16 % after epoch 10 of test5 (BPE-1), one seed; 5.11 min on V100'
         """
-        if not isinstance(split, Split):
-            if split not in list(Split):
-                raise unknown_name("split", str(split), list(Split))
-            split = Split(split)
-        curves = self.curves_of(self.setting(budget).label, split)
-        return curves.value(self.index(architecture), seed, epoch)
+        setting, named = (self._full, None) if budget is None else self.setting_at(budget)
+        if named is not None:
+            if epoch not in (None, named):
+                raise SelectionError(
+                    f"{budget} names an epoch, found epoch={epoch}, too; leave it out"
+                )
+            epoch = named
+        label = setting.label
+        measured = self.usual_split(label) if split is None else Split.of(split)
+        curves, place = self.curves_of(label, measured), self.index(architecture)
+        at = curves.epoch_place(epoch)
+        accuracy, trainings = curves.value_of(place, seed, at)
+        return Result(
+            accuracy,
+            float(self._costs_to(label, epoch)[place]),
+            label,
+            measured,
+            int(curves.epochs[at]),
+            seed,
+            trainings,
+            setting.device,
+            self._names.get(label, ""),
+        )
+
+    @cached_property
+    def _full(self) -> Setting:
+        return self.reference()
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        return self.published_names()
+
+    def usual_split(self, label: str) -> Split:
+        """Return the split of a setting that queries take: validation if recorded, else test."""
+        order = (Split.VALIDATION, Split.TEST, Split.HELDOUT, Split.TRAIN)
+        known = (split for split in order if (label, split) in self.curves)
+        return next(known, Split.VALIDATION)
+
+    def seconds_of(self, label: str, epoch: int | None = None) -> FloatArray:
+        """Return device seconds of training each architecture up to an epoch, by default the last.
+
+        Returns
+        -------
+        array of shape (A,)
+            Where an architecture's own are not known, the mean over architectures; NaN if that is
+            not known.
+        """
+        setting = self.setting(label)
+        own = self.measures.get(
+            (setting.label, "seconds"), np.full(len(self.architectures), np.nan)
+        )
+        seconds = np.where(np.isnan(own), setting.seconds, own)
+        if epoch is None:
+            return seconds
+        measured = self.measures.get((setting.label, f"seconds@{epoch}"), np.nan)
+        shares = seconds * self.cost_share(setting.label, epoch)
+        return np.where(np.isnan(measured), shares, measured)
+
+    def _costs_to(self, label: str, epoch: int | None) -> FloatArray:
+        if (label, epoch) not in self._known_costs:
+            self._known_costs[label, epoch] = self.seconds_of(label, epoch)
+        return self._known_costs[label, epoch]
+
+    @cached_property
+    def _known_costs(self) -> dict[tuple[str, int | None], FloatArray]:
+        """What `seconds_of` has returned, so that many queries add it up once."""
+        return {}
 
     def measure(self, label: str, name: str) -> FloatArray:
         """Return a measure of a setting's networks other than accuracy, shape (A,).
@@ -468,89 +519,46 @@ class Table:
         Raises
         ------
         SelectionError
-            If the table does not hold it. GenotypeError If it is a malformed text.
+            If the table does not hold it.
+        GenotypeError
+            If it is a malformed text.
         """
-        space = get_space(self.space)
-        if isinstance(architecture, int | np.integer):
-            return self._checked_place(int(architecture))
-        if isinstance(architecture, str):
-            architecture = space.parse(architecture)
-        place = self._place(architecture)
-        if place is None:
-            place = self._canonical_places.get(space.canonical(architecture))
-            # Another spelling of the same choices will do. An isomorphic cell of other choices
-            # was trained on its own, and its figures are not this one's.
-            if place is not None and not np.array_equal(
-                *space.encode([architecture, self.architectures[place]])
-            ):
-                place = None
-        if place is None:
-            text = space.format(architecture)
-            raise SelectionError(
-                f"the table does not hold the architecture {text}; it holds "
-                f"{len(self.architectures)} architectures of {self.space}"
-            )
-        return place
-
-    def _checked_place(self, place: int) -> int:
-        if not 0 <= place < len(self.architectures):
-            raise SelectionError(
-                f"the table does not hold an architecture {place}; it counts its "
-                f"{len(self.architectures)} architectures of {self.space} from 0"
-            )
-        return place
-
-    def _place(self, architecture: Architecture) -> int | None:
-        if not isinstance(self.architectures, _ArchitectureTexts):
-            return self._places.get(architecture)
-        if architecture.space != self.space:
-            return None
-        return self._text_places.get(get_space(self.space).format(architecture))
+        return self._places.find(architecture)
 
     @cached_property
-    def _text_places(self) -> dict[str, int]:
-        """Places by text, so that a single query need not parse all architectures."""
-        assert isinstance(self.architectures, _ArchitectureTexts)
-        return {text: place for place, text in enumerate(self.architectures.texts)}
+    def _places(self) -> _Places:
+        return _Places(self.space, self.architectures)
 
-    @cached_property
-    def _places(self) -> dict[Architecture, int]:
-        return {architecture: place for place, architecture in enumerate(self.architectures)}
-
-    @cached_property
-    def _canonical_places(self) -> dict[Architecture, int]:
-        canonical = get_space(self.space).canonical
-        places: dict[Architecture, int] = {}
-        for place, architecture in enumerate(self.architectures):
-            places.setdefault(canonical(architecture), place)
-        return places
-
-    def results_of(self, architecture: Architecture) -> list[dict[str, Any]]:
+    def results_of(
+        self,
+        architecture: Architecture | str | int,
+        budget: str | None = None,
+        *,
+        split: Split | str | None = None,
+        seed: _Seed = "mean",
+    ) -> list[dict[str, Any]]:
         """Return the results of one architecture, a row per setting and split.
 
-        Each row has ``setting``, ``split``, ``accuracy`` (mean over seeds, a fraction;
-        None if missing) and ``rank`` (1 plus the number of better ones).
+        Parameters
+        ----------
+        architecture, budget, split, seed
+            As for `query`; by default all settings, all splits, and the mean over seeds. A
+            setting without that split or seed has no row.
+
+        Returns
+        -------
+        list of dict
+            The fields of `Result` as JSON values, None where unknown, and ``rank``: 1 plus the
+            number of better architectures, of ``ranked`` ones that have an accuracy.
 
         Raises
         ------
+        UnknownNameError
+            For a budget or split that the table does not have.
         SelectionError
-            If the table does not hold the architecture.
+            For an architecture that the table does not hold, or if nothing is left.
         """
-        place = self.index(architecture)
-        rows: list[dict[str, Any]] = []
-        for setting in self.settings:
-            for split in self.splits(setting.label):
-                values = self.accuracy(setting.label, split)
-                found = not math.isnan(values[place])
-                rows.append(
-                    {
-                        "setting": setting.label,
-                        "split": str(split),
-                        "accuracy": float(values[place]) if found else None,
-                        "rank": 1 + int(np.sum(values > values[place])) if found else None,
-                    }
-                )
-        return rows
+        return rows_of(self, self.index(architecture), budget, split, seed)
 
     def describe(self) -> dict[str, Any]:
         """Return what the table holds and where it comes from, as JSON values."""

@@ -147,23 +147,26 @@ def test_a_recorded_mean_serves_where_single_seeds_are_missing(table):
     changed = dataclasses.replace(table, curves={**table.curves, key: curves})
     network = changed.architectures[7]
     found = changed.query(network, key[0], split=key[1], seed="mean", epoch=1)
-    assert found == 100_001 / 150_000
+    assert (found.accuracy, found.trainings) == (100_001 / 150_000, 0)
     before = table.accuracy(*key, epoch=4)
     np.testing.assert_allclose(changed.accuracy(*key, epoch=4), before)
     # A mean is not a seed: it does not count for the noise ceiling.
     assert changed.curves[key].accuracy().shape == (3, NETWORKS)
 
 
-def test_queries_have_an_explicit_seed(table, counts):
+def test_a_query_is_of_one_seed_or_of_the_mean_over_those_that_are_there(table, counts):
     network = table.architectures[3]
     ask = {"split": "validation", "epoch": 12}
-    assert table.query(network, "cifar10-valid-200", seed=1, **ask) == counts[1, 2, 3] / 25_000
-    mean = table.query(network, "cifar10-valid-200", seed="mean", **ask)
-    assert mean == pytest.approx(counts[:, 2, 3].mean() / 25_000)
+    one = table.query(network, "cifar10-valid-200", seed=1, **ask)
+    assert (one.accuracy, one.seed, one.trainings) == (counts[1, 2, 3] / 25_000, 1, 1)
+    mean = table.query(network, "cifar10-valid-200", **ask)
+    assert mean.accuracy == pytest.approx(counts[:, 2, 3].mean() / 25_000)
+    assert (mean.seed, mean.trainings) == ("mean", 3)
     even = table.architectures[4]
-    assert np.isnan(table.query(even, "cifar10-valid-200", seed=2, **ask))
-    two = table.query(even, "cifar10-valid-200", seed="mean", **ask)
-    assert two == pytest.approx(counts[:2, 2, 4].mean() / 25_000)
+    assert np.isnan(table.query(even, "cifar10-valid-200", seed=2, **ask).accuracy)
+    two = table.query(even, "cifar10-valid-200", **ask)
+    assert two.accuracy == pytest.approx(counts[:2, 2, 4].mean() / 25_000)
+    assert two.trainings == 2
 
 
 @pytest.mark.parametrize(

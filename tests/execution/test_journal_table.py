@@ -84,7 +84,7 @@ def test_the_table_is_the_records(path, train, tmp_path):
                 found = table.query(
                     trial.architecture, label, split=split, seed=trial.seed, epoch=record.epoch
                 )
-                assert found == result.correct / result.size
+                assert found.accuracy == result.correct / result.size
     # Only the last cell lacks its second seed.
     lacking = np.isnan(table.accuracy("digits", Split.TEST, seed=3))
     assert lacking.tolist() == [False, False, False, True]

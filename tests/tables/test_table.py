@@ -59,7 +59,7 @@ def test_an_architecture_is_asked_for_by_itself_its_text_or_its_place(golden):
     cell = golden.architectures[2]
     text = get_space(golden.space).format(cell)
     answers = {
-        golden.query(asked, "cheap", split="validation", seed=0)
+        golden.query(asked, "cheap", split="validation", seed=0).accuracy
         for asked in (cell, text, 2, np.int64(2))
     }
     assert answers == {0.64}
