@@ -22,8 +22,7 @@ import numpy as np
 
 from bpe_bench.correlation.evidence import covering
 from bpe_bench.pruning.judging import Account, Deal, Pool, judge, make_methods
-from bpe_bench.report.figures import save_figure
-from bpe_bench.report.judging_figure import judging_figure
+from bpe_bench.report import judging_figure, save_figure
 from bpe_bench.tables.catalog import open_table
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..pruning.judging import JudgingReport, MethodResult
-from .figures import _ACCENT, _INK, _SECOND, _draw_grid, _draw_line, _drawing
+from .drawing import (
+    _ACCENT,
+    _INK,
+    _SECOND,
+    _draw_grid,
+    _draw_legend,
+    _draw_line,
+    _draw_times,
+    _draw_title,
+    _drawing,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +42,7 @@ def judging_figure(report: JudgingReport) -> Figure:
     with _drawing(11.0, 5.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
         _draw_curves(left, report)
+        _draw_legend(figure, left, backwards=True)  # the best first
         _draw_regrets(right, report)
     return figure
 
@@ -43,25 +54,18 @@ def _draw_curves(axes: Any, report: JudgingReport) -> None:
     banded = [group[0].name for group in (pruning, simple) if group]
     for method in reversed(report.methods):  # the best on top
         _draw_curve(axes, report, method, method.name in banded, pruning)
-    _draw_line(axes, report.best_correlation, f"best of the pool ({report.best})")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(report.hours[0], report.hours[-1])
+    best = f"best of the pool ({report.best}) {report.best_correlation:.3f}"
+    _draw_line(axes, report.best_correlation, best)
+    axes.set_xlim(3600 * report.hours[0], 3600 * report.hours[-1])
+    _draw_times(axes, "device time spent")
     axes.set_ylim(bottom=min(0.0, *(float(m.curve.held_out.min()) for m in report.methods)))
-    axes.set_xlabel("device hours spent (log scale)")
     name = _STATISTICS[report.statistic]
-    axes.set_ylabel(f"{name} correlation on the held-out half, mean")
-    axes.set_title(
-        f"{report.table or report.space}: {report.settings} settings, {report.repeats} repeats; "
-        "bands: quartiles",
-        loc="left",
+    axes.set_ylabel(f"{name} correlation on the held-out half,\nmean and quartiles (bands)")
+    _draw_title(
+        axes,
+        f"{report.table or report.space}: {report.settings} settings, {report.repeats} repeats",
     )
-    _draw_grid(axes, legend=False)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[::-1], labels[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4,
-        frameon=False, fontsize=8.5,
-    )  # fmt: skip
+    _draw_grid(axes)
 
 
 def _draw_curve(
@@ -77,12 +81,11 @@ def _draw_curve(
         others = method is pruning[-1]
         width, label = 0.8, "pruning, other estimators" if others else "_"
     curve = method.curve
+    seconds = 3600 * report.hours
     if band:
-        axes.fill_between(report.hours, curve.low, curve.high, color=colour, alpha=0.14, lw=0)
+        axes.fill_between(seconds, curve.low, curve.high, color=colour, alpha=0.14, lw=0)
     faint = 0.5 if width < 1 else 1.0
-    axes.plot(
-        report.hours, curve.held_out, color=colour, ls=dashes, lw=width, alpha=faint, label=label
-    )
+    axes.plot(seconds, curve.held_out, color=colour, ls=dashes, lw=width, alpha=faint, label=label)
 
 
 def _draw_regrets(axes: Any, report: JudgingReport) -> None:
@@ -100,5 +103,5 @@ def _draw_regrets(axes: Any, report: JudgingReport) -> None:
     axes.set_ylim(len(report.methods) - 0.5, -0.6)
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     axes.set_xlabel("regret on the held-out half, mean over log hours")
-    axes.set_title(f"ranking, corrected {report.confidence:.0%} intervals", loc="left")
-    _draw_grid(axes, "x", legend=False)
+    _draw_title(axes, f"ranking, corrected {report.confidence:.0%} intervals")
+    _draw_grid(axes, "x")

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bpe_bench.pruning.judging import judge, make_methods
-from bpe_bench.report.figures import save_figure
-from bpe_bench.report.judging_figure import judging_figure
+from bpe_bench.report import judging_figure, save_figure
 
 pytest.importorskip("matplotlib")
 
@@ -22,6 +21,12 @@ def test_curves_and_ranking(report):
     assert len(curves) == 4
     drawn = {tuple(np.asarray(line.get_ydata())) for line in curves}
     assert drawn == {tuple(m.curve.held_out) for m in report.methods}
+    for line in curves:  # in seconds; ticks say s, min or h
+        np.testing.assert_allclose(line.get_xdata(), 3600 * report.hours)
+    dots = [tuple(line.get_xydata()[0]) for line in right.lines if line.get_marker() == "o"]
+    assert dots == [(m.regret.mean, place) for place, m in enumerate(report.methods)]
+    written = [text.get_text() for text in right.texts]
+    assert written == [f"{m.regret.mean:.3f}" for m in report.methods]
     names = [label.get_text() for label in right.get_yticklabels()]
     assert names == [m.name for m in report.methods]
     assert len(left.collections) == 2  # bands of the best of pruning and of the simpler ways
@@ -38,6 +43,7 @@ def test_without_pruning(signs):
     report = judge(
         signs([1, -1, 1, 1], [300] * 4), make_methods(["random", "halving"])[0], repeats=2
     )
-    left, _ = judging_figure(report).axes
-    labels = [text.get_text() for text in left.get_legend().get_texts()]
-    assert set(labels) == {"random", "halving"}
+    (legend,) = judging_figure(report).legends
+    labels = {text.get_text() for text in legend.get_texts()}
+    best = f"best of the pool ({report.best}) {report.best_correlation:.3f}"
+    assert labels == {"random", "halving", best}
