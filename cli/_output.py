@@ -10,6 +10,7 @@ import shlex
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,6 +175,42 @@ def shape(budget: Budget) -> str:
     return f"{budget.epochs} x {layers} x {channels}, {pixels}"
 
 
+def trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
+    """Return what differs between budgets, a text for each, and what is the same in all.
+
+    The size of the training is ``shape``; other values have a word that says what they are.
+    """
+    from bpe_bench.hyper_parameters import HYPER_PARAMETERS
+
+    free = [n for n in HYPER_PARAMETERS if len({getattr(b, n) for b in budgets}) > 1]
+    size = ("epochs", "layers", "channels", "image_size")
+    shaped = size if set(free) & set(size[1:]) else ()
+
+    def said(budget: Budget, names: Iterable[str]) -> list[str]:
+        return [_hyper_parameter(n, getattr(budget, n)) for n in names if n not in shaped]
+
+    differ = [
+        ", ".join([*([shape(budget)] if shaped else []), *said(budget, free)]) for budget in budgets
+    ]
+    return differ, ", ".join(said(budgets[0], (n for n in HYPER_PARAMETERS if n not in free)))
+
+
+def _hyper_parameter(name: str, value: Any) -> str:
+    """Return a value with a word that says what it is."""
+    if value is None:
+        return f"{name.replace('_', ' ')} unknown"
+    patterns = {
+        "batch_size": "batch {}",
+        "learning_rate": "rate {:g}",
+        "image_size": "{} pixels",
+        "cutout": "cutout {}" if value else "no cutout",
+        "data_fraction": "all images" if value == 1 else "{:.0%} of the images",
+        "lr_schedule": "{}",
+        "precision": "{}",
+    }
+    return patterns.get(name, f"{{}} {name}").format(value)
+
+
 def titled(title: str, text: str = "") -> Text:
     """Return a line that begins with a bold title."""
     from rich.text import Text
@@ -237,6 +274,27 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for key, item in items.items():
                 flat[-1][key] = " ".join(map(str, item)) if isinstance(item, list) else item
     return pd.DataFrame(flat).set_index(next(iter(flat[0])))
+
+
+def usual_trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
+    """Return a text for each budget, and what most budgets have and their texts leave out."""
+    from bpe_bench.hyper_parameters import HYPER_PARAMETERS
+
+    size = ("layers", "channels", "image_size")
+    shaped = any(len({getattr(b, name) for b in budgets}) > 1 for name in size)
+    names = [name for name in HYPER_PARAMETERS if not (shaped and name in ("epochs", *size))]
+    usual = {}
+    for name in names:
+        value, count = Counter(getattr(b, name) for b in budgets).most_common(1)[0]
+        if 2 * count > len(budgets):
+            usual[name] = value
+    texts = []
+    for budget in budgets:
+        values = {name: getattr(budget, name) for name in names}
+        unusual = [n for n in names if n not in usual or values[n] != usual[n]]
+        parts = [shape(budget)] if shaped else []
+        texts.append(", ".join(parts + [_hyper_parameter(n, values[n]) for n in unusual]))
+    return texts, ", ".join(_hyper_parameter(name, value) for name, value in usual.items())
 
 
 def _cell(value: Any) -> str | None:

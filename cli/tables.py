@@ -13,12 +13,11 @@ import click
 
 from ._commands import Group
 from ._options import common, making
-from ._output import Output, duration, frame, grid, number, plain_grid, titled
+from ._output import Output, frame, plain_grid
+from ._tables_output import described
 from ._tables_query import query
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from bpe_bench.tables.table import Table
 
 _EXAMPLES = 2
@@ -77,17 +76,18 @@ def info(table: str, architecture: str | None, out: Output) -> None:
     """
     from bpe_bench.spaces import get_space
     from bpe_bench.tables.catalog import open_table
+    from bpe_bench.tables.describing import description
     from bpe_bench.tables.storage import content_hash
 
     opened = open_table(table)
     if architecture is not None:
         _emit_rows(out, opened.results_of(get_space(opened.space).parse(architecture)))
         return
-    description = {**opened.describe(), "content_sha256": content_hash(opened)}
+    found = {**description(opened, table), "content_sha256": content_hash(opened)}
     out.emit(
-        lambda: {"table": table, **description},
-        lambda: frame(description["settings"]),
-        lambda: _describe(table, description),
+        lambda: found,
+        lambda: frame(found["settings"]),
+        lambda: described(found, [s.budget for s in opened.settings]),
     )
 
 
@@ -340,26 +340,3 @@ def _contradiction(contradiction: Any) -> dict[str, Any]:
 
 def _emit_rows(out: Output, rows: list[dict[str, Any]]) -> None:
     out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [plain_grid(rows)])
-
-
-def _describe(name: str, description: dict[str, Any]) -> list[RenderableType]:
-    from bpe_bench.hyper_parameters import HYPER_PARAMETERS, written
-
-    plain = ("space", "dataset", "architectures", "references", "splits", "source", "licence")
-    head = []
-    for key in (*plain, "citation", "created", "builder", "content_sha256"):
-        value = description[key]
-        text = ", ".join(value) if isinstance(value, list) else str(value)
-        head.append({"": key.replace("_", " "), "value": text})
-    head += [{"": "note", "value": caveat} for caveat in description["caveats"]]
-    rows = [
-        {
-            "setting": row["label"],
-            **{name.replace("_", "\n"): written(row[name]) for name in HYPER_PARAMETERS},
-            "cost": number(None) if row["seconds"] is None else duration(row["seconds"]),
-            "device": row["device"] or "–",
-        }
-        for row in description["settings"]
-    ]
-    settings = grid(rows, left=list(rows[0])) if rows else ""
-    return [titled(name), grid(head, left=list(head[0]), headers=False), "", settings]

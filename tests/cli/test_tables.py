@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 
 import numpy as np
 import pytest
 
-from bpe_bench import Split, get_space
+from bpe_bench import Split, get_space, write_table
 
 
 def rows_of(text):
@@ -42,10 +43,24 @@ def test_info_describes_the_table(as_json, bpe_bench, darts_bpe, registry):
     assert cheap["seconds"] == pytest.approx(0.0852 * 3600, rel=1e-3)  # as published
     status, out, err = bpe_bench("tables", "info", "darts-bpe")
     assert (status, err) == (0, "")
+    assert out.startswith(f"{found['answer']}\n\ncaveat  {darts_bpe.caveats[0]}\n")
+    assert next(iter(found)) == "answer"
     assert found["content_sha256"] in out
     assert found["licence"][:20] in out
+    assert "\ntest5 (BPE-1)   5.11 min  10 x 6 x 8, 16 " in out
+    assert "\nunless said otherwise: batch 128, rate 0.03, cosine, fp32, no cutout, all" in out
     lines = rows_of(bpe_bench("tables", "info", "darts-bpe", "--format", "csv")[1])
     assert [line["label"] for line in lines] == [s.label for s in darts_bpe.settings]
+
+
+def test_what_info_says_to_do_next_can_be_copied(bpe_bench, darts_bpe, tmp_path):
+    path = tmp_path / "my results.h5"
+    write_table(darts_bpe, path)
+    lines = bpe_bench("tables", "info", path)[1].splitlines()
+    for line in lines[-2:]:
+        program, *words = shlex.split(line.partition(":  ")[2])
+        assert program == "bpe-bench"
+        assert bpe_bench(*words)[0] == 0
 
 
 def test_info_of_an_architecture(as_json, darts_bpe):
