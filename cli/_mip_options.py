@@ -46,9 +46,15 @@ _objective_options = combined(
     click.option(
         "--reference",
         metavar="NAME|NAME=VALUE[,...]",
-        help="train: budget that counts as full training.  [default: a longer one on the digits]",
+        help="What counts as full training: a setting of the table, or with --objective train a "
+        "budget.  [default: the table's; a longer one on the digits]",
     ),
-    click.option("--data", "images", help="train: images (docs/training.md).  [default: digits]"),
+    click.option(
+        "--data",
+        "images",
+        help="train: images (docs/training.md).  [default: digits]  --then-search: train on them "
+        "instead of searching the table.",
+    ),
     click.option("--device", default="cpu", show_default=True, help="train: cpu, cuda, cuda:N."),
     click.option("--jobs", type=click.IntRange(min=1), help="train: trainings at a time."),
     store_option("bpe-bench-mip.sqlite"),
@@ -130,36 +136,49 @@ _rule_options = combined(
     click.option(
         "--evaluations",
         type=click.IntRange(min=1),
-        help="--then-search: evaluations.  [default: 6 with real training, 100 over a table]",
+        help="--then-search: evaluations.  [default: 6 with real training; over a table a quarter "
+        "of its architectures, at most 100]",
     ),
 )
 
 mip_options = combined(
-    click.option("--space", help="Search space of the architectures, for instance darts."),
+    click.option(
+        "--space",
+        help="Search space of the architectures, for instance darts.  [default: the table's]",
+    ),
     click.option(
         "--table", help="Table by name or path.  [default: the one shipped for the space]"
     ),
     _rule_options,
     _objective_options,
+    click.option(
+        "--reference-split",
+        type=click.Choice(["train", "validation", "test"]),
+        help="Accuracies of full training to rank against.  [default: those of --split]",
+    ),
 )
 
 
-def refuse_unused(objective: str, *, sequential: bool, then_search: bool) -> None:
+def refuse_unused(objective: str, *, sequential: bool, searches: bool, trains: bool) -> None:
     """Refuse options that the objective, the evidence or the search do not use."""
     kind = f"--objective {objective}"
     owners: dict[str, tuple[bool, str, str]] = {}
 
-    def owned(names: str, *kinds: str, by_search: bool = False) -> None:
-        where = f"--objective {' or '.join(kinds)}" + " or --then-search" * by_search
-        good = objective in kinds or (by_search and then_search)
+    def owned(names: str, *kinds: str, searching: bool = False, by: str = "") -> None:
+        where = f"--objective {' or '.join(kinds)}" + f" or {by}" * bool(by)
+        good = objective in kinds or searching
         owners.update(dict.fromkeys(names.split(), (good, where, kind)))
 
     owned("vary", "surrogate", "train")
     owned("surrogate extrapolate", "surrogate")
-    owned("architectures budget reference max_device_hours", "train")
+    owned("architectures budget max_device_hours", "train")
     owned("table", "replay", "surrogate")
-    owned("where", "replay")
-    owned("images device jobs store", "train", by_search=True)
+    owned("where reference_split top_k", "replay")
+    owned("reference", "replay", "train")
+    owned("images", "train", searching=searches, by="--then-search")
+    training = searches and (trains or objective == "surrogate")
+    owned("device store", "train", searching=training, by="--then-search --data IMAGES")
+    owned("jobs", "train")
     sampled: Any = (sequential, "--evidence sequential", "--evidence table")
     owners |= dict.fromkeys(("initial", "per_round", "patience"), sampled)
-    refuse_stray(owners | {"evaluations": (then_search, "--then-search", kind)})
+    refuse_stray(owners | {"evaluations": (searches, "--then-search", kind)})

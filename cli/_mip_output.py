@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, interval, number, shape, titled
+from ._output import duration, grid, interval, number, titled, trainings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bpe_bench.budget import Budget
+    from bpe_bench.correlation.candidates import Ranked
     from bpe_bench.pruning import PruningReport, Recommendation, Round
     from bpe_bench.search import SearchReport
 
@@ -19,44 +19,51 @@ _MOST_ROUNDS = 5
 """So many rounds fit beside one another; the last ones are shown."""
 
 
-def pruning_tables(report: PruningReport) -> list[RenderableType]:
+def pruning_tables(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
+    """Return the answer, what a search found, the rounds, the budgets and the choices."""
     source = "" if report.objective == "replay" else f"{report.objective}, "
     title = titled(
         f"{report.table}",
         f": minimum importance pruning by {report.importance_estimator}, {source}"
         f"{report.evidence} evidence worth {_hours(report.cost_hours)}",
     )
-    order = " → ".join("+".join(r.pruned) for r in report.rounds if r.pruned) or "nothing"
-    return [
-        title,
-        _rounds(report),
-        titled("pruned: ", order),
-        titled("kept:   ", ", ".join(report.kept)),
-        titled("ended:  ", report.stop_reason),
-        "",
-        _recommended(report),
-        "held out: chosen among budgets of at most this cost on half of the architectures, ranked "
-        "on the other half",
-        "training: epochs x layers x channels, pixels, batch size, precision",
-        "(predicted): never trained; *: hardly varies, so it is not eligible for pruning",
-    ]
+    order = " → ".join("+".join(r.pruned) for r in report.rounds if r.pruned)
+    parts = [report.answer, *_search_lines(report, found), "", title, _rounds(report)]
+    if any(not i.eligible for r in report.rounds for i in r.importances.values()):
+        parts.append("*: hardly varies, so it is not eligible for pruning")
+    if order:
+        parts += [titled("pruned: ", order), titled("ended:  ", report.stop_reason)]
+    parts += [titled("kept:   ", ", ".join(report.kept) or "nothing"), ""]
+    if report.recommended:
+        parts += _recommended(report)
+    if report.not_shown_to_rank:
+        parts += _not_shown(report)
+    return [*parts, titled("choices: ", _choices(report))]
 
 
-def search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
+def _choices(report: PruningReport) -> str:
+    """Return what the figures rest on."""
+    shown = {**report.choices, "resamples": report.resamples}
+    return "; ".join(f"{name.replace('_', ' ')} {_choice(v)}" for name, v in shown.items())
+
+
+def _choice(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={','.join(map(str, values))}" for name, values in value.items())
+    return "none" if value is None else str(value)
+
+
+def _search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
     """Return the result of a search with the recommended budget, and both costs."""
     best = report.best()
     if found is None or best is None:
         return []
-    figures = f"validation {100 * found.validation_mean:.2f} %"
-    if not math.isnan(found.test_mean):
-        figures += f", test {100 * found.test_mean:.2f} %"
+    means = {"validation": found.validation_mean, "test": found.test_mean}
+    figures = " and ".join(f"{100 * v:.2f} % {n}" for n, v in means.items() if not math.isnan(v))
     return [
-        "",
-        titled(
-            f"search by {found.searcher}",
-            f" under {best.row.label}: {found.evaluations_mean:.0f} evaluations by "
-            f"{found.estimator}; the best has {figures}",
-        ),
+        f"Search by {found.searcher} with {report.name_of(best.row)}: the best of "
+        f"{found.evaluations_mean:.0f} evaluations by {found.estimator} has "
+        f"{figures or 'unknown'} accuracy.",
         f"found: {found.best}",
         f"cost: the pruning rests on {_hours(report.cost_hours)}, the search took "
         f"{_hours(found.simulated_seconds / 3600)}",
@@ -70,7 +77,9 @@ def _hours(hours: float) -> str:
 
 
 def _rounds(report: PruningReport) -> RenderableType:
-    """Return a line per hyper-parameter and a column per round."""
+    """Return a line per hyper-parameter and a column per round; why, if there was no round."""
+    if not report.rounds:
+        return f"no importances: {report.stop_reason}"
     shown = report.rounds[-_MOST_ROUNDS:]
     first = len(report.rounds) - len(shown) + 1
     names = dict.fromkeys(n for r in shown for n in r.importances)
@@ -103,39 +112,70 @@ def _importance(done: Round, name: str) -> str:
     return text if value.eligible else f"{text}*"
 
 
-def _recommended(report: PruningReport) -> RenderableType:
+def _recommended(report: PruningReport) -> list[RenderableType]:
+    """Return the recommended budgets, and what the columns mean."""
+    from bpe_bench.pruning.answers import brief
+
+    differ, same = trainings([item.row.budget for item in report.recommended])
+    rows = []
+    for item, training in zip(report.recommended, differ, strict=True):
+        cells = _figures(report, item.row, "recommended")
+        cells["held out"] = _held_out(item)
+        cells["cost"] = duration(item.row.cost_seconds)
+        cells["device"] = item.row.device or "–"
+        if report.allowances:
+            cells["best within"] = ", ".join(f"{hours:g} h" for hours in item.best_under_hours)
+        if report.pruning_order:
+            cells["pruned space"] = "inside" if item.in_remaining_space else "outside"
+        named = _label(report, item.row).startswith("(")
+        cells["training"] = f"--budget {brief(item.row.budget)}" if named else training
+        rows.append(cells)
+    unlabelled = any(row["recommended"].startswith("(") for row in rows)
+    parts: list[RenderableType] = [
+        grid(rows, left=["recommended", "device", "best within", "pruned space", "training"]),
+        "held out: chosen among budgets of at most this cost on half of the architectures, ranked "
+        "on the other half",
+        f"training: epochs x layers x channels, pixels, and what else differs; all: {same}",
+    ]
+    if unlabelled:
+        parts.append(
+            "--budget ...: for train, search and surrogate predict; predicted budgets were never "
+            "trained"
+        )
+    return parts
+
+
+def _not_shown(report: PruningReport) -> list[RenderableType]:
+    """Return the budgets whose interval does not lie above 0."""
+    from bpe_bench.pruning.answers import brief
+
     rows = [
         {
-            "recommended": _name(item),
-            report.statistic.capitalize(): number(item.row.correlation),
-            f"{report.confidence:.0%} interval": interval(item.row.low, item.row.high),
-            "held out": _held_out(item),
-            "cost": duration(item.row.cost_seconds),
-            "device": item.row.device or "–",
-            "best within": ", ".join(f"{hours:g} h" for hours in item.best_under_hours),
-            "training": _training(item.row.budget),
+            **_figures(report, row, "not shown to rank"),
+            "cost": duration(row.cost_seconds),
+            "training": brief(row.budget),
         }
-        for item in report.recommended
+        for row in report.not_shown_to_rank
     ]
-    return grid(rows, left=["recommended", "device", "best within", "training"])
+    return [grid(rows, left=["not shown to rank", "training"])]
+
+
+def _figures(report: PruningReport, row: Ranked, title: str) -> dict[str, str]:
+    return {
+        title: _label(report, row),
+        report.statistic.capitalize(): number(row.correlation),
+        f"{report.confidence:.0%} interval": interval(row.low, row.high),
+    }
 
 
 def _held_out(item: Recommendation) -> str:
     return "–" if item.held_out is None else number(item.held_out.correlation)
 
 
-def _name(item: Recommendation) -> str:
-    """Return a setting's label, or what it is if the label only repeats its values."""
-    if not item.measured:
+def _label(report: PruningReport, row: Ranked) -> str:
+    """Return a setting's name, or what it is if no table has a label for it."""
+    from bpe_bench.correlation.candidates import Predicted
+
+    if isinstance(row, Predicted):
         return "(predicted)"
-    return "(trained)" if "=" in item.row.label else item.row.label
-
-
-def _training(budget: Budget) -> str:
-    parts = [shape(budget)]
-    parts += ["?" if v is None else str(v) for v in (budget.batch_size, budget.precision)]
-    if budget.data_fraction is not None and budget.data_fraction < 1:
-        parts.append(f"{budget.data_fraction:.0%} of the images")
-    if budget.cutout:
-        parts.append(f"cutout {budget.cutout}")
-    return ", ".join(parts)
+    return "(trained)" if report.objective == "train" else report.name_of(row)

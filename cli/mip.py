@@ -10,13 +10,13 @@ import click
 
 from ._commands import Group
 from ._mip_options import mip_options, refuse_unused
-from ._mip_output import pruning_tables, search_lines
+from ._mip_output import pruning_tables
 from ._options import common, is_given, of_fields, ranking
 from ._output import Output
 from .mip_evaluate import evaluate
 
 if TYPE_CHECKING:
-    from bpe_bench.pruning import PruningReport
+    from bpe_bench.pruning import ObjectivePlan, PruningReport, Rules
     from bpe_bench.search import SearchReport
 
 
@@ -56,31 +56,27 @@ def mip(
     """
     if ctx.invoked_subcommand is not None:
         return
-    if space is None:
-        raise click.MissingParameter(param_hint="'--space'", param_type="option", ctx=ctx)
-    from bpe_bench.budget import parse_candidates, parse_values
-    from bpe_bench.pruning import ObjectivePlan, Rules, make_objective, plan_search, prune
+    if not (space or options["table"] or options["surrogate"]):
+        raise click.UsageError(
+            "mip needs --space or --table, found neither; for instance --space darts"
+        )
+    from bpe_bench.pruning import check_search, make_objective, prune
     from bpe_bench.randomness import as_generator
-    from bpe_bench.search import make_searcher, run_plan
-    from bpe_bench.tables.table import Split
 
-    rng, training = as_generator(seed), options["objective"] == "train"
-    for name, trained, replayed in (("initial", 8, 12), ("per_round", 3, 4)):
-        if options[name] is None:
-            options[name] = trained if training else replayed
-    sequential = evidence == "sequential" or (evidence is None and training)
-    rules = Rules(sequential=sequential, **of_fields(Rules, options))
-    refuse_unused(options["objective"], sequential=sequential, then_search=bool(then_search))
-    if then_search is not None:
-        make_searcher(then_search)  # refuses an unknown one before hours of work
-    if not is_given(ctx, "statistic"):
-        options["statistic"] = None
-    options["split"] = options["split"] and Split(options["split"])
-    options["where"] = options["where"] and parse_values(options["where"])
-    options["vary"] = parse_candidates(options["vary"])
-    plan = ObjectivePlan(space, **of_fields(ObjectivePlan, options))
+    rng = as_generator(seed)
+    rules = _rules(options, evidence)
+    refuse_unused(
+        options["objective"],
+        sequential=rules.sequential,
+        searches=then_search is not None,
+        trains=options["images"] is not None,
+    )
+    plan = _plan(space, options, statistic_given=is_given(ctx, "statistic"))
     objective = make_objective(plan, rng, out.progress)
+    if then_search is not None:
+        check_search(then_search, objective, plan)
     # Trainings show their own progress.
+    training = options["objective"] == "train"
     with nullcontext() if training else out.progress("pruning") as progress:
         report = prune(
             objective,
@@ -90,19 +86,56 @@ def mip(
             predictions=predictions,
             progress=progress,
         )
-    found = None
+    found, notes = None, list(report.warnings)
     if then_search is not None:
-        search, notes = plan_search(report, then_search, plan, evaluations=evaluations, seed=seed)
-        out.warn(notes)
-        with out.progress(f"searching by {then_search}") as progress:
-            (found,) = run_plan(search, progress).reports
-    out.emit(
-        lambda: _json(report, found),
-        report.to_frame,
-        lambda: [*pruning_tables(report), *search_lines(report, found)],
-    )
+        found, said = _search(report, then_search, plan, evaluations, seed, out)
+        notes = [*said, *notes]
+    out.emit(lambda: _json(report, found), report.to_frame, lambda: pruning_tables(report, found))
     draw("pruning_figure", report)
-    out.warn([*report.warnings, *(found.warnings if found else ())], report.table)
+    out.warn(notes, None if training else report.table)
+
+
+def _rules(options: dict[str, Any], evidence: str | None) -> Rules:
+    from bpe_bench.pruning import Rules
+
+    training = options["objective"] == "train"
+    for name, trained, replayed in (("initial", 8, 12), ("per_round", 3, 4)):
+        if options[name] is None:
+            options[name] = trained if training else replayed
+    sequential = evidence == "sequential" or (evidence is None and training)
+    return Rules(sequential=sequential, **of_fields(Rules, options))
+
+
+def _plan(space: str | None, options: dict[str, Any], *, statistic_given: bool) -> ObjectivePlan:
+    from bpe_bench.budget import parse_candidates, parse_values
+    from bpe_bench.pruning import ObjectivePlan
+    from bpe_bench.tables.table import Split
+
+    if not statistic_given:
+        options["statistic"] = None
+    for name in ("split", "reference_split"):
+        options[name] = options[name] and Split(options[name])
+    options["where"] = options["where"] and parse_values(options["where"])
+    options["vary"] = parse_candidates(options["vary"])
+    return ObjectivePlan(space, **of_fields(ObjectivePlan, options))
+
+
+def _search(
+    report: PruningReport,
+    searcher: str,
+    plan: ObjectivePlan,
+    evaluations: int | None,
+    seed: int,
+    out: Output,
+) -> tuple[SearchReport, list[str]]:
+    """Search with the recommended budget; return what was found and what to know of it."""
+    from bpe_bench.pruning import plan_search
+    from bpe_bench.search import run_plan
+
+    search, notes = plan_search(report, searcher, plan, evaluations=evaluations, seed=seed)
+    with out.progress(f"searching by {searcher}") as progress:
+        result = run_plan(search, progress)
+    return result.reports[0], [*notes, *result.warnings]
 
 
 def _json(report: PruningReport, found: SearchReport | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ many to add, when to stop and what to recommend; these are parameters.
 from __future__ import annotations
 
 from .objective import Objective, ObjectiveKind, Replay
-from .plan import ObjectivePlan, make_objective, plan_search
+from .plan import ObjectivePlan, check_search, make_objective, plan_search
 from .procedure import prune
 from .report import Importance, PruningReport, Recommendation, Round
 from .rounds import Rules
@@ -24,6 +24,7 @@ __all__ = [
     "Replay",
     "Round",
     "Rules",
+    "check_search",
     "make_objective",
     "plan_search",
     "prune",

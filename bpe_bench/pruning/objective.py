@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class Objective(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """What its user has to know, one sentence each."""
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What the correlations rest on, given or by default: data set, split, device, ..."""
 
     @property
     def pool(self) -> Design:
@@ -120,6 +124,8 @@ class Replay:
     """Settings with a correlation and a cost."""
     costs: CostModel
     notes: tuple[str, ...] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """Data set, reference and splits, number of architectures, k."""
     predicts_beyond: bool = True
     kind: ObjectiveKind = "replay"
     stopped: str = ""
@@ -165,6 +171,14 @@ class Replay:
             pool=pool,
             costs=CostModel.fit(usable),
             notes=report.warnings,
+            choices={
+                "dataset": report.dataset,
+                "split": report.split,
+                "reference": report.reference,
+                "reference_split": report.reference_split,
+                "architectures": report.n_architectures,
+                "top_k": report.top_k,
+            },
         )
 
     @property

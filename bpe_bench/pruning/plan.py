@@ -14,7 +14,7 @@ from ..correlation.selection import Selection
 from ..errors import SelectionError
 from ..execution.campaign import choose_architectures, dataset_name, default_budgets
 from ..hyper_parameters import Value
-from ..search import SearchPlan, whole_table
+from ..search import SearchPlan, make_searcher
 from ..spaces import get_space
 from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
 from ..tables.catalog import open_table_of
@@ -32,13 +32,16 @@ _VARY = ("epochs=2,4,8", "layers={layers}", "channels=4,8,16", "image_size=8,16"
 class ObjectivePlan:
     """The source of correlations. None means: chosen to suit the rest."""
 
-    space: str
+    space: str | None = None
+    """By default that of the table or surrogate."""
     objective: ObjectiveKind = "replay"
     table: str | None = None
     """Name or path; by default the first registered one of the space."""
     statistic: str | None = None
     """By default that of the surrogate, else Spearman's."""
     split: Split | None = None
+    reference_split: Split | None = None
+    """Split of the accuracies of full training; by default that of the others."""
     where: Mapping[str, Value] | None = None
     """Values that the settings of a table must have."""
     top_k: int | None = None
@@ -54,7 +57,7 @@ class ObjectivePlan:
     budget: str | None = None
     """For training: the budget whose other values are kept."""
     reference: str | None = None
-    """For training: the reference."""
+    """What counts as full training: a setting of the table, or for training a budget as text."""
     images: str | None = None
     device: str = "cpu"
     jobs: int | None = None
@@ -92,11 +95,15 @@ def make_objective(
             extrapolate=plan.extrapolate,
         )
     name, table = open_table_of(plan.space, plan.table)
+    if plan.reference is not None:
+        table = table.with_reference(plan.reference)
     return Replay.of(
         table,
         name=name,
         statistic=plan.statistic or "spearman",
-        selection=Selection(split=plan.split, where=plan.where),
+        selection=Selection(
+            split=plan.split, reference_split=plan.reference_split, where=plan.where
+        ),
         top_k=plan.top_k,
         confidence=plan.confidence,
     )
@@ -112,7 +119,8 @@ def plan_search(
 ) -> tuple[SearchPlan, tuple[str, ...]]:
     """Plan one search with the budget that a pruning recommends.
 
-    Over its table if that holds the whole space, else by training.
+    Over its table, which may hold a part of the space; by training if the plan names images,
+    or no table holds the budget.
 
     Parameters
     ----------
@@ -121,9 +129,9 @@ def plan_search(
     searcher
         A key of `bpe_bench.search.SEARCHERS`.
     plan
-        The plan of the pruning's objective, with table, images, device and store.
+        The plan of the pruning's objective, with table, split, images, device and store.
     evaluations
-        By default 100 over a table, 6 by training.
+        By default 6 by training; over a table a quarter of its architectures, at most 100.
     seed
         Seed of the search.
 
@@ -139,19 +147,22 @@ def plan_search(
     """
     best = report.best()
     if best is None:
-        raise SelectionError("no budget is recommended, so there is nothing to search with")
-    if report.objective == "replay":
-        name, table = whole_table(report.space, plan.table)
-        if len(table.architectures) >= get_space(report.space).size:
-            return SearchPlan(
-                report.space,
-                searcher,
-                table=name,
-                budget=best.row.setting,
-                evaluations=evaluations or 100,
-                repeats=1,
-                seed=seed,
-            ), ()
+        raise SelectionError(
+            f"there is no budget to search with: {report.answer.splitlines()[0]} Without "
+            "--then-search the pruning is shown"
+        )
+    if over_table(plan):
+        return SearchPlan(
+            report.space,
+            searcher,
+            table=report.table,
+            budget=best.row.setting,
+            dataset=report.choices["dataset"],
+            split=plan.split,
+            evaluations=evaluations or max(1, min(100, report.choices["architectures"] // 4)),
+            repeats=1,
+            seed=seed,
+        ), ()
     budget, notes = best.row.budget, list[str]()
     if plan.device == "cpu" and budget.precision != "fp32":
         notes = [f"the search trains in fp32: on a CPU {budget.precision} saves nothing"]
@@ -171,7 +182,35 @@ def plan_search(
     ), tuple(notes)
 
 
+def over_table(plan: ObjectivePlan) -> bool:
+    """Return whether a search that follows looks up accuracies instead of training."""
+    return plan.objective == "replay" and plan.images is None
+
+
+def check_search(searcher: str, objective: Objective, plan: ObjectivePlan) -> None:
+    """Check before the pruning whether a search may follow.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such searcher.
+    SelectionError
+        If test accuracies of a table would steer it, and nobody asked for that.
+    """
+    make_searcher(searcher)
+    if over_table(plan) and plan.split is None and objective.choices["split"] == Split.TEST:
+        raise SelectionError(
+            f"a search over {objective.name} would be steered by test accuracies, as it has no "
+            "others; allow that with --split test, or train on images with --data, for instance "
+            "--data digits"
+        )
+
+
 def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Trained:
+    if plan.space is None:
+        raise SelectionError(
+            "real training needs a space, found none; name one, for instance --space darts"
+        )
     get_space(plan.space)
     if plan.split not in (None, Split.VALIDATION):
         raise SelectionError(
@@ -185,7 +224,8 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
         )
     return Trained(
         settings=BudgetSpace.around(
-            parse_budget(plan.budget or defaults[0]), plan.vary or _default_vary(plan)
+            parse_budget(plan.budget or defaults[0]),
+            plan.vary or _default_vary(plan.space, plan.images),
         ),
         reference=parse_budget(plan.reference or defaults[1]),
         architectures=choose_architectures(plan.architectures, plan.space, rng),
@@ -204,9 +244,9 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
     )
 
 
-def _default_vary(plan: ObjectivePlan) -> dict[str, tuple[Value, ...]]:
-    layers, texts = get_space(plan.space).layers_to_vary, _VARY
-    if plan.images in (None, "digits"):
+def _default_vary(space: str, images: str | None) -> dict[str, tuple[Value, ...]]:
+    layers, texts = get_space(space).layers_to_vary, _VARY
+    if images in (None, "digits"):
         layers, texts = layers[:2], _DIGITS_VARY
     return parse_candidates([text.format(layers=",".join(map(str, layers))) for text in texts])
 
@@ -219,7 +259,7 @@ def _fitted(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Fitt
         with watch("fitting the surrogate") as progress:
             return fit_surrogate(table, question, rng=rng, name=name, progress=progress)
     fitted = load_surrogate(plan.surrogate)
-    if fitted.space != plan.space:
+    if plan.space not in (None, fitted.space):
         raise SelectionError(
             f"the surrogate {plan.surrogate} is of space {fitted.space!r}, not of {plan.space!r}"
         )

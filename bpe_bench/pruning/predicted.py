@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -112,6 +113,18 @@ class SurrogateObjective:
     def statistic(self) -> str:
         """The correlation that it predicts."""
         return self.fitted.statistic
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What the surrogate was fitted to, and the values that vary."""
+        space = BudgetSpace.of(self.pool.budgets)
+        return {
+            "dataset": self.fitted.dataset,
+            "split": self.fitted.split,
+            "architectures": self.fitted.n_architectures,
+            "model": self.fitted.model,
+            "vary": {name: list(space.values[name]) for name in space.free},
+        }
 
     @property
     def known(self) -> Evidence:

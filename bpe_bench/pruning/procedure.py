@@ -47,10 +47,10 @@ def prune(
         For an allowance that is not above 0.
     """
     _check_allowances(max_cost_hours)
+    (judging,) = rng.spawn(1)
     run = _Pruning(objective, rules, rng, progress).run()
-    notes = _limits(objective.pool)
-    recommended = _recommend(run, max_cost_hours, predictions, notes)
-    notes += _unsure(run.rounds)
+    notes: list[str] = []
+    recommended, not_shown = _recommend(run, max_cost_hours, predictions, notes, judging)
     if rules.resamples < rules.fewest_resamples and not rules.force:
         notes.append(
             f"{rules.resamples} resamples are too few to separate groups at "
@@ -61,6 +61,7 @@ def prune(
             f"{run.answered} settings of the sequential evidence were predicted, because the "
             "table holds no such setting"
         )
+    notes += [*_limits(objective.pool), *_unsure(run.rounds)]
     return PruningReport(
         space=objective.space,
         table=objective.name,
@@ -80,7 +81,15 @@ def prune(
         stop_reason=run.stop_reason,
         warnings=tuple(dict.fromkeys([*notes, *objective.notes])),
         rows=objective.known.rows,
+        not_shown_to_rank=not_shown,
+        choices={**objective.choices, **_rules(rules), "predictions": predictions},
     )
+
+
+def _rules(rules: Rules) -> dict[str, int]:
+    """Return the numbers of the rules that are used."""
+    names = ["keep", *(("initial", "per_round", "patience") if rules.sequential else ())]
+    return {name: getattr(rules, name) for name in names}
 
 
 def _limits(pool: Design) -> list[str]:

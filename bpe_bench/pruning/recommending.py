@@ -24,29 +24,44 @@ _LEAST_GAIN = 0.02
 
 
 def _recommend(
-    run: _Pruning, max_cost_hours: Sequence[float], predictions: int, notes: list[str]
-) -> tuple[Recommendation, ...]:
-    """Return the recommended budgets by cost; warnings are added to ``notes``.
+    run: _Pruning,
+    max_cost_hours: Sequence[float],
+    predictions: int,
+    notes: list[str],
+    rng: np.random.Generator,
+) -> tuple[tuple[Recommendation, ...], tuple[Ranked, ...]]:
+    """Return the recommended budgets, and those that are not shown to rank, by cost.
 
-    They are the measured Pareto front with the best per allowance, and a limited number of
-    predictions that improve on it. If everything is predicted, they are the front of the
-    predictions in the remaining space.
-
+    The former are the measured Pareto front with the best per allowance, and a limited number
+    of predictions that improve on it. If everything is predicted, they are the front of the
+    predictions in the remaining space. All have intervals above 0. Warnings are added to
+    ``notes``. ``rng`` divides the architectures and drives the predictions, whatever the rounds
+    have drawn, so that the figures depend on nothing but the seed.
     """
     known, space = run.objective.known, run.remaining()
     measured = run.objective.kind != "surrogate"
-    rows = run.objective.offers(space, run.rng)
-    best = _best_within(rows, max_cost_hours, notes, measured=measured)
-    front = _front(rows)
+    dealing, forecasting = rng.spawn(2)
+    rows = run.objective.offers(space, forecasting)
+    shown = [row for row in rows if _ranks(row)]
+    best = _best_within(shown, max_cost_hours)
+    front, weak = _front(shown), [row for row in _front(rows) if not _ranks(row)]
     if not measured:
-        front = _steps(front, best)
+        front, weak = _steps(front, best), _steps(weak, ())
     chosen = [
         Recommendation(row, row.budget in space, tuple(best.get(row.label, ()))) for row in front
     ]
     if measured:
-        chosen = _with_held_out(chosen, run.objective, known, run.rng, notes)
-        chosen += _predicted(run, rows, predictions, notes)
-    return tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label)))
+        chosen = _with_held_out(chosen, run.objective, known, dealing, notes)
+        chosen += _predicted(run, rows, predictions, notes, forecasting)
+    return (
+        tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label))),
+        tuple(sorted(weak, key=lambda row: (row.cost_seconds, row.label))),
+    )
+
+
+def _ranks(row: Ranked) -> bool:
+    """Return whether the interval lies above 0, which is what a random order has."""
+    return row.low > 0
 
 
 def _check_allowances(max_cost_hours: Sequence[float]) -> None:
@@ -71,23 +86,14 @@ def _steps(front: Sequence[Ranked], named: Collection[str]) -> list[Ranked]:
     return chosen
 
 
-def _best_within(
-    rows: Sequence[Ranked], max_cost_hours: Sequence[float], notes: list[str], *, measured: bool
-) -> dict[str, list[float]]:
+def _best_within(rows: Sequence[Ranked], max_cost_hours: Sequence[float]) -> dict[str, list[float]]:
     """Return the allowances under which each setting is the best, by label."""
-    what = "measured budget" if measured else "predicted budget of the remaining space"
     best: dict[str, list[float]] = {}
     for hours in max_cost_hours:
         within = [r for r in rows if r.cost_seconds <= hours * 3600]
         if within:
             winner = max(within, key=lambda r: (r.correlation, -r.cost_seconds))
             best.setdefault(winner.label, []).append(hours)
-        elif rows:
-            cheapest = min(rows, key=lambda r: r.cost_seconds)
-            notes.append(
-                f"no {what} costs at most {hours:g} hours per network; the cheapest is "
-                f"{cheapest.label} at {cheapest.cost_seconds / 3600:.3g} hours"
-            )
     return best
 
 
@@ -124,7 +130,11 @@ def _with_held_out(
 
 
 def _predicted(
-    run: _Pruning, rows: Sequence[Ranked], predictions: int, notes: list[str]
+    run: _Pruning,
+    rows: Sequence[Ranked],
+    predictions: int,
+    notes: list[str],
+    rng: np.random.Generator,
 ) -> list[Recommendation]:
     """Return predictions that improve on the measured front."""
     if not predictions or len(rows) < _FEWEST_SETTINGS:
@@ -132,8 +142,9 @@ def _predicted(
     costs = run.objective.costs
     measured = Evidence(tuple(rows))
     known = {row.budget for row in rows}
-    asked, error = predict(measured, costs, run.remaining(), known, run.rng)
-    better = _improving(asked, rows)[:predictions]
+    space, confidence = run.remaining(), run.rules.confidence
+    asked, error = predict(measured, costs, space, known, rng, confidence=confidence)
+    better = [row for row in _improving(asked, rows) if _ranks(row)][:predictions]
     if better:
         notes.append(
             f"predicted budgets were never trained: out of bag the predictions miss by "

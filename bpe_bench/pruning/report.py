@@ -10,6 +10,7 @@ from ..correlation.candidates import Measured, Ranked
 from ..correlation.holdout import HeldOut
 from ..files import to_json_value
 from ..hyper_parameters import Value
+from .answers import _answer, _name_of, brief, published_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,14 @@ class Recommendation:
         values = to_json_value(vars(self))
         # It would not be recommended if it were not on the front.
         # JSON fields keep their names, this one from when measured was called observed.
-        return {**values.pop("row"), "pareto": True, "observed": self.measured, **values}
+        return {
+            **values.pop("row"),
+            "published": published_name(self.row.budget),
+            "budget_text": brief(self.row.budget),
+            "pareto": True,
+            "observed": self.measured,
+            **values,
+        }
 
 
 @dataclass(frozen=True)
@@ -112,13 +120,27 @@ class PruningReport:
     kept: tuple[str, ...]
     """Hyper-parameters left, the most important first."""
     recommended: tuple[Recommendation, ...]
-    """By cost: the measured Pareto front, and predicted budgets that would improve it."""
+    """By cost: the measured Pareto front of the budgets whose interval lies above 0, and predicted
+    budgets that would improve it."""
     cost_hours: float
     """Device hours of the trainings behind the evidence, over all architectures."""
     stop_reason: str
     warnings: tuple[str, ...]
     rows: tuple[Ranked, ...] = field(repr=False, default=())
     """All settings whose correlation is known, for figures."""
+    not_shown_to_rank: tuple[Ranked, ...] = ()
+    """By cost: what would be recommended if its interval lay above 0."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What the pruning rests on, given or by default: data set, split, reference, rules, ..."""
+
+    @property
+    def answer(self) -> str:
+        """Which budgets to use, a line per allowance, and a line on what was pruned and why."""
+        return _answer(self)
+
+    def name_of(self, row: Ranked) -> str:
+        """Return a label of the table with its published name, else the budget as text."""
+        return _name_of(self, row)
 
     def best(self) -> Recommendation | None:
         """Return the budget to search with: the best measured one under the largest allowance.
@@ -134,9 +156,8 @@ class PruningReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        left_out = ("allowances", "rows")
-        shown = {name: value for name, value in vars(self).items() if name not in left_out}
-        values: dict[str, Any] = to_json_value(shown)
+        shown = {name: value for name, value in vars(self).items() if name != "rows"}
+        values: dict[str, Any] = to_json_value({"answer": self.answer, **shown})
         return values
 
     def to_frame(self) -> pd.DataFrame:

@@ -126,7 +126,12 @@ class _Pruning:
         """Return whether pruning is over, with the reason in `stop_reason`."""
         left = len(self.open_groups())
         if not self.stop_reason and left <= self.rules.keep:
-            self.stop_reason = f"{left} groups of hyper-parameters are left, the number to keep"
+            self.stop_reason = (
+                f"{left} groups of hyper-parameters are left, the number to keep"
+                if left == self.rules.keep
+                else f"{self.rules.keep} groups of hyper-parameters are kept, and only {left} can "
+                "be judged"
+            )
         if not self.stop_reason and not self.evidence.rows:
             self.stop_reason = self.objective.stopped or "no setting has a correlation"
         return bool(self.stop_reason)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from ..spaces import Architecture
 from ..tables.curves import Split
 from ..tables.table import Table
 from ..training.trial import Trial
+from .answers import brief
 from .objective import ObjectiveKind, _check_varied, _describe, _halves_of, _usable_row
 
 _MOST_SETTINGS = 512
@@ -125,6 +127,18 @@ class Trained:
     def name(self) -> str:
         """Name of the store."""
         return self.workplace.store.name
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """Images, device and reference of the trainings, and the values that vary."""
+        return {
+            "dataset": self.workplace.dataset,
+            "split": Split.VALIDATION.value,
+            "reference": brief(self.reference),
+            "architectures": len(self.architectures),
+            "device": self.workplace.device,
+            "vary": {name: list(self.settings.values[name]) for name in self.settings.free},
+        }
 
     @cached_property
     def pool(self) -> Design:

@@ -7,7 +7,7 @@ from .comparison import SearcherComparison, compare_searchers
 from .darts import Darts
 from .evolution import RegularizedEvolution
 from .loop import repeat_search, run_search
-from .plan import SEARCHERS, SearchPlan, SearchResult, make_searcher, run_plan, whole_table
+from .plan import SEARCHERS, SearchPlan, SearchResult, make_searcher, run_plan
 from .random_search import RandomSearch, expected_regret
 from .reinforce import Reinforce
 from .summary import SearchReport, summarise
@@ -35,6 +35,5 @@ __all__ = [
     "run_plan",
     "run_search",
     "summarise",
-    "whole_table",
     "write_traces",
 ]

@@ -195,8 +195,10 @@ def open_table(name: str | os.PathLike[str]) -> Table:
     return read_table(table_path(name))
 
 
-def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
+def open_table_of(space: str | None, name: str | None = None) -> tuple[str, Table]:
     """Open a table of a search space: the one named, or the first registered one on this machine.
+
+    Without a space it is the one named, whatever its space.
 
     Returns
     -------
@@ -211,6 +213,10 @@ def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
         If the table is of another space, or no table is registered for this one.
     """
     if name is None:
+        if space is None:
+            raise SelectionError(
+                "a space or a table is needed, found neither; name one, for instance --space darts"
+            )
         get_space(space)
         registered = [entry for entry in entries().values() if entry.space == space]
         if not registered:
@@ -220,7 +226,7 @@ def open_table_of(space: str, name: str | None = None) -> tuple[str, Table]:
         here = [entry for entry in registered if entry.path is not None]
         name = (here or registered)[0].name
     table = open_table(name)
-    if table.space != space:
+    if space not in (None, table.space):
         raise SelectionError(
             f"table {name!r} is of space {table.space!r}, not of {space!r}; choose another table "
             f"or use --space {table.space}"

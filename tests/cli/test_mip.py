@@ -2,9 +2,13 @@
 
 import csv
 import io
+import re
 
 import pytest
+from scipy import stats
 
+from bpe_bench import Split
+from bpe_bench.budget import parse_budget
 from bpe_bench.importance import ESTIMATORS
 
 QUICK = ("mip", "--space", "darts", "--resamples", 2, "--predictions", 2, "--force")
@@ -29,7 +33,9 @@ def test_table_shows_rounds_order_and_recommendations(bpe_bench, as_json):
     status, out, _ = bpe_bench(*arguments)
     assert status == 0
     lines = out.splitlines()
-    assert lines[0].startswith("darts-bpe: minimum importance pruning by forest, table evidence")
+    assert out.startswith(found["answer"] + "\n\n")
+    title = "darts-bpe: minimum importance pruning by forest, table evidence"
+    assert sum(line.startswith(title) for line in lines) == 1
     order = " → ".join("+".join(r["pruned"]) for r in found["rounds"])
     assert f"pruned: {order}" in lines
     kept = next(line for line in lines if line.startswith("kept: "))
@@ -43,6 +49,61 @@ def test_table_shows_rounds_order_and_recommendations(bpe_bench, as_json):
     assert sum(line.startswith("(predicted) ") for line in lines) == 2
     cutout = next(line for line in lines if line.startswith("cutout "))
     assert cutout.count("*") == len(found["rounds"])
+    # What differs is in the rows, what does not below them, and what was decided last.
+    assert next(line for line in lines if line.startswith("test32 (BPE-2) ")).endswith(
+        " outside       30 x 16 x 16, 16, batch 128, rate 0.03, cosine, fp32"
+    )
+    assert lines[-1] == (
+        "choices: dataset cifar10; split test; reference full; reference split test; "
+        "architectures 100; top k 10; keep 2; predictions 2; resamples 2"
+    )
+
+
+def test_predicted_budgets_have_a_text_to_use_again(bpe_bench, as_json):
+    found = as_json(*QUICK)
+    _, out, _ = bpe_bench(*QUICK)
+    texts = re.findall(r"^\(predicted\) .* --budget (\S+)$", out, re.MULTILINE)
+    predicted = [r for r in found["recommended"] if not r["observed"]]
+    assert texts == [r["budget_text"] for r in predicted]
+    assert len(texts) == 2
+    assert [parse_budget(text).to_dict() for text in texts] == [r["budget"] for r in predicted]
+
+
+def test_what_lies_outside_of_the_pruned_space_is_marked(bpe_bench, as_json):
+    found = as_json(*QUICK)
+    _, out, _ = bpe_bench(*QUICK)
+    marks = re.findall(r"^(\S+) .*  (inside|outside)  ", out, re.MULTILINE)
+    assert [mark == "inside" for _, mark in marks] == [
+        r["in_remaining_space"] for r in found["recommended"]
+    ]
+    assert "outside" in {mark for _, mark in marks}
+
+
+def test_without_a_round_the_reason_stands_in_place_of_the_importances(bpe_bench):
+    _, out, _ = bpe_bench(*QUICK, "--keep", 7)
+    assert "\nno importances: 7 groups of hyper-parameters are left, the number to keep\n" in out
+    assert "importance  " not in out
+
+
+def test_a_table_says_its_space(as_json):
+    assert as_json("mip", "--table", "darts-bpe", *QUICK[3:])["space"] == "darts"
+
+
+def test_full_training_can_be_another_setting(as_json, darts_bpe):
+    found = as_json(*QUICK, "--reference", "test23", "--reference-split", "test")
+    assert found["choices"]["reference"] == "test23"
+    row = next(r for r in found["recommended"] if r["label"] == "test11")
+    counts = [darts_bpe.curves[n, Split.TEST].counts[0, -1] for n in ("test11", "test23")]
+    assert row["correlation"] == pytest.approx(stats.spearmanr(*counts).statistic)
+
+
+def test_all_of_repeated_conditions_hold(as_json):
+    found = as_json(*QUICK, "--where", "precision=fp16", "--where", "image_size=16,layers=6")
+    assert {
+        (r["budget"]["precision"], r["budget"]["image_size"], r["budget"]["layers"])
+        for r in found["recommended"]
+        if r["observed"]
+    } == {("fp16", 16, 6)}
 
 
 def test_csv_has_a_line_per_recommendation(bpe_bench, as_json):
@@ -65,7 +126,10 @@ def test_warnings_go_to_standard_error_unless_quiet(bpe_bench):
     assert len(warnings) == 3
     assert all(line.startswith("warning: ") for line in warnings)
     assert rest.endswith(" more warnings: --format json or bpe-bench tables info darts-bpe")
-    assert "batch_size and learning_rate move together" in err
+    # What this computation found comes first.
+    assert "each recommended budget was chosen by the correlation shown beside it" in warnings[0]
+    assert "predicted budgets were never trained" in warnings[1]
+    assert "batch_size and learning_rate move together" in warnings[2]
     assert bpe_bench(*QUICK, "--quiet") == (0, out, "")
 
 
@@ -156,7 +220,8 @@ def test_bad_input_gets_one_line(fails, registry, arguments, text, monkeypatch, 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ([], ["Missing option", "--space"]),
+        ([], ["mip needs --space or --table, found neither; for instance --space darts"]),
+        (["--space", "darts", "--reference-split", "val"], ["--reference-split", "'val' is not"]),
         (["--space", "darts", "--evidence", "none"], ["--evidence", "'none' is not one of"]),
         (["--space", "darts", "--keep", "two"], ["--keep", "'two' is not a valid integer"]),
         (["--space", "darts", "--predictions", "-1"], ["--predictions", "-1 is not in the range"]),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bpe_bench import Split, write_table
+from bpe_bench import Split, get_space, write_table
 from bpe_bench.budget import parse_budget
 from bpe_bench.execution.journal import Journal
 
@@ -80,7 +80,8 @@ def small_table(darts_bpe, tmp_path):
 def test_a_search_follows_with_the_recommended_budget(bpe_bench, as_json, small_table, tmp_path):
     arguments = (
         "mip", "--space", "darts", "--table", small_table, "--resamples", 2, "--max-cost-hours",
-        0.6, "--then-search", "evolution", "--evaluations", 2, "--store", tmp_path / "s.sqlite",
+        0.6, "--then-search", "evolution", "--evaluations", 2, "--data", "digits", "--store",
+        tmp_path / "s.sqlite",
     )  # fmt: skip
     found = as_json(*arguments)
     (best,) = [r for r in found["recommended"] if r["best_under_hours"] == [0.6]]
@@ -97,8 +98,29 @@ def test_a_search_follows_with_the_recommended_budget(bpe_bench, as_json, small_
     status, out, _ = bpe_bench(*arguments)
     assert status == 0
     lines = out.splitlines()
-    assert any(line.startswith("search by evolution under ") for line in lines)
+    assert any(line.startswith("Search by evolution with ") for line in lines)
     assert any(line.startswith("cost: the pruning rests on ") for line in lines)
+
+
+def test_a_search_follows_over_the_table(as_json, bpe_bench, darts_bpe, tmp_path, monkeypatch):
+    """Nothing is trained: every cell is one of the table's, and what is found has its figures."""
+    monkeypatch.chdir(tmp_path)
+    arguments = (
+        "mip", "--space", "darts", "--resamples", 2, "--max-cost-hours", 0.6, "--predictions", 0,
+        "--split", "test", "--then-search", "evolution",
+    )  # fmt: skip
+    found = as_json(*arguments)
+    search = found["search"]
+    assert (search["estimator"], search["evaluations_mean"]) == ("table", 25)
+    assert search["budget"] == parse_budget("BPE-2").to_dict()
+    best = get_space("darts").parse(search["best"])
+    curves = darts_bpe.curves["full", Split.TEST]
+    place = darts_bpe.architectures.index(best)
+    assert search["test_mean"] == pytest.approx(curves.counts[0, -1, place] / curves.split_size)
+    _, out, err = bpe_bench(*arguments)
+    assert "\nSearch by evolution with test32 (BPE-2): the best of 25 evaluations by table " in out
+    assert err.startswith("warning: test accuracies steered the search, as asked")
+    assert list(tmp_path.iterdir()) == []
 
 
 def parse_budget_of(values):
@@ -151,9 +173,34 @@ def test_recommended_budgets_come_with_their_held_out_correlation(as_json):
             "mip --help)",
         ),
         (
-            ["--jobs", "3"],
-            "--jobs goes with --objective train or --then-search, found --objective replay (see "
+            ["--jobs", "3", "--then-search", "random"],
+            "--jobs goes with --objective train, found --objective replay (see bpe-bench mip "
+            "--help)",
+        ),
+        (
+            ["--device", "cuda", "--then-search", "random"],
+            "--device goes with --objective train or --then-search --data IMAGES, found "
+            "--objective replay (see bpe-bench mip --help)",
+        ),
+        (
+            ["--objective", "train", "--reference-split", "test"],
+            "--reference-split goes with --objective replay, found --objective train (see "
             "bpe-bench mip --help)",
+        ),
+        (
+            ["--objective", "surrogate", "--top-k", "3"],
+            "--top-k goes with --objective replay, found --objective surrogate (see bpe-bench mip "
+            "--help)",
+        ),
+        (
+            ["--reference", "tset23"],
+            "unknown budget 'tset23' (did you mean 'test23'?); there are: {settings}",
+        ),
+        (
+            ["--then-search", "random"],
+            "a search over darts-bpe would be steered by test accuracies, as it has no others; "
+            "allow that with --split test, or train on images with --data, for instance --data "
+            "digits",
         ),
         (
             ["--initial", "12"],
@@ -181,9 +228,10 @@ def test_recommended_budgets_come_with_their_held_out_correlation(as_json):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
-def test_bad_input_gets_one_line(fails, arguments, text, monkeypatch, tmp_path):
+def test_bad_input_gets_one_line(fails, arguments, text, monkeypatch, tmp_path, darts_bpe):
     monkeypatch.chdir(tmp_path)
-    assert fails("mip", "--space", "darts", *arguments) == text
+    settings = ", ".join([*(s.label for s in darts_bpe.settings), "BPE-1", "BPE-2"])
+    assert fails("mip", "--space", "darts", *arguments) == text.format(settings=settings)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,7 +251,10 @@ def test_a_search_does_not_follow_with_a_budget_that_no_allowance_pays_for(fails
     assert fails(
         "mip", "--space", "darts", "--resamples", 2, "--max-cost-hours", 0.0001,
         "--then-search", "random",
-    ) == "no budget is recommended, so there is nothing to search with"  # fmt: skip
+        "--split", "test",
+    ).startswith(
+        "there is no budget to search with: Nothing can be recommended within 0.0001 h per network:"
+    )  # fmt: skip
 
 
 def test_a_surrogate_of_another_table_is_refused(fails, correlating, darts_bpe, tmp_path):

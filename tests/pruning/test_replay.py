@@ -419,13 +419,14 @@ def test_settings_of_unknown_cost_are_left_out(darts_bpe):
     assert report.rounds[0].evaluated == 35
 
 
-def test_an_allowance_that_nobody_meets_gives_a_warning(darts_bpe, measured):
+def test_an_allowance_that_nobody_meets_is_said(darts_bpe, measured):
     label, hours, _ = min(measured, key=lambda budget: budget[1])
-    report = prune(darts_bpe, max_cost_hours=(0.01,))
-    assert (
-        "no measured budget costs at most 0.01 hours per network; the cheapest is "
-        f"{label} at {hours:.3g} hours"
-    ) in report.warnings
+    report = prune(darts_bpe, max_cost_hours=(0.01,), force=False)
+    assert report.answer.splitlines()[0] == (
+        "Nothing can be recommended within 0.01 h per network: no interval of a budget that costs "
+        f"so little lies above 0; the cheapest whose interval does is {label} at "
+        f"{60 * hours:.3g} min."
+    )
     assert all(r.best_under_hours == () for r in report.recommended)
 
 

@@ -27,6 +27,7 @@ class MadeUp:
     space, name, statistic, notes = "darts", "made up", "spearman", ()
     predicts_beyond = False
     stopped = ""
+    choices = {}  # noqa: RUF012
 
     def __post_init__(self):
         budgets = list(BudgetSpace.around(BPE_1, self.vary))
@@ -35,7 +36,7 @@ class MadeUp:
                 label=str(place),
                 budget=budget,
                 cost=Cost(float(budget.epochs * budget.layers * budget.channels)),
-            ).predicted(self.formula(budget), np.nan, np.nan)
+            ).predicted(value := self.formula(budget), value - 0.05, value + 0.05)
             for place, budget in enumerate(budgets)
         ]
         self.pool = self.known = Evidence(tuple(rows), self.error)
@@ -174,6 +175,8 @@ def test_the_report_says_what_it_did_not_prune():
     assert all(r["least"] and r["next_least"] and not r["pruned"] for r in found["rounds"])
     assert (found["objective"], found["force"]) == ("replay", False)
     assert report.best().best_under_hours == (1.0,)
+    assert any("too few to hold half of them out" in note for note in report.warnings)
+    assert all(r.held_out is None for r in report.recommended)
 
 
 def test_rules_are_checked():

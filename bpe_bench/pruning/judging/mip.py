@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,7 @@ class _Asked:
     gives_up: bool = True
     """Whether the pruning ends when the remaining space is used up."""
     notes: tuple[str, ...] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict)
     kind: ObjectiveKind = "replay"
     predicts_beyond: bool = False
     stopped: str = ""
