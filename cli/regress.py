@@ -38,16 +38,21 @@ def regress(tables: tuple[str, ...], junit: Path | None, out: Output) -> None:
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
     if junit is not None:
         Output("table", junit, out.quiet).write(report.to_junit())
-    out.warn([f"{name} is registered but not on this machine" for name in report.skipped])
+    out.warn(
+        [
+            f"{name} is not on this machine, so its figures are not compared; get it with: "
+            f"bpe-bench tables fetch {name}"
+            for name in report.skipped
+        ]
+    )
     if not report.passed:
         raise click.exceptions.Exit(1)
 
 
 def _tables(report: RegressionReport) -> list[RenderableType]:
-    missed = sum(not check.passed for check in report.checks)
     return [
+        report.answer,
         grid(list(map(_row, report.checks)), left=["table", "figure", ""]),
-        f"{len(report.checks) - missed} kept, {missed} missed",
     ]
 
 

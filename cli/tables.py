@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ import click
 
 from ._commands import Group
 from ._options import common, making
-from ._output import Output, frame, plain_grid
+from ._output import Output, frame, plain_grid, quoted
 from ._tables_output import described
 from ._tables_query import query
 
@@ -56,33 +56,35 @@ def list_(out: Output) -> None:
             "place": entry.place,
             "summary": entry.summary,
             "licence": entry.licence,
+            "get": None if entry.path else f"bpe-bench tables fetch {entry.name}",
         }
         for entry in entries().values()
     ]
-    shown = [{name: row[name] for name in row if name != "here"} for row in rows]
-    out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [plain_grid(shown)])
+    shown = [{name: row[name] for name in ("name", "space", "place", "summary")} for row in rows]
+    _emit_rows(out, _listed(rows), rows, shown)
+
+
+def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
+    commands = [row["get"] for row in rows if row["get"]]
+    here = f"{len(rows) - len(commands)} of {len(rows)} registered tables are on this machine"
+    return f"{here}; get the other with: {'; '.join(commands)}" if commands else here
 
 
 @tables.command()
 @click.argument("table")
-@click.option("--architecture", metavar="TEXT", help="Only the results of this architecture.")
 @common
-def info(table: str, architecture: str | None, out: Output) -> None:
-    """Describe TABLE: space, data set, settings, costs, source and licence.
+def info(table: str, out: Output) -> None:
+    """Describe TABLE: what can be ranked, caveats, settings, costs, source and licence.
 
     \b
     Example:
       bpe-bench tables info darts-bpe
     """
-    from bpe_bench.spaces import get_space
     from bpe_bench.tables.catalog import open_table
     from bpe_bench.tables.describing import description
     from bpe_bench.tables.storage import content_hash
 
     opened = open_table(table)
-    if architecture is not None:
-        _emit_rows(out, opened.results_of(get_space(opened.space).parse(architecture)))
-        return
     found = {**description(opened, table), "content_sha256": content_hash(opened)}
     out.emit(
         lambda: found,
@@ -114,9 +116,16 @@ def verify(names: tuple[str, ...], out: Output) -> None:
         except BpeBenchError as error:
             failure = failure or error
             rows.append({"table": name, "whole": False, "content_sha256": None})
-    _emit_rows(out, rows)
+    _emit_rows(out, _verified(rows), rows, rows)
     if failure is not None:
         raise failure
+
+
+def _verified(rows: Sequence[Mapping[str, Any]]) -> str:
+    good = [row["table"] for row in rows if row["whole"]]
+    bad = [row["table"] for row in rows if not row["whole"]]
+    found = [f"{', '.join(good)}: whole, with the content that the hash promises"] if good else []
+    return "; ".join([*found, *([f"{', '.join(bad)}: cannot be trusted"] if bad else [])])
 
 
 @tables.command()
@@ -142,7 +151,11 @@ def export(table: str, out: Output) -> None:
         out.stream(lines_of(opened, "csv" if piped and out.format == "table" else out.format))
         return
     export_table(opened, out.output)
-    out.note(f"{facts_path(out.output)}: what lines cannot say; keep it beside them to import")
+    out.note(
+        f"{out.output} holds every result of {table}, and {facts_path(out.output)} what lines "
+        "cannot say; keep them together, and make them a table again with: bpe-bench tables import "
+        f"long-csv {quoted(out.output)} -o TABLE.h5"
+    )
 
 
 @tables.command("import")
@@ -209,10 +222,11 @@ def import_(
         table = table.with_reference(reference)
     _write(out, table, output)
     if not table.references:
+        full = max(table.settings, key=lambda setting: setting.budget.epochs).label
         out.warn(
             [
-                "the table names no reference (full training), so nothing can be ranked yet; "
-                "name one with --reference"
+                "the table names no full training, so nothing can be ranked yet; import it again "
+                f"and name the setting, for instance --reference {full}"
             ]
         )
 
@@ -289,9 +303,10 @@ def fetch(name: str, mirror: str | None, out: Output) -> None:
 
     with out.progress(f"fetching {name}") as progress:
         path = fetch_table(name, mirror=mirror, progress=progress)
-    row = {"table": name, "file": str(path), "content_sha256": entries()[name].content_sha256}
-    text = f"{path}: content SHA-256 {row['content_sha256']}"
-    _say(out, row, text)
+    digest = entries()[name].content_sha256
+    text = f"{name} is in {path}; rank its budgets with: bpe-bench correlate {name}"
+    row = {"table": name, "file": str(path), "content_sha256": digest}
+    _say(out, row, f"{text}\ncontent SHA-256 {digest}", text)
 
 
 @contextmanager
@@ -307,30 +322,31 @@ def _warned() -> Iterator[list[str]]:
 
 
 def _write(out: Output, table: Table, output: Path, **more: Any) -> None:
-    """Write a table and describe it in one line."""
+    """Write a table, and say what it holds and what to do next."""
+    from bpe_bench.tables.describing import description
     from bpe_bench.tables.storage import write_table
 
+    digest = write_table(table, output)
+    found = description(table, str(output))
     row = {
         "file": str(output),
         "space": table.space,
         "architectures": len(table.architectures),
         "settings": len(table.settings),
         "references": list(table.references),
-        "content_sha256": write_table(table, output),
+        "content_sha256": digest,
     }
-    text = (
-        f"{output}: {row['architectures']} architectures, {row['settings']} settings, "
-        f"content SHA-256 {row['content_sha256']}"
-    )
-    _say(out, row, text, **more)
+    command = "correlate" if found["budgets"] else "tables info"
+    told = f"next: bpe-bench {command} {quoted(output)}\ncontent SHA-256 {digest}"
+    _say(out, row, f"{found['answer']}\n{told}", found["answer"], **more)
 
 
-def _say(out: Output, row: dict[str, Any], text: str, **more: Any) -> None:
+def _say(out: Output, row: dict[str, Any], text: str, answer: str, **more: Any) -> None:
     if out.format == "table":
         out.write(f"{text}\n")  # whole: a path or hash with a line break cannot be copied
         return
     plain = {k: ", ".join(v) if isinstance(v, list) else v for k, v in row.items()}
-    out.emit(lambda: {**row, **more}, lambda: frame([plain]), list)
+    out.emit(lambda: {"answer": answer, **row, **more}, lambda: frame([plain]), list)
 
 
 def _contradiction(contradiction: Any) -> dict[str, Any]:
@@ -338,5 +354,14 @@ def _contradiction(contradiction: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in row.items()}
 
 
-def _emit_rows(out: Output, rows: list[dict[str, Any]]) -> None:
-    out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [plain_grid(rows)])
+def _emit_rows(
+    out: Output,
+    answer: str,
+    rows: Sequence[Mapping[str, Any]],
+    shown: Sequence[Mapping[str, Any]],
+) -> None:
+    out.emit(
+        lambda: {"answer": answer, "rows": list(rows)},
+        lambda: frame(rows),
+        lambda: [answer, plain_grid(shown)],
+    )

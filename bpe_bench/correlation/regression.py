@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CONTENT = "content SHA-256"
+_MOST_NAMED = 3
+"""So many missed promises are named in the answer."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,22 @@ class RegressionReport:
         """Whether every promise is kept."""
         return all(check.passed for check in self.checks)
 
+    @property
+    def answer(self) -> str:
+        """How many promises are kept, and which are not."""
+        if not self.checks:
+            return "no registered table is on this machine, so nothing was compared"
+        tables = ", ".join(dict.fromkeys(check.table for check in self.checks))
+        missed = [f"{c.table}: {c.figure}" for c in self.checks if not c.passed]
+        whole = len(self.checks)
+        kept = f"{whole - len(missed)} of {whole} promised figures of {tables} are kept"
+        first = "; ".join(missed[:_MOST_NAMED]) + ("; ..." if missed[_MOST_NAMED:] else "")
+        return f"{kept}; missed: {first}" if missed else kept
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return {
+            "answer": self.answer,
             "passed": self.passed,
             "skipped": list(self.skipped),
             "rows": [check.to_json() for check in self.checks],

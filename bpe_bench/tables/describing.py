@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConstantInputWarning, SelectionError, number
+from ..errors import ConstantInputWarning, number
 from ..files import to_json_value
 from ..inference import noise_ceiling
 from .curves import MEAN_OF_SEEDS, Split
@@ -49,7 +49,7 @@ def description(table: Table, name: str) -> dict[str, Any]:
 
 
 def _answer(table: Table, name: str, budgets: int, ceilings: dict[str, float]) -> str:
-    datasets = _listed(sorted({s.dataset for s in table.settings}))
+    datasets = _listed(_datasets(table))
     number_of = f"{len(table.architectures):,} {table.space} architectures"
     holds = f"{name}: {number_of} in {_plural(len(table.settings), 'setting')} on {datasets}."
     sentences = [holds, _ranked(table, budgets), _noise(ceilings), _cost(table)]
@@ -62,10 +62,23 @@ def _ranked(table: Table, budgets: int) -> str:
             "It cannot be ranked, because it names no full training; name one when importing it, "
             "with --reference LABEL."
         )
-    full = _listed([repr(label) for label in table.references])
+    full = _full(table)
     if not budgets:
-        return f"It cannot be ranked, because full training, {full}, is all that it holds."
-    return f"{_plural(budgets, 'budget')} can be ranked against full training, {full}."
+        return f"It cannot be ranked, because full training, {full!r}, is all that it holds."
+    others = [name for name in _datasets(table)[1:] if len(table.references) > 1]
+    more = f" ({table.dataset}; --dataset takes {_listed(others)}, too)" if others else ""
+    return f"{_plural(budgets, 'budget')} can be ranked against full training, {full!r}{more}."
+
+
+def _full(table: Table) -> str:
+    """Return the reference of the table's data set, or its only one."""
+    labels = {table.setting(label).dataset: label for label in table.references}
+    return labels.get(table.dataset, table.references[0])
+
+
+def _datasets(table: Table) -> list[str]:
+    """Return the data sets, the table's own first."""
+    return [table.dataset, *sorted({s.dataset for s in table.settings} - {table.dataset})]
 
 
 def _noise(ceilings: dict[str, float]) -> str:
@@ -94,31 +107,34 @@ def _cost(table: Table) -> str:
 
 
 def _ceiling(table: Table, label: str) -> float:
-    try:
-        seeds = table.curves_of(label, table.ranking_split(label)).accuracy()
-    except SelectionError:  # full training was measured on none of the splits to rank by
+    split = _split(table, table.setting(label))
+    if split is None:
         return math.nan
+    seeds = table.curves[label, split].accuracy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         return noise_ceiling(seeds)
 
 
 def _rankable(table: Table) -> int:
-    """Return the number of recorded epochs that have a reference, without its own last one."""
-    if len(table.references) == 1:
-        chosen = [s for s in table.settings if s.dataset == table.dataset]
-    else:
-        referred = {table.setting(label).dataset for label in table.references}
-        chosen = [s for s in table.settings if s.dataset in referred]
-    return sum(_epochs(table, s) - (s.label in table.references) for s in chosen)
+    """Return how many epochs were recorded on the table's data set where they can be ranked."""
+    if not table.references:
+        return 0
+    full = table.setting(_full(table))
+    epochs = 0
+    for setting in table.settings:
+        if setting.dataset == table.dataset:
+            # On the split of full training, if that is of the same data set; else on its own.
+            split = _split(table, full if full.dataset == table.dataset else setting)
+            curves = table.curves.get((setting.label, split)) if split else None
+            epochs += 0 if curves is None else int(curves.epochs.size)
+    return max(epochs - (full.dataset == table.dataset), 0)
 
 
-def _epochs(table: Table, setting: Setting) -> int:
-    try:
-        split = table.ranking_split(setting.label)
-    except SelectionError:
-        return int(setting.label in table.references)
-    return int(table.curves[setting.label, split].epochs.size)
+def _split(table: Table, setting: Setting) -> Split | None:
+    """Return where a setting's accuracy is ranked, None if it was measured nowhere there."""
+    known = table.splits(setting.label)
+    return next((s for s in (Split.VALIDATION, Split.TEST) if s in known), None)
 
 
 def _recorded(table: Table, label: str) -> str:

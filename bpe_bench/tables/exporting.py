@@ -8,12 +8,13 @@ the import has the same content as the table.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -35,12 +36,18 @@ _COLUMNS = (*_FIXED, "architecture", "correct", "accuracy", "seconds")
 
 
 def facts_path(path: str | os.PathLike[str]) -> Path:
-    """Return the file of facts that belongs to a file of lines."""
-    return Path(f"{os.fspath(path)}.facts.json")
+    """Return the file of facts that belongs to a file of lines, compressed or not.
+
+    Examples
+    --------
+    >>> facts_path("a.csv.gz").name
+    'a.csv.facts.json'
+    """
+    return Path(f"{os.fspath(path).removesuffix('.gz')}.facts.json")
 
 
 def export_table(table: Table, path: str | os.PathLike[str]) -> None:
-    """Write a table as CSV, with the file of facts beside it.
+    """Write a table as CSV, compressed if ``path`` ends with ``.gz``, and the facts beside it.
 
     Raises
     ------
@@ -48,11 +55,11 @@ def export_table(table: Table, path: str | os.PathLike[str]) -> None:
         If a file cannot be written.
     """
     try:
-        with (
-            replacing(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            file.writelines(lines_of(table, "csv"))
+        with replacing(path) as temporary, temporary.open("wb") as raw:
+            packed = os.fspath(path).endswith(".gz")
+            binary = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if packed else raw
+            with io.TextIOWrapper(cast(BinaryIO, binary), encoding="utf-8", newline="") as file:
+                file.writelines(lines_of(table, "csv"))
         with replacing(facts_path(path)) as temporary:
             temporary.write_text(json.dumps(_facts(table), ensure_ascii=False), encoding="utf-8")
     except OSError as error:

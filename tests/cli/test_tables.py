@@ -29,7 +29,10 @@ def test_list_is_the_registry(as_json, bpe_bench, registry):
     }
     status, out, err = bpe_bench("tables", "list")
     assert (status, err) == (0, "")
-    assert "darts-bpe" in out
+    assert out.startswith(
+        "3 of 4 registered tables are on this machine; get the other with: bpe-bench tables fetch "
+        "nas-bench-201\n"
+    )
 
 
 def test_info_describes_the_table(as_json, bpe_bench, darts_bpe, registry):
@@ -63,17 +66,6 @@ def test_what_info_says_to_do_next_can_be_copied(bpe_bench, darts_bpe, tmp_path)
         assert bpe_bench(*words)[0] == 0
 
 
-def test_info_of_an_architecture(as_json, darts_bpe):
-    place = 17
-    text = get_space("darts").format(darts_bpe.architectures[place])
-    rows = as_json("tables", "info", "darts-bpe", "--architecture", text)["rows"]
-    assert [r["setting"] for r in rows] == [s.label for s in darts_bpe.settings]
-    for row in rows:
-        counts = darts_bpe.curves[row["setting"], Split.TEST].counts[0, -1]
-        assert row["accuracy"] == pytest.approx(counts[place] / 10_000)
-        assert row["rank"] == 1 + sum(counts > counts[place])
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -87,26 +79,27 @@ def test_info_of_an_architecture(as_json, darts_bpe):
     ],
 )
 def test_a_malformed_genotype_is_refused_with_the_position(fails, text, said):
-    assert fails("tables", "info", "darts-bpe", "--architecture", text) == said
+    assert fails("tables", "query", "darts-bpe", text) == said
 
 
 def test_an_architecture_that_the_table_lacks_is_refused(fails, darts_bpe):
     space, rng = get_space("darts"), np.random.default_rng(0)
     text = space.format(space.sample(rng))
-    assert fails("tables", "info", "darts-bpe", "--architecture", text) == (
+    assert fails("tables", "query", "darts-bpe", text) == (
         f"the table does not hold the architecture {text}; it holds 100 architectures of darts"
     )
 
 
 def test_verify_of_a_whole_table(as_json, registry):
     assert as_json("tables", "verify", "darts-bpe") == {
+        "answer": "darts-bpe: whole, with the content that the hash promises",
         "rows": [
             {
                 "table": "darts-bpe",
                 "whole": True,
                 "content_sha256": registry["darts-bpe"]["content_sha256"],
             }
-        ]
+        ],
     }
 
 
@@ -128,6 +121,10 @@ def test_verify_goes_on_after_a_damaged_table(bpe_bench, tables_of):
     status, out, err = bpe_bench("tables", "verify", *names, "--format", "csv")
     assert status == 2
     assert [r["whole"] for r in rows_of(out)] == ["True", "False", "True"]
+    assert bpe_bench("tables", "verify", *names)[1].startswith(
+        f"darts-bpe, {names[2]}: whole, with the content that the hash promises; {names[1]}: "
+        "cannot be trusted\n"
+    )
     assert "foreign.h5 is an HDF5 file but not a bpe-bench table" in err
 
 
@@ -141,10 +138,14 @@ def test_verify_holds_a_registered_table_against_the_registry(bpe_bench, monkeyp
 
 
 def test_export_as_csv_holds_every_count(bpe_bench, darts_bpe, tmp_path):
-    path = tmp_path / "darts-bpe.csv"
-    said = bpe_bench("tables", "export", "darts-bpe", "-o", path)
-    facts = f"{path}.facts.json: what lines cannot say; keep it beside them to import\n"
-    assert said == (0, "", facts)
+    path = tmp_path / "darts bpe.csv"
+    assert bpe_bench("tables", "export", "darts-bpe", "-o", path) == (
+        0,
+        "",
+        f"{path} holds every result of darts-bpe, and {path}.facts.json what lines cannot say; "
+        "keep them together, and make them a table again with: bpe-bench tables import long-csv "
+        f"'{path}' -o TABLE.h5\n",
+    )
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 38 * 100

@@ -60,8 +60,13 @@ def test_import_writes_a_table_and_says_in_a_line_what_it_holds(bpe_bench, resul
     path = tmp_path / "results.h5"
     status, out, err = bpe_bench("tables", "import", "long-csv", results, "-o", path)
     assert (status, err) == (0, "")
-    digest = verify_table(path)
-    assert out == f"{path}: 2 architectures, 1 settings, content SHA-256 {digest}\n"
+    assert out == (
+        f"{path}: 2 nas-bench-201 architectures in 1 setting on unknown. It cannot be ranked, "
+        "because full training, 'full', is all that it holds. The noise ceiling is unknown, "
+        "because full training has one seed. The cost of training is unknown.\n"
+        f"next: bpe-bench tables info {path}\n"
+        f"content SHA-256 {verify_table(path)}\n"
+    )
     assert bpe_bench("correlate", path)[0] == 2  # a reference alone; but it is a table
     assert bpe_bench("tables", "info", path)[0] == 0
 
@@ -76,6 +81,7 @@ def test_import_says_it_in_other_formats(as_json, bpe_bench, results, tmp_path):
         "references": ["full"],
     }
     found = as_json("tables", "import", "long-csv", results, "-o", path)
+    assert found.pop("answer").startswith(f"{path}: 2 nas-bench-201 architectures in 1 setting")
     assert found == {**expected, "content_sha256": verify_table(path)}
     out = bpe_bench("tables", "import", "long-csv", results, "-o", path, "--format", "csv")[1]
     (row,) = csv.DictReader(io.StringIO(out))
@@ -86,9 +92,8 @@ def test_import_says_when_there_is_nothing_to_rank_against(bpe_bench, results, t
     results.write_text(results.read_text().replace("true", "false"))
     arguments = ("tables", "import", "long-csv", results, "-o", tmp_path / "x.h5")
     assert bpe_bench(*arguments)[2] == (
-        "warning: the table names no reference (full training), so nothing can be ranked yet; "
-        "name one with "
-        "--reference\n"
+        "warning: the table names no full training, so nothing can be ranked yet; import it "
+        "again and name the setting, for instance --reference full\n"
     )
     assert bpe_bench(*arguments, "--quiet")[2] == ""
 
@@ -126,6 +131,8 @@ def test_the_help_lists_every_kind(bpe_bench):
 def test_merge_of_parts_is_the_whole(as_json, bpe_bench, darts_bpe, parts):
     path = parts / "both.h5"
     found = as_json("tables", "merge", parts / "a.h5", parts / "b.h5", "-o", path)
+    answer = found.pop("answer")
+    assert "37 budgets can be ranked against full training, 'full'." in answer
     assert found == {
         "file": str(path),
         "space": "darts",
@@ -142,7 +149,9 @@ def test_merge_of_parts_is_the_whole(as_json, bpe_bench, darts_bpe, parts):
         np.testing.assert_array_equal(merged.curves[key].all_counts(), curves.counts)
     status, out, err = bpe_bench("tables", "merge", parts / "a.h5", parts / "b.h5", "-o", path)
     assert (status, err) == (0, "")
-    assert out == f"{path}: 100 architectures, 38 settings, content SHA-256 {verify_table(path)}\n"
+    digest = verify_table(path)
+    command = f"next: bpe-bench correlate {path}"
+    assert out == f"{answer}\n{command}\ncontent SHA-256 {digest}\n"
 
 
 def test_merge_lists_contradictions_and_refuses(bpe_bench, fails, darts_bpe, parts):
@@ -179,7 +188,7 @@ def test_merge_prefers_the_first_if_it_is_told_to(as_json, bpe_bench, darts_bpe,
                  "--prefer", "first")  # fmt: skip
     status, out, err = bpe_bench(*arguments)
     assert status == 0
-    assert out.startswith(f"{path}: 100 architectures, 20 settings, ")
+    assert out.startswith(f"{path}: 100 darts architectures in 20 settings on cifar10. ")
     told, *examples = err.splitlines()
     assert told == (
         "warning: 7 contradictions, of which the first is kept; --format json lists them"
@@ -211,7 +220,12 @@ def test_fetch_builds_into_the_cache(
 ):
     monkeypatch.setenv("BPE_BENCH_CACHE", str(tmp_path))
     digest = registry["darts-bpe"]["content_sha256"]
+    answer = (
+        f"darts-bpe is in {tmp_path / 'darts-bpe.h5'}; rank its budgets with: bpe-bench correlate "
+        "darts-bpe"
+    )
     expected = {
+        "answer": answer,
         "table": "darts-bpe",
         "file": str(tmp_path / "darts-bpe.h5"),
         "content_sha256": digest,
@@ -219,7 +233,7 @@ def test_fetch_builds_into_the_cache(
     assert as_json("tables", "fetch", "darts-bpe", "--mirror", published) == expected
     assert verify_table(tmp_path / "darts-bpe.h5") == digest
     assert bpe_bench("tables", "fetch", "darts-bpe", "--mirror", "/nowhere") == (
-        0, f"{expected['file']}: content SHA-256 {digest}\n", "",
+        0, f"{answer}\ncontent SHA-256 {digest}\n", "",
     )  # fmt: skip
 
 
@@ -247,6 +261,7 @@ def test_list_says_where_a_table_is(as_json, bpe_bench, darts_bpe, monkeypatch, 
         "fetched": (True, "cached"),
         "absent": (False, "not here"),
     }
+    assert [r["get"] for r in rows] == [None, None, "bpe-bench tables fetch absent"]
     out = bpe_bench("tables", "list")[1]
     assert all(word in out for word in ("shipped", "cached", "not here"))
 

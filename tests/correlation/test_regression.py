@@ -94,6 +94,9 @@ def test_one_count_flipped_is_found(registered, capsys, tmp_path):
         opened["curves/full/validation/correct"][0, 0, 0] += 1
     report = regress()
     assert [c.passed for c in report.checks] == [False, True]
+    assert report.answer == (
+        "1 of 2 promised figures of golden are kept; missed: golden: content SHA-256"
+    )
     junit = tmp_path / "junit.xml"
     assert run(["regress", "golden", "--junit", str(junit), "--format", "json"]) == 1
     found = capsys.readouterr().out
@@ -129,6 +132,7 @@ def test_tables_that_are_not_here(registered):
     report = regress()
     assert report.skipped == ("golden",)
     assert not report.checks
+    assert report.answer == "no registered table is on this machine, so nothing was compared"
     with pytest.raises(TableFileError, match="not on this machine; get it with"):
         regress(["golden"])
     with pytest.raises(UnknownNameError, match="unknown table 'silver'; there are: golden"):

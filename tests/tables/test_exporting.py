@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import gzip
 import json
 import warnings
 
@@ -147,3 +148,21 @@ def test_damaged_facts_are_said_in_a_line(golden, tmp_path, text):
 def test_a_folder_in_the_way(golden, tmp_path):
     with pytest.raises(TableFileError, match=r"^cannot write .*: Is a directory; give another"):
         export_table(golden, tmp_path)
+
+
+def test_lines_are_compressed_where_the_name_says_so(golden, tmp_path):
+    paths = [tmp_path / name for name in ("a.csv.gz", "b.csv.gz", "plain.csv")]
+    for path in paths:
+        export_table(golden, path)
+    assert gzip.decompress(paths[0].read_bytes()) == paths[2].read_bytes()
+    assert paths[0].read_bytes() == paths[1].read_bytes()  # no time, no name
+    assert content_hash(read(paths[0])) == content_hash(golden)
+
+
+def test_lines_that_were_compressed_later_find_their_facts(golden, tmp_path):
+    path = tmp_path / "table.csv"
+    export_table(golden, path)
+    packed = tmp_path / "table.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert content_hash(read(packed)) == content_hash(golden)
