@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._output import duration, grid, interval, number, titled, trainings
@@ -38,19 +39,22 @@ def pruning_tables(report: PruningReport, found: SearchReport | None) -> list[Re
         parts += _recommended(report)
     if report.not_shown_to_rank:
         parts += _not_shown(report)
-    return [*parts, titled("choices: ", _choices(report))]
+    return [
+        *parts,
+        titled("choices: ", chosen_text({**report.choices, "resamples": report.resamples})),
+    ]
 
 
-def _choices(report: PruningReport) -> str:
-    """Return what the figures rest on."""
-    shown = {**report.choices, "resamples": report.resamples}
-    return "; ".join(f"{name.replace('_', ' ')} {_choice(v)}" for name, v in shown.items())
+def chosen_text(choices: Mapping[str, Any]) -> str:
+    """Return what figures rest on; a limit that there is not is left out."""
+    known = {name: value for name, value in choices.items() if value is not None}
+    return "; ".join(f"{name.replace('_', ' ')} {_choice(v)}" for name, v in known.items())
 
 
 def _choice(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={','.join(map(str, values))}" for name, values in value.items())
-    return "none" if value is None else str(value)
+    return str(value)
 
 
 def _search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:

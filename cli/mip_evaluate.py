@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._commands import Command
+from ._mip_output import chosen_text
 from ._options import common, confidence_option, plotting, split_option, statistic_option
 from ._output import Output, grid, interval, number, titled
 
@@ -85,15 +86,12 @@ def evaluate(
       bpe-bench mip evaluate --repeats 20 --methods mip-forest,cheapest-first,random
     """
     from bpe_bench.pruning.judging import Pool, judge, make_methods
-    from bpe_bench.tables.catalog import open_table, open_table_of
+    from bpe_bench.tables.catalog import open_table_of
     from bpe_bench.tables.table import Split
 
     names = [name.strip() for name in methods.split(",")] if methods else []
     chosen, notes = make_methods(names, keep=keep, initial=initial, per_round=per_round)
-    if table is not None and space is None:
-        name, opened = table, open_table(table)
-    else:
-        name, opened = open_table_of(space or "darts", table)
+    name, opened = open_table_of(space if space or table else "darts", table)
     pool = Pool.of(
         opened,
         name=name,
@@ -107,7 +105,7 @@ def evaluate(
         report = judge(pool, chosen, on_progress=progress, **options)
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
     draw("judging_figure", report)
-    out.warn([*notes, *report.warnings])
+    out.warn([*notes, *report.warnings], name)
 
 
 def _tables(report: JudgingReport) -> list[RenderableType]:
@@ -132,6 +130,8 @@ def _tables(report: JudgingReport) -> list[RenderableType]:
         for m in report.methods
     ]
     return [
+        report.answer,
+        "",
         title,
         grid(rows, left=["method"]),
         f"regret: {report.statistic} correlation on the other half, below that of {report.best} "
@@ -141,5 +141,6 @@ def _tables(report: JudgingReport) -> list[RenderableType]:
         "optimism: correlation chosen by minus held out",
         "p: as good as the first (corrected resampled t-test, Holm over all pairs)",
         "",
-        *report.conclusion,
+        *report.conclusion[1:],
+        titled("choices: ", chosen_text({**report.choices, **report.rules})),
     ]

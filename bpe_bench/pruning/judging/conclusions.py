@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ...errors import interval
 from .methods import _SIMPLE
-from .report import JudgingReport, MethodResult
+
+if TYPE_CHECKING:
+    from .report import JudgingReport, MethodResult
 
 _CALLED = {
     "random": "random sampling",
@@ -16,13 +21,32 @@ _CALLED = {
 
 def _conclude(report: JudgingReport) -> tuple[str, ...]:
     """Return the conclusions, each sentence with its figures."""
-    pruning = [m for m in report.methods if m.name.startswith("mip-")]
-    simple = [m for m in report.methods if m.name in _SIMPLE]
-    said = [_answer(report, pruning, simple)]
+    pruning, simple = _kinds(report)
+    said = [_better(report, pruning, simple)]
     said += [_against(report, pruning, one) for one in simple if pruning]
     if len(pruning) > 1:
         said.append(_estimators(report, pruning))
     return (*said, *_at_allowances(report), _optimism(report))
+
+
+def _answer(report: JudgingReport) -> str:
+    """Return whether pruning finds better budgets, and what it is worth against chance."""
+    pruning, simple = _kinds(report)
+    said = [_better(report, pruning, simple)]
+    best = (pruning or list(report.methods))[0]
+    chance = [m for m in simple if m.name == "random"]
+    if chance and best.name != "random":
+        said.append(
+            f"Against a random order ({_figure(chance[0])}) {best.name} has {_figure(best)}: "
+            f"{_test(report, best, chance[0])}."
+        )
+    return "\n".join(said)
+
+
+def _kinds(report: JudgingReport) -> tuple[list[MethodResult], list[MethodResult]]:
+    """Return pruning by each estimator, and the simpler ways."""
+    pruning = [m for m in report.methods if m.name.startswith("mip-")]
+    return pruning, [m for m in report.methods if m.name in _SIMPLE]
 
 
 def _level(report: JudgingReport) -> float:
@@ -34,15 +58,16 @@ def _apart(report: JudgingReport, first: MethodResult, second: MethodResult) -> 
     return report.compare(first.name, second.name).p_adjusted < _level(report)
 
 
-def _answer(report: JudgingReport, pruning: list[MethodResult], simple: list[MethodResult]) -> str:
+def _better(report: JudgingReport, pruning: list[MethodResult], simple: list[MethodResult]) -> str:
     """Say whether pruning finds better budgets at equal hours."""
     best = report.methods[0]
     if not pruning or not simple:
         follows = report.methods[1]
         does = "separates them" if _apart(report, best, follows) else "does not separate them"
         return (
-            f"{best.name} has the lowest mean regret, {_figure(best)}, followed by "
-            f"{follows.name}, {_figure(follows)}; the test {does}."
+            f"{best.name} comes closest to the best budget: its regret is {_figure(best)} "
+            f"{interval(best.regret.low, best.regret.high)}, followed by {follows.name}, "
+            f"{_figure(follows)}; the test {does}."
         )
     own, rival = pruning[0], simple[0]
     apart = _apart(report, own, rival)

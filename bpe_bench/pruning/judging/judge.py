@@ -89,7 +89,12 @@ def judge(
         warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN
         judged = _Judged(runs, on_grid, places, share, confidence)
         report = _report(pool, methods, judged, grid, repeats, seed)
-    return replace(report, conclusion=_conclude(report), warnings=(*pool.notes, *_caveats(runs)))
+    return replace(
+        report,
+        conclusion=_conclude(report),
+        warnings=(*_caveats(runs), *pool.notes),
+        choices={**pool.choices, "hours": hours},
+    )
 
 
 class _Judged:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,8 @@ class Pool:
     """Shape (A, S), NaN where missing."""
     notes: tuple[str, ...] = ()
     """Limits of any conclusion, one sentence each."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What the correlations rest on, given or by default: split and reference."""
 
     @classmethod
     def of(
@@ -97,6 +100,10 @@ class Pool:
         pool = cls(
             name, table.space, report.dataset, statistic, rows, truth[trained],
             _accuracies_of(table, rows)[trained], _limits(rows, table.caveats),
+            {
+                "split": report.split, "reference": report.reference,
+                "max_cost_hours": max_cost_hours,
+            },
         )  # fmt: skip
         pool.check_architectures()
         return pool

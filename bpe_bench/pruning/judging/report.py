@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...files import to_json_value
 from ...inference import FloatArray
+from .conclusions import _answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,13 @@ class JudgingReport:
     warnings: tuple[str, ...] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
     """Rules of minimum importance pruning: keep, initial, per_round, resamples."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What the correlations rest on, given or by default: split, reference, allowances."""
+
+    @property
+    def answer(self) -> str:
+        """Whether pruning finds better budgets than simpler ways, and than a random order."""
+        return _answer(self)
 
     def method(self, name: str) -> MethodResult:
         """Return the result of a method by name."""
@@ -131,7 +139,11 @@ class JudgingReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return {**to_json_value(vars(self)), "hours": _short(self.hours)}
+        return {
+            "answer": self.answer,
+            **to_json_value(vars(self)),
+            "hours": _short(self.hours),
+        }
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line per method, by rank."""

@@ -131,6 +131,20 @@ def test_optimism_has_its_sign(optimism, text):
 def test_without_pruning_the_first_two_are_compared(p, does):
     found = _conclude(report_of({"random": 0.2, "tpe": 0.1}, p))
     assert found[0] == (
-        f"tpe has the lowest mean regret, 0.100, followed by random, 0.200; the test {does} them."
+        "tpe comes closest to the best budget: its regret is 0.100 [0.00, 0.20], followed by "
+        f"random, 0.200; the test {does} them."
     )
     assert not any(s.startswith(("Against", "Of the importance")) for s in found)
+
+
+def test_the_answer_has_what_the_best_way_is_worth_against_chance():
+    report = report_of({"mip-forest": 0.10, "covering": 0.15, "random": 0.20}, p=0.01)
+    first, second = report.answer.splitlines()
+    assert first == _conclude(report)[0]
+    assert second == (
+        "Against a random order (0.200) mip-forest has 0.100: difference -0.100 [-0.200, +0.100], "
+        "p = 0.01."
+    )
+    assert next(iter(report.to_json().items())) == ("answer", report.answer)
+    # Where chance itself does best, that is the answer.
+    assert len(report_of({"covering": 0.3, "random": 0.1}).answer.splitlines()) == 1
