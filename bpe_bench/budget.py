@@ -195,8 +195,16 @@ def parse_candidates(texts: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     return found
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str, *, complete: bool = True) -> Budget:
     """Read a budget: the name of a published one, ``name=value,...``, or a name and changes.
+
+    Parameters
+    ----------
+    text
+        The budget.
+    complete
+        Whether hyper-parameters without a default must be named. Otherwise all but the epochs
+        may be left out, and are None: for one's own trainer, which may have no use for them.
 
     Raises
     ------
@@ -220,6 +228,9 @@ def parse_budget(text: str) -> Budget:
     values: dict[str, Any] = dict(parse_values(text))
     needed = [f.name for f in dataclasses.fields(Budget) if f.default is dataclasses.MISSING]
     missing = [name for name in needed if name not in values]
+    if not complete:
+        values |= dict.fromkeys(missing)
+        missing = [name for name in missing if name == "epochs"]
     if missing:
         raise InvalidBudgetError(
             f"a budget needs {', '.join(missing)}, too; found {text!r}; or start from a published "

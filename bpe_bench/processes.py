@@ -72,14 +72,10 @@ def _in_processes(
     task: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
 ) -> Iterator[_Result]:
     import joblib
-    from joblib.externals.loky.backend.reduction import dumps
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
-    try:
-        # Packed once, as a task may hold a table, and sent with a part of the items.
-        packed = _Task(bytes(dumps(task)), tuple(sys.path), os.getpid())
-    except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise _unsendable(error) from error
+    # Packed once, as a task may hold a table, and sent with a part of the items.
+    packed = _Task(pack(task), tuple(sys.path), os.getpid())
     size = -(-len(items) // (_PARTS * jobs))
     parts = [items[start : start + size] for start in range(0, len(items), size)]
     # Arrays are sent whole: from files in common they would be read-only, in processes only.
@@ -97,6 +93,24 @@ def _in_processes(
         # The cause is a traceback as text, its last line the error.
         *_, reason = str(error.__cause__ or error).strip('"\n').splitlines()
         raise _unsendable(reason) from error
+
+
+def pack(thing: object) -> bytes:
+    """Return a thing as `pickle.loads` in another process reads it.
+
+    Functions and classes of a script or of a notebook go with it, those of modules by name.
+
+    Raises
+    ------
+    ExecutionError
+        If it cannot be sent.
+    """
+    from joblib.externals.loky.backend.reduction import dumps
+
+    try:
+        return bytes(dumps(thing))
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise _unsendable(error) from error
 
 
 def _unsendable(reason: object) -> ExecutionError:

@@ -21,8 +21,8 @@ class Cost:
 
     amount: float = math.nan
     """NaN if unknown."""
-    unit: Literal["seconds", "multiply-adds"] = "seconds"
-    """Seconds are those of a device; multiply-adds only compare settings with one another."""
+    unit: Literal["seconds", "multiply-adds", "relative"] = "seconds"
+    """Seconds are those of a device; the others only compare settings with one another."""
     device: str = ""
     """The device that the seconds were measured on; empty if unknown."""
 

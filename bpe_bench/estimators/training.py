@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..budget import Budget
-from ..execution import TRAINING_TASK, run_trial
+from ..execution import OWN_TASK, TRAINING_TASK, run_trial
+from ..execution.campaign import dataset_name, make_trials
 from ..execution.journal import FINAL_STATES, Journal, JournalEntry
 from ..spaces import Architecture
 from ..tables.curves import Split
+from ..training.own_trainer import AnyTrainer, OwnTrainer
 from ..training.trial import Trial
 from .base import Evaluation, Outcome, Source, State
 
@@ -30,13 +32,16 @@ class ProxyEstimator:
     budget: Budget
     store: Path
     """The journal's file; made if it is not there."""
-    dataset: str
-    """Name of the images (`bpe_bench.execution.campaign.dataset_name`)."""
+    dataset: str = ""
+    """Name of the images (`bpe_bench.execution.campaign.dataset_name`); by default that of one's
+    own trainer, or the digits."""
     images: str | None = None
     """Folder of the images; None for the bundled digits."""
     device: str = "cpu"
     seed: int = 0
     """Seed of the trainings: weights, batches, augmentation."""
+    trainer: AnyTrainer | None = None
+    """One's own trainer, if it is to train (`bpe_bench.training.own_trainer`)."""
     task: str = TRAINING_TASK
     stale_after: float = 60.0
     """Seconds without a heartbeat after which a trial's worker counts as dead."""
@@ -44,6 +49,13 @@ class ProxyEstimator:
     source: Source = "training"
     full_seconds: float = math.nan
     """Mean device seconds of full training, if known."""
+
+    def __post_init__(self) -> None:
+        if self.trainer is not None:
+            own = OwnTrainer.of(self.trainer)
+            object.__setattr__(self, "trainer", own)
+            object.__setattr__(self, "dataset", self.dataset or own.dataset)
+        object.__setattr__(self, "dataset", self.dataset or dataset_name(None))
 
     @property
     def report_dataset(self) -> str:
@@ -79,21 +91,26 @@ class ProxyEstimator:
         """Return None: nobody has trained the whole space."""
 
     def _entry(self, architecture: Architecture) -> JournalEntry:
-        return run_trial(
-            self.store,
-            self._trial(architecture),
-            self.task,
-            {"source": self.images, "device": self.device, "threads": 1},
-            stale_after=self.stale_after,
-        )
+        task, options = self.task, {"source": self.images, "device": self.device, "threads": 1}
+        if self.trainer is not None:
+            task, options = OWN_TASK, {"trainer": self.trainer}
+        trial = self._trial(architecture)
+        return run_trial(self.store, trial, task, options, stale_after=self.stale_after)
 
     def _trial(self, architecture: Architecture) -> Trial:
-        return Trial(architecture, self.budget, self.dataset, self.seed)
+        (trial,) = make_trials(
+            [architecture],
+            [self.budget],
+            dataset=self.dataset,
+            seeds=[self.seed],
+            trainer=self.trainer,
+        )
+        return trial
 
 
 def _accuracy(entry: JournalEntry, split: Split) -> float:
-    result = entry.records[-1].results[split]
-    return result.correct / result.size
+    result = entry.records[-1].results.get(split)
+    return math.nan if result is None else result.correct / result.size
 
 
 def _seconds(entry: JournalEntry) -> float:

@@ -4,8 +4,8 @@ The journal decides which process takes which trial, so several executors on one
 share a journal.
 """
 
-from .base import TRAINING_TASK, Executor, Progress
+from .base import OWN_TASK, TRAINING_TASK, Executor, Progress
 from .inline import run_trial
 from .local import run_local
 
-__all__ = ["TRAINING_TASK", "Executor", "Progress", "run_local", "run_trial"]
+__all__ = ["OWN_TASK", "TRAINING_TASK", "Executor", "Progress", "run_local", "run_trial"]

@@ -177,5 +177,6 @@ def _is_finished(journal: Journal) -> bool:
 
 
 def _in_a_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    notes = (f"({note})" for note in getattr(error, "__notes__", ()))
+    text = " ".join([*str(error).split(), *notes])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

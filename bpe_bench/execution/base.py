@@ -23,6 +23,9 @@ _Task = Callable[[Trial, bytes | None, Mapping[str, Any], _Report], State]
 TRAINING_TASK = "bpe_bench.training.task:train_trial"
 """The task that trains for real, by the name that workers import it by."""
 
+OWN_TASK = "bpe_bench.training.own_trainer:train_trial"
+"""The task that has one's own trainer train; its option ``trainer`` is an `OwnTrainer`."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -66,7 +69,7 @@ class Executor(Protocol):
         task
             What trains a trial (a `_Task`), as ``module:function``: workers import it.
         options
-            Passed to the task; JSON values.
+            Passed to the task; what can be sent to another process.
         jobs
             Trials at a time.
         stale_after

@@ -19,12 +19,14 @@ from ..budget import BPE_1, Budget
 from ..correlation.correlating import correlate
 from ..correlation.prediction import CostModel
 from ..correlation.selection import Selection
-from ..errors import BpeBenchError, SelectionError
+from ..errors import BpeBenchError, JournalError, SelectionError
+from ..processes import pack
 from ..spaces import Architecture, get_space
 from ..tables.catalog import entries, open_table, open_table_of
 from ..training.images.data import load_images
+from ..training.own_trainer import AnyTrainer, OwnTrainer
 from ..training.trial import Protocol, Trial
-from . import TRAINING_TASK, Executor, Progress, run_local
+from . import OWN_TASK, TRAINING_TASK, Executor, Progress, run_local
 from .journal import Journal
 
 _STALE_AFTER = 20.0
@@ -125,13 +127,27 @@ def make_trials(
     architectures: Sequence[Architecture],
     budgets: Sequence[Budget],
     *,
-    dataset: str,
+    dataset: str = "",
     seeds: Sequence[int] = (0,),
     protocol: Protocol = "split",
+    trainer: AnyTrainer | None = None,
 ) -> list[Trial]:
-    """Return a trial for every budget, seed and architecture, in the order of the budgets."""
+    """Return a trial for every budget, seed and architecture, in the order of the budgets.
+
+    Parameters
+    ----------
+    architectures, budgets, seeds, protocol
+        What to combine; see `Trial`.
+    dataset
+        Name of the images; by default that of the trainer, or the digits.
+    trainer
+        One's own trainer, if it is to train them; as for `run_campaign`.
+    """
+    own = None if trainer is None else OwnTrainer.of(trainer)
+    dataset = dataset or (own.dataset if own else dataset_name(None))
+    name = own.name if own else ""
     return [
-        Trial(architecture, budget, dataset, seed, protocol)
+        Trial(architecture, budget, dataset, seed, protocol, trainer=name)
         for budget, seed, architecture in itertools.product(budgets, seeds, architectures)
     ]
 
@@ -181,13 +197,15 @@ class Expected:
 def expected_costs(trials: Sequence[Trial]) -> list[Expected]:
     """Return the expected cost of trials on one data set by budget, from their space's table.
 
-    Unknown on other images than the table's, or if fewer than 8 of its settings have costs.
+    Unknown on other images than the table's, by one's own trainer, or if fewer than 8 of its
+    settings have costs.
     """
     budgets = list(dict.fromkeys(trial.budget for trial in trials))
     seconds, device = [math.nan] * len(budgets), ""
     space, dataset = trials[0].architecture.space, trials[0].dataset
     table = open_table_of(space)[1] if any(e.space == space for e in entries().values()) else None
-    if table is not None and dataset.startswith(table.dataset):
+    recipe = not any(trial.trainer for trial in trials)
+    if recipe and table is not None and dataset.startswith(table.dataset):
         report = correlate(table, Selection(epochs="last"))
         rows = [row for row in report.rows if row.cost_seconds > 0]
         if len(rows) >= _FEWEST_FOR_COSTS:
@@ -207,6 +225,7 @@ def run_campaign(
     device: str = "cpu",
     jobs: int | None = None,
     executor: Executor = run_local,
+    trainer: AnyTrainer | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Status:
@@ -228,28 +247,53 @@ def run_campaign(
         Trainings at a time: by default one per core on a CPU, four on a GPU.
     executor
         The executor.
+    trainer
+        One's own trainer (`bpe_bench.training.own_trainer`): a function, or a text to import it
+        by. It brings its images and device.
     on_progress, stop
         As for `bpe_bench.execution.Executor`.
 
     Raises
     ------
     JournalError
-        If the store cannot be used.
+        If the store cannot be used, or has planned trainings of another trainer.
     ExecutionError
-        If workers cannot be started.
+        If workers cannot be started, or one's own trainer cannot be sent to them.
     """
+    task, options = TRAINING_TASK, {"source": source, "device": device, "threads": 1}
+    own = None if trainer is None else OwnTrainer.of(trainer)
+    if own is not None:
+        task, options = OWN_TASK, {"trainer": own, "threads": 1}
+        pack(own)  # fails before anything is planned
     with Journal(store) as journal:
+        _check_trainers(journal, trials, own.name if own else "")
         journal.add(trials)
     executor(
         store,
-        TRAINING_TASK,
-        {"source": source, "device": device, "threads": 1},
+        task,
+        options,
         jobs=jobs or _default_jobs(device),
         stale_after=_STALE_AFTER,
         on_progress=on_progress,
         stop=stop,
     )
     return status_of(store)
+
+
+def _check_trainers(journal: Journal, trials: Sequence[Trial], name: str) -> None:
+    """Refuse trials, new or waiting, of another trainer than the named, which would run, too."""
+    if any(trial.trainer != name for trial in trials):
+        raise SelectionError(
+            f"the trials are for {trials[0].trainer or 'bpe-bench'}, found as trainer "
+            f"{name or 'none'}; give the same to make_trials and to run_campaign"
+        )
+    waiting = (entry.trial.trainer for entry in journal.entries(("planned", "running")))
+    if foreign := [trainer or "bpe-bench" for trainer in waiting if trainer != name]:
+        raise JournalError(
+            f"the store {journal.path} has {len(foreign)} unfinished trainings by "
+            f"{' and '.join(sorted(set(foreign)))}, not by {name or 'bpe-bench'}; finish them by "
+            "their own trainer (--trainer), or give another file with --store"
+        )
 
 
 def _default_jobs(device: str) -> int:

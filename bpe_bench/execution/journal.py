@@ -555,7 +555,9 @@ def _trial_to_run(text: str) -> Trial | str:
 
 
 def _kind(trial: Trial) -> str:
-    return _dumps([trial.architecture.space, trial.budget.to_dict(), trial.dataset, trial.protocol])
+    own = [trial.trainer] if trial.trainer else []
+    alike = [trial.architecture.space, trial.budget.to_dict(), trial.dataset, trial.protocol]
+    return _dumps([*alike, *own])
 
 
 def _dumps(value: object) -> str:

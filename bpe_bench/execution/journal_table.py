@@ -37,11 +37,11 @@ class _Key:
     protocol: Protocol
     recipe: Recipe
     code_version: str
+    trainer: str
 
     @classmethod
     def of(cls, entry: JournalEntry) -> _Key:
-        trial = entry.trial
-        return cls(trial.budget, trial.dataset, trial.protocol, trial.recipe, trial.code_version)
+        return cls(**{f.name: getattr(entry.trial, f.name) for f in dataclasses.fields(cls)})
 
 
 def read(source: Path, progress: Progress, only: Collection[str] | None = None) -> Table:
@@ -185,8 +185,8 @@ def _differences(keys: Sequence[_Key], labels: Sequence[str]) -> list[str]:
         caveats.append(
             f"Trained on all training images, without a validation split: {', '.join(paper)}."
         )
-    for name in ("code_version", *(f.name for f in dataclasses.fields(Recipe))):
-        values = [str(getattr(w, name, getattr(w.recipe, name, ""))) for w in keys]
+    for name in ("trainer", "code_version", *(f.name for f in dataclasses.fields(Recipe))):
+        values = [str(getattr(w, name, getattr(w.recipe, name, ""))) or "bpe-bench" for w in keys]
         if len(set(values)) > 1:
             each = (f"{v} for {n}" for v, n in zip(values, labels, strict=True))
             caveats.append(f"The settings differ in {name}: {', '.join(each)}.")

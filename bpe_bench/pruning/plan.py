@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..budget import BudgetSpace, parse_budget, parse_candidates
+from ..budget import Budget, BudgetSpace, parse_budget, parse_candidates
 from ..correlation.selection import Selection
 from ..errors import SelectionError
 from ..execution.campaign import choose_architectures, dataset_name, default_budgets
@@ -19,6 +19,7 @@ from ..spaces import get_space
 from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
 from ..tables.catalog import open_table_of
 from ..tables.table import Split
+from ..training.own_trainer import AnyTrainer, OwnTrainer
 from .objective import Objective, ObjectiveKind, Replay
 from .predicted import SurrogateObjective
 from .report import PruningReport
@@ -60,6 +61,8 @@ class ObjectivePlan:
     """What counts as full training: a setting of the table, or for training a budget as text."""
     images: str | None = None
     device: str = "cpu"
+    trainer: AnyTrainer | None = None
+    """For training: one's own trainer (`bpe_bench.training.own_trainer`)."""
     jobs: int | None = None
     store: Path = Path("bpe-bench-mip.sqlite")
     max_device_hours: float | None = None
@@ -164,7 +167,7 @@ def plan_search(
             seed=seed,
         ), ()
     budget, notes = best.row.budget, list[str]()
-    if plan.device == "cpu" and budget.precision != "fp32":
+    if plan.device == "cpu" and not plan.trainer and budget.precision != "fp32":
         notes = [f"the search trains in fp32: on a CPU {budget.precision} saves nothing"]
         budget = budget.replace(precision="fp32")
     return SearchPlan(
@@ -174,6 +177,7 @@ def plan_search(
         budget=str(budget),
         images=plan.images,
         device=plan.device,
+        trainer=plan.trainer,
         store=plan.store,
         evaluations=evaluations or 6,
         repeats=1,
@@ -211,30 +215,26 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
         raise SelectionError(
             "real training needs a space, found none; name one, for instance --space darts"
         )
-    get_space(plan.space)
+    own = None if plan.trainer is None else OwnTrainer.of(plan.trainer)
+    get_space(plan.space, having=None if own else "network")
     if plan.split not in (None, Split.VALIDATION):
         raise SelectionError(
             f"real training ranks by validation images, found --split {plan.split}; leave it out"
         )
-    defaults = default_budgets(plan.space, plan.images)
-    if plan.reference is None and len(defaults) < 2:
-        raise SelectionError(
-            "--reference must say what counts as full training on these images, for instance "
-            "--reference BPE-2; there is a default for the digits only"
-        )
+    budget, reference = _own_budgets(plan) if own else _budgets(plan, plan.space)
     return Trained(
         settings=BudgetSpace.around(
-            parse_budget(plan.budget or defaults[0]),
-            plan.vary or _default_vary(plan.space, plan.images),
+            budget, plan.vary or _default_vary(plan.space, plan.images)
         ),
-        reference=parse_budget(plan.reference or defaults[1]),
+        reference=reference,
         architectures=choose_architectures(plan.architectures, plan.space, rng),
         workplace=_Workplace(
             store=plan.store,
-            dataset=dataset_name(plan.images),
+            dataset=own.dataset if own else dataset_name(plan.images),
             source=plan.images,
             device=plan.device,
             jobs=plan.jobs,
+            trainer=own,
         ),
         rng=rng,
         statistic=plan.statistic or "spearman",
@@ -242,6 +242,29 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
         max_device_hours=math.inf if plan.max_device_hours is None else plan.max_device_hours,
         watch=watch,
     )
+
+
+def _budgets(plan: ObjectivePlan, space: str) -> tuple[Budget, Budget]:
+    """Return the budget to vary, and the reference."""
+    defaults = default_budgets(space, plan.images)
+    if plan.reference is None and len(defaults) < 2:
+        raise SelectionError(
+            "--reference must say what counts as full training on these images, for instance "
+            "--reference BPE-2; there is a default for the digits only"
+        )
+    return parse_budget(plan.budget or defaults[0]), parse_budget(plan.reference or defaults[1])
+
+
+def _own_budgets(plan: ObjectivePlan) -> tuple[Budget, Budget]:
+    """Return the same for one's own trainer, which has no defaults but the reference to vary."""
+    if plan.reference is None or not plan.vary:
+        raise SelectionError(
+            "a trainer of your own needs --reference and --vary, because its budgets have no "
+            "default; for instance --reference epochs=8 --vary epochs=1,2,4 --vary "
+            "data_fraction=0.25,1"
+        )
+    reference = parse_budget(plan.reference, complete=False)
+    return parse_budget(plan.budget, complete=False) if plan.budget else reference, reference
 
 
 def _default_vary(space: str, images: str | None) -> dict[str, tuple[Value, ...]]:

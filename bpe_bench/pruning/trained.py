@@ -30,6 +30,7 @@ from ..randomness import settled
 from ..spaces import Architecture
 from ..tables.curves import Split
 from ..tables.table import Table
+from ..training.own_trainer import OwnTrainer
 from ..training.trial import Trial
 from .answers import brief
 from .objective import ObjectiveKind, _check_varied, _describe, _halves_of, _usable_row
@@ -64,6 +65,8 @@ class _Workplace:
     device: str = "cpu"
     jobs: int | None = None
     """Trainings at a time (`bpe_bench.execution.campaign.run_campaign`)."""
+    trainer: OwnTrainer | None = None
+    """One's own trainer, if it is to train."""
     executor: Executor = run_local
     seed: int = 0
     """Seed of the trainings."""
@@ -142,10 +145,10 @@ class Trained:
 
     @cached_property
     def pool(self) -> Design:
-        """The settings of the space, with costs in multiply-adds."""
+        """The settings of the space, with costs in multiply-adds, or relative ones."""
         budgets = self.settings.select(_MOST_SETTINGS, self.rng)
         budgets = [budget for budget in budgets if budget != self.reference]
-        costs = _multiply_adds(budgets, self.architectures)
+        costs = self._work(budgets)
         return Design(
             tuple(
                 Candidate(label=_describe(budget, self.settings.free), budget=budget, cost=cost)
@@ -242,6 +245,7 @@ class Trained:
             budgets,
             dataset=self.workplace.dataset,
             seeds=(self.workplace.seed,),
+            trainer=self.workplace.trainer,
         )
 
     def _check_store(self) -> None:
@@ -272,7 +276,7 @@ class Trained:
 
             run_campaign(
                 place.store, trials, source=place.source, device=place.device, jobs=place.jobs,
-                executor=place.executor, on_progress=watched, stop=stop,
+                executor=place.executor, trainer=place.trainer, on_progress=watched, stop=stop,
             )  # fmt: skip
 
     def _affordable(self, rows: Sequence[Candidate]) -> list[Candidate]:
@@ -293,11 +297,17 @@ class Trained:
     @cached_property
     def _expected(self) -> dict[Budget, float]:
         """Multiply-adds per network under the reference and every setting."""
-        (full,) = _multiply_adds([self.reference], self.architectures)
+        (full,) = self._work([self.reference])
         return {self.reference: full.amount, **{r.budget: r.cost.amount for r in self.pool.rows}}
 
+    def _work(self, budgets: Sequence[Budget]) -> list[Cost]:
+        """Return the relative work of training under B budgets."""
+        if self.workplace.trainer is None:
+            return _multiply_adds(budgets, self.architectures)
+        return [Cost(_relative_work(budget), "relative") for budget in budgets]
+
     def _rate(self) -> float:
-        """Return device seconds per multiply-add, measured on completely trained settings."""
+        """Return device seconds per unit of work, measured on completely trained settings."""
         done = [self.reference, *self._asked]
         units = sum(self._expected[budget] for budget in done) * len(self.architectures)
         return self._seconds(done) / units
@@ -366,6 +376,16 @@ class Trained:
         own = table.accuracy(label, Split.VALIDATION)[np.isfinite(truth)]
         known = own[np.isfinite(own)]
         return known.size >= _FEWEST_ARCHITECTURES and len(set(known)) > 1
+
+
+def _relative_work(budget: Budget) -> float:
+    """Return how the work of a convolutional network grows, for a trainer that nobody knows.
+
+    Only the order of settings that have no measured cost depends on it.
+    """
+    shape = (budget.layers, budget.channels, budget.channels, budget.image_size, budget.image_size)
+    known = [float(value) for value in shape if value is not None]
+    return budget.epochs * (budget.data_fraction or 1.0) * math.prod(known)
 
 
 def _multiply_adds(budgets: Sequence[Budget], architectures: Sequence[Architecture]) -> list[Cost]:

@@ -18,6 +18,7 @@ from ..spaces import get_space
 from ..surrogate import load_surrogate
 from ..tables.catalog import entries, open_table_of
 from ..tables.table import Setting, Table
+from ..training.own_trainer import AnyTrainer
 from .base import Searcher
 from .comparison import SearcherComparison, compare_searchers
 from .darts import Darts
@@ -78,6 +79,8 @@ class SearchPlan:
     images: str | None = None
     """Images for trainings and supernets; None for the bundled digits."""
     device: str = "cpu"
+    trainer: AnyTrainer | None = None
+    """One's own trainer (`bpe_bench.training.own_trainer`)."""
     store: Path = Path("bpe-bench-trainings.sqlite")
     """Store of the trainings; finished trainings in it are not repeated."""
     evaluations: int | None = None
@@ -205,8 +208,9 @@ def _searchers(plan: SearchPlan) -> list[Searcher]:
         return [
             make_searcher(plan.searcher, **{**_defaults(plan.searcher, plan), **plan.parameters})
         ]
-    # Over a table darts would have to train on images that others never see.
-    able = plan.estimator == "train" and "supernet" in get_space(plan.space).abilities
+    # Over a table, or by one's own trainer, darts would train on images that others never see.
+    able = plan.estimator == "train" and plan.trainer is None
+    able = able and "supernet" in get_space(plan.space).abilities
     names = [name for name in SEARCHERS if able or name != "darts"]
     has = {name: SEARCHERS[name]().parameters() for name in names}
     for given in plan.parameters:
@@ -251,6 +255,9 @@ def _estimator(plan: SearchPlan) -> tuple[str, Estimator]:
             split=plan.split,
             missing=plan.missing,
         )
+    if plan.trainer is not None:
+        return "", _by_own_trainer(plan)
+    get_space(plan.space, having="network")
     return "", ProxyEstimator(
         plan.space,
         parse_budget(plan.budget or default_budgets(plan.space, plan.images)[0]),
@@ -259,6 +266,21 @@ def _estimator(plan: SearchPlan) -> tuple[str, Estimator]:
         images=plan.images,
         device=plan.device,
     )
+
+
+def _by_own_trainer(plan: SearchPlan) -> Estimator:
+    if plan.budget is None:
+        raise SelectionError(
+            "a trainer of your own needs --budget, because its budgets have no default; for "
+            "instance --budget epochs=2"
+        )
+    if plan.searcher == "darts":
+        raise SelectionError(
+            "darts trains a supernet of its own, not by --trainer; choose random, evolution or "
+            "reinforce"
+        )
+    budget = parse_budget(plan.budget, complete=False)
+    return ProxyEstimator(plan.space, budget, plan.store, trainer=plan.trainer)
 
 
 def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..errors import SelectionError, unknown_name
 from .base import ENCODINGS, Architecture, SearchSpace
 from .darts import DartsSpace
@@ -18,6 +20,7 @@ __all__ = [
     "PartialSpace",
     "SearchSpace",
     "get_space",
+    "open_space",
     "register_space",
 ]
 
@@ -53,11 +56,29 @@ def get_space(name: str, *, having: str | None = None) -> SearchSpace:
         raise unknown_name("search space", name, SPACES)
     if having is not None and having not in SPACES[name].abilities:
         able = ", ".join(space.name for space in SPACES.values() if having in space.abilities)
+        own = " or train by a function of your own (--trainer)" if having == "network" else ""
         raise SelectionError(
             f"this needs a space with a {having}, and {name} has none; those with a {having} are "
-            f"{able}; take one of them"
+            f"{able}; take one of them{own}"
         )
     return SPACES[name]
+
+
+def open_space(name: str) -> SearchSpace:
+    """Return a search space by its name, or by the path of a TOML file that declares it.
+
+    A declared space is then known by its name, in this process.
+
+    Raises
+    ------
+    UnknownNameError, SourceFileError, SelectionError
+        As `get_space`, `DeclaredSpace.read` and `register_space`.
+    """
+    if not name.endswith(".toml"):
+        return get_space(name)
+    space = DeclaredSpace.read(Path(name))
+    register_space(space)
+    return space
 
 
 def register_space(space: SearchSpace) -> None:

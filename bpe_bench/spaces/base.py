@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,13 @@ class Architecture:
     """Name of the space."""
     genes: tuple[int, ...]
     """The choices made, in the space's own order."""
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """By the name of each choice of the space what was chosen, for instance a width."""
+        from . import get_space
+
+        return get_space(self.space).chosen(self)
 
 
 class SearchSpace(ABC):
@@ -119,6 +126,12 @@ class SearchSpace(ABC):
                 f"{self.title} genes must be {len(sizes)} numbers {each}, found {genes[:8]}"
             )
         return genes
+
+    def chosen(self, architecture: Architecture) -> dict[str, Any]:
+        """Return by the name of each choice the option that the architecture has."""
+        places = self.choices_of(architecture)
+        pairs = zip(self.choices.items(), places, strict=True)
+        return {name: options[place] for (name, options), place in pairs}
 
     def used(self, choices: Sequence[int]) -> Sequence[int]:
         """Return the places of the choices on which the architecture depends."""

@@ -135,6 +135,11 @@ class _DartsCells(SearchSpace):
         )
         return from_cells(normal, reduce)
 
+    def chosen(self, architecture: Architecture) -> dict[str, str]:
+        """Return by the name of each edge that the architecture has its operation."""
+        edges, own = list(_OPERATIONS_OF_EDGES), _operations_of(architecture)
+        return {edges[place]: OPERATIONS[own[place]] for place in sorted(own)}
+
     def encode(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return A cell pairs as 0/1 columns: cell x edge x operation, (A, 2 · 14 · 7)."""
         table = np.zeros((len(architectures), len(_OPERATIONS_OF_EDGES), len(OPERATIONS)))

@@ -65,6 +65,8 @@ class Parameter:
     kind: Literal["categorical", "ordered", "integer", "real"]
     options: tuple[str, ...] = ()
     """Its values as text; empty if they are not listed: real numbers, or observed ones."""
+    values: tuple[Any, ...] = ()
+    """The same as they were declared: numbers, truth values or texts."""
     low: float = -math.inf
     high: float = math.inf
     log: bool = False
@@ -94,10 +96,16 @@ class Parameter:
     def text(self, gene: int) -> str:
         """Return the value of a gene; `gene` reads it back."""
         if self.kind == "real":
-            return repr(self._value(gene))
+            return repr(self._number(gene))
         if not self.options:
             return gene.to_bytes((gene.bit_length() + 7) // 8, "big").decode()
         return self.options[gene]
+
+    def value(self, gene: int) -> Any:
+        """Return the value of a gene as it was declared; one that was observed as text."""
+        if self.kind == "real":
+            return self._number(gene)
+        return self.values[gene] if self.values else self.text(gene)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -113,7 +121,7 @@ class Parameter:
         meaning.
         """
         if self.kind == "real":
-            value = self._value(gene)
+            value = self._number(gene)
             return [math.log(value) if self.log else value]
         if not self.options:
             digest = hashlib.sha256(self.text(gene).encode()).digest()
@@ -122,7 +130,7 @@ class Parameter:
             return [float(gene == place) for place in range(len(self.options))]
         return [float(self.options[gene]) if self.kind == "integer" else float(gene)]
 
-    def _value(self, gene: int) -> float:
+    def _number(self, gene: int) -> float:
         value: float = struct.unpack(">d", gene.to_bytes(8, "big"))[0]
         return value
 
@@ -279,6 +287,11 @@ class DeclaredSpace(SearchSpace):
         pairs = zip(self.parameters, architecture.genes, strict=True)
         return ",".join(f"{parameter.name}={parameter.text(gene)}" for parameter, gene in pairs)
 
+    def chosen(self, architecture: Architecture) -> dict[str, Any]:
+        """Return by parameter the value that the architecture has, as it was declared."""
+        pairs = zip(self.parameters, architecture.genes, strict=True)
+        return {parameter.name: parameter.value(gene) for parameter, gene in pairs}
+
     def choices_of(self, architecture: Architecture) -> Sequence[int]:
         """Return a number for each parameter: the place of its value, or one that spells it."""
         if not self.open:
@@ -314,7 +327,8 @@ def _parameter(name: str, facts: Any) -> Parameter:
         raise unknown_name("kind", str(kind), _FIELDS, of=what)
     _check_keys(what, facts, ("kind", *_FIELDS[kind]), _OPTIONAL.get(kind, ()))
     if "values" in facts:
-        return Parameter(name, kind, _options(what, kind, facts["values"]))
+        options = _options(what, kind, facts["values"])
+        return Parameter(name, kind, options, tuple(facts["values"]) if options else ())
     low, high = facts["low"], facts["high"]
     numbers = (int,) if kind == "integer" else (int, float)
     if not all(type(value) in numbers for value in (low, high)) or not low < high:
@@ -331,7 +345,8 @@ def _parameter(name: str, facts: Any) -> Parameter:
             f"{what} needs a step of at least 1 with at most {_MOST_OPTIONS:,} values, found "
             f"{step!r}; declare it as real"
         )
-    return Parameter(name, "integer", tuple(map(str, range(low, high + 1, step))))
+    values = tuple(range(low, high + 1, step))
+    return Parameter(name, "integer", tuple(map(str, values)), values)
 
 
 def _options(what: str, kind: str, values: Any) -> tuple[str, ...]:

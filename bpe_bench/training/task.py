@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..budget import Budget
+from ..errors import TrainingError
 from .images.data import ImageData, load_images
 from .trainer import Trainer, describe_device
 from .trial import EpochRecord, State, Trial
@@ -47,6 +48,10 @@ def train_trial(
     """
     import torch
 
+    if trial.trainer:
+        raise TrainingError(
+            f"the trial is for {trial.trainer}, not for bpe-bench; run it with --trainer"
+        )
     torch.set_num_threads(int(options.get("threads", 1)))
     device = str(options.get("device", "cpu"))
     trainer = Trainer(trial, _images(options.get("source")), device=device)

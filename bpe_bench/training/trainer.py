@@ -11,14 +11,9 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import platform
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +23,7 @@ from torch.nn import functional
 from ..budget import Budget
 from ..errors import TrainingError
 from ..tables.curves import Split
+from ._machine import peak_memory, processor, versions
 from .images.data import ImageData
 from .networks.network import build_network
 from .pipeline import Pipeline
@@ -245,8 +241,7 @@ class Trainer:
     def _peak_memory(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return peak_memory()
 
 
 def _learning_rate(budget: Budget, epoch: int) -> float:
@@ -266,24 +261,13 @@ def _learning_rate(budget: Budget, epoch: int) -> float:
 def describe_device(device: str) -> dict[str, str]:
     """Return the device's name and the versions that made a result, to be recorded with it."""
     kind = torch.device(device)
-    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else processor()
     return {
         "device": name,
         "torch": torch.__version__,
-        "python": platform.python_version(),
-        "bpe-bench": version("bpe-bench"),
+        **versions(),
         "threads": str(torch.get_num_threads()),
     }
-
-
-def _processor() -> str:
-    """Return the processor's name, as Linux knows it, or its kind."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"CPU {names[0] if names else platform.machine()}"
 
 
 def _stream(seed: int, epoch: int, stream: int) -> int:

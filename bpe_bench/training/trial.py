@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..budget import Budget
 from ..errors import SelectionError
-from ..spaces import Architecture, get_space
+from ..spaces import Architecture, DeclaredSpace, get_space
 from ..tables.curves import Split
 
 CODE_VERSION = "1"
@@ -54,14 +54,18 @@ class Trial:
     protocol: Protocol = "split"
     recipe: Recipe = field(default_factory=Recipe)
     code_version: str = CODE_VERSION
+    trainer: str = ""
+    """Name and version of one's own trainer (`bpe_bench.training.own_trainer`); empty for the
+    recipe's."""
 
     def __post_init__(self) -> None:
-        get_space(self.architecture.space, having="network")
+        get_space(self.architecture.space, having=None if self.trainer else "network")
         if self.protocol not in PROTOCOLS:
             raise SelectionError(
                 f"protocol must be one of {', '.join(PROTOCOLS)}, found {self.protocol!r}"
             )
-        self.budget.check_trainable()
+        if not self.trainer:
+            self.budget.check_trainable()
 
     @property
     def id(self) -> str:
@@ -70,22 +74,32 @@ class Trial:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the trial as JSON values, its architecture in canonical spelling as text."""
+        """Return the trial as JSON values, its architecture in canonical spelling as text.
+
+        With the declaration of a declared space. The recipe is no part of a trial that one's own
+        trainer trains; the trainer is.
+        """
         space = get_space(self.architecture.space)
-        return {
+        values = {
             "space": space.name,
             "architecture": space.format(self.architecture),
             "budget": self.budget.to_dict(),
             "dataset": self.dataset,
             "seed": self.seed,
             "protocol": self.protocol,
-            "recipe": dataclasses.asdict(self.recipe),
-            "code_version": self.code_version,
         }
+        if isinstance(space, DeclaredSpace):
+            values["declaration"] = space.declaration
+        if self.trainer:
+            return {**values, "trainer": self.trainer}
+        recipe = dataclasses.asdict(self.recipe)
+        return {**values, "recipe": recipe, "code_version": self.code_version}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Trial:
         """Return the trial that `to_json` described."""
+        if "declaration" in values:
+            DeclaredSpace.known(values["declaration"])
         space = get_space(values["space"])
         return cls(
             architecture=space.parse(values["architecture"]),
@@ -93,8 +107,9 @@ class Trial:
             dataset=values["dataset"],
             seed=values["seed"],
             protocol=values["protocol"],
-            recipe=Recipe(**values["recipe"]),
-            code_version=values["code_version"],
+            recipe=Recipe(**values.get("recipe", {})),
+            code_version=values.get("code_version", CODE_VERSION),
+            trainer=values.get("trainer", ""),
         )
 
 
@@ -106,8 +121,8 @@ class SplitResult:
     """Images classified correctly."""
     size: int
     """Images in the split."""
-    loss: float
-    """Mean cross-entropy."""
+    loss: float | None = None
+    """Mean cross-entropy; None if the trainer does not say."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +139,9 @@ class EpochRecord:
 
     @property
     def finite(self) -> bool:
-        """Whether every loss is a finite number."""
-        return all(math.isfinite(result.loss) for result in self.results.values())
+        """Whether every loss that is known is a finite number."""
+        losses = (result.loss for result in self.results.values())
+        return all(loss is None or math.isfinite(loss) for loss in losses)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
