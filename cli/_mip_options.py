@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from ._options import FILE, combined, refuse_stray, store_option
+from ._options import (
+    FILE,
+    combined,
+    refuse_stray,
+    space_option,
+    store_option,
+    trainer_option,
+)
 
 _objective_options = combined(
     click.option(
@@ -56,6 +63,7 @@ _objective_options = combined(
         "instead of searching the table.",
     ),
     click.option("--device", default="cpu", show_default=True, help="train: cpu, cuda, cuda:N."),
+    trainer_option("train: "),
     click.option("--jobs", type=click.IntRange(min=1), help="train: trainings at a time."),
     store_option("bpe-bench-mip.sqlite"),
     click.option(
@@ -142,10 +150,7 @@ _rule_options = combined(
 )
 
 mip_options = combined(
-    click.option(
-        "--space",
-        help="Search space of the architectures, for instance darts.  [default: the table's]",
-    ),
+    space_option("  [default: the table's]"),
     click.option(
         "--table", help="Table by name or path.  [default: the one shipped for the space]"
     ),
@@ -171,7 +176,7 @@ def refuse_unused(objective: str, *, sequential: bool, searches: bool, trains: b
 
     owned("vary", "surrogate", "train")
     owned("surrogate extrapolate", "surrogate")
-    owned("architectures budget max_device_hours", "train")
+    owned("architectures budget max_device_hours trainer", "train")
     owned("table", "replay", "surrogate")
     owned("where reference_split top_k", "replay")
     owned("reference", "replay", "train")

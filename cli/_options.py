@@ -162,6 +162,34 @@ def store_option(default: str) -> Option:
     )
 
 
+def _space_name(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Return the name of a space that is given by it, or by the file that declares it."""
+    from bpe_bench.spaces import open_space
+
+    return open_space(text).name if text and text.endswith(".toml") else text
+
+
+def space_option(default_text: str = "", **facts: Any) -> Option:
+    """Return a decorator that adds the option for the search space."""
+    text = "Search space, for instance darts, or a FILE.toml that declares one (docs/importing.md)."
+    return click.option("--space", callback=_space_name, help=text + default_text, **facts)
+
+
+def trainer_option(where: str = "") -> Option:
+    """Return a decorator that adds the option for one's own trainer."""
+    return click.option(
+        "--trainer",
+        metavar="FILE.py:FUNCTION|MODULE:FUNCTION",
+        help=f"{where}train by a function of your own (docs/training.md).",
+    )
+
+
+def of_recipe(trainer: str | None) -> dict[str, tuple[bool, str, str]]:
+    """Return for `refuse_stray` the options for which one's own trainer has no use."""
+    facts = (trainer is None, "training without --trainer", f"--trainer {trainer}")
+    return dict.fromkeys(("images", "source", "device", "protocol"), facts) if trainer else {}
+
+
 confidence_option = click.option(
     "--confidence",
     type=float,

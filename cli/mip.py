@@ -11,7 +11,7 @@ import click
 from ._commands import Group
 from ._mip_options import mip_options, refuse_unused
 from ._mip_output import pruning_tables
-from ._options import common, is_given, of_fields, ranking
+from ._options import common, is_given, of_fields, of_recipe, ranking, refuse_stray
 from ._output import Output
 from .mip_evaluate import evaluate
 
@@ -65,6 +65,7 @@ def mip(
 
     rng = as_generator(seed)
     rules = _rules(options, evidence)
+    refuse_stray(of_recipe(options["trainer"]))
     refuse_unused(
         options["objective"],
         sequential=rules.sequential,

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._commands import Command
-from ._options import FILE, common, confidence_option, plotting, store_option
+from ._options import (
+    FILE,
+    common,
+    confidence_option,
+    of_recipe,
+    plotting,
+    refuse_stray,
+    space_option,
+    store_option,
+    trainer_option,
+)
 from ._output import Output, duration, grid, number, titled
 
 if TYPE_CHECKING:
@@ -28,7 +38,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
     metavar="NAME",
     help="random, evolution, reinforce or darts; all compares them.",
 )
-@click.option("--space", required=True, help="Search space, for instance darts.")
+@space_option(required=True)
 @click.option(
     "--estimator",
     type=click.Choice(["table", "surrogate", "train"]),
@@ -117,6 +127,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 )
 @click.option("--data", "images", help="Images for training (docs/training.md).  [default: digits]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@trainer_option("train: ")
 @store_option("bpe-bench-trainings.sqlite")
 @click.option(
     "--target",
@@ -159,6 +170,9 @@ def search(
     from bpe_bench.search import SearchPlan, run_plan, write_traces
     from bpe_bench.spaces import get_space
 
+    kind = f"--estimator {options['estimator']}"
+    by_training = (options["estimator"] == "train", "--estimator train", kind)
+    refuse_stray({"trainer": by_training, **of_recipe(options["trainer"])})
     given = {name: value for name in _PARAMETERS if (value := options.pop(name)) is not None}
     if supernet_budget is not None:
         given["budget"] = parse_budget(supernet_budget)

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ._commands import Group
-from ._options import common, store_option
-from ._output import Output, duration, frame, grid, number
+from ._options import (
+    common,
+    of_recipe,
+    refuse_stray,
+    space_option,
+    store_option,
+    trainer_option,
+)
+from ._output import Output, duration, frame, grid, number, quoted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +29,7 @@ _store_option = store_option("bpe-bench-trainings.sqlite")
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option("--space", default="darts", show_default=True, help="Search space.")
+@space_option(default="darts", show_default=True)
 @click.option(
     "--budget",
     "budgets",
@@ -51,6 +58,7 @@ _store_option = store_option("bpe-bench-trainings.sqlite")
     help="Validate on held-out training images, or train on all and record test only.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@trainer_option()
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -69,6 +77,7 @@ def train(
     source: str | None,
     seeds: str,
     protocol: Literal["split", "paper"],
+    trainer: str | None,
     dry_run: bool,
     store: Path,
     seed: int,
@@ -98,15 +107,25 @@ def train(
     )
     from bpe_bench.randomness import as_generator
     from bpe_bench.spaces import get_space
+    from bpe_bench.training.own_trainer import OwnTrainer
 
-    get_space(space)
+    refuse_stray(of_recipe(trainer))
+    own = None if trainer is None else OwnTrainer.of(trainer)
+    get_space(space, having=None if own else "network")
+    if own is not None and not budgets:
+        raise click.UsageError(
+            "--trainer needs --budget, because its budgets have no default; for instance --budget "
+            "epochs=2"
+        )
     chosen = choose_architectures(architectures, space, as_generator(seed))
+    texts = budgets or default_budgets(space, source)
     trials = make_trials(
         chosen,
-        [parse_budget(text) for text in budgets or default_budgets(space, source)],
-        dataset=dataset_name(source),
+        [parse_budget(text, complete=own is None) for text in texts],
+        dataset=own.dataset if own else dataset_name(source),
         seeds=_seeds(seeds),
         protocol=protocol,
+        trainer=own,
     )
     if dry_run:
         expected = expected_costs(trials)
@@ -119,11 +138,12 @@ def train(
             store,
             trials,
             source=source,
+            trainer=own,
             on_progress=lambda now: progress(min(1.0, now.epochs / epochs)),
             **options,
         )
     _emit(out, status.to_json(), lambda: _status_lines(status))
-    out.note(f"a table of it: bpe-bench tables import journal {store} -o trained.h5")
+    out.note(f"a table of it: bpe-bench tables import journal {quoted(store)} -o trained.h5")
     if status.failures:
         raise click.exceptions.Exit(1)
 
