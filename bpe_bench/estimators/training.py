@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,8 @@ class ProxyEstimator:
         """Return None: nobody has trained the whole space."""
 
     def _entry(self, architecture: Architecture) -> JournalEntry:
-        task, options = self.task, {"source": self.images, "device": self.device, "threads": 1}
+        options: dict[str, Any] = {"source": self.images, "device": self.device, "threads": 1}
+        task = self.task
         if self.trainer is not None:
             task, options = OWN_TASK, {"trainer": self.trainer}
         trial = self._trial(architecture)

@@ -260,7 +260,8 @@ def run_campaign(
     ExecutionError
         If workers cannot be started, or one's own trainer cannot be sent to them.
     """
-    task, options = TRAINING_TASK, {"source": source, "device": device, "threads": 1}
+    options: dict[str, Any] = {"source": source, "device": device, "threads": 1}
+    task = TRAINING_TASK
     own = None if trainer is None else OwnTrainer.of(trainer)
     if own is not None:
         task, options = OWN_TASK, {"trainer": own, "threads": 1}

@@ -56,7 +56,7 @@ def get_space(name: str, *, having: str | None = None) -> SearchSpace:
         raise unknown_name("search space", name, SPACES)
     if having is not None and having not in SPACES[name].abilities:
         able = ", ".join(space.name for space in SPACES.values() if having in space.abilities)
-        own = " or train by a function of your own (--trainer)" if having == "network" else ""
+        own = ", or train by a function of your own (--trainer)" if having == "network" else ""
         raise SelectionError(
             f"this needs a space with a {having}, and {name} has none; those with a {having} are "
             f"{able}; take one of them{own}"

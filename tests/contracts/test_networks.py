@@ -120,7 +120,7 @@ def test_what_a_space_cannot_do_is_said_with_those_that_can(monkeypatch):
     able = ", ".join(space.name for space in TRAINED)
     message = (
         "this needs a space with a network, and bare has none; those with a network are "
-        f"{able}; take one of them"
+        f"{able}; take one of them, or train by a function of your own (--trainer)"
     )
     architecture = Architecture("bare", (3,) * 6)
     for use in (build_network, lambda *rest: Trial(architecture, BPE_1, "digits")):
