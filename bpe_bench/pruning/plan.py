@@ -223,9 +223,7 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
         )
     budget, reference = _own_budgets(plan) if own else _budgets(plan, plan.space)
     return Trained(
-        settings=BudgetSpace.around(
-            budget, plan.vary or _default_vary(plan.space, plan.images)
-        ),
+        settings=BudgetSpace.around(budget, plan.vary or _default_vary(plan.space, plan.images)),
         reference=reference,
         architectures=choose_architectures(plan.architectures, plan.space, rng),
         workplace=_Workplace(
