@@ -19,7 +19,7 @@ from ..inference import (
     noise_ceiling,
 )
 from ..ranking import STATISTICS
-from ..tables.table import Table
+from ..tables.catalog import TableLike, given_table
 from .candidates import Candidate, Measured
 from .comparison import Comparison, compare
 from .front import _with_front
@@ -31,7 +31,7 @@ _FEWEST = 3
 
 
 def correlate(
-    table: Table,
+    table: TableLike,
     selection: Selection | None = None,
     *,
     name: str = "",
@@ -48,12 +48,12 @@ def correlate(
     Parameters
     ----------
     table
-        The finished trainings.
+        The finished trainings: the object, its name or its path.
     selection
         What to rank by and against what; by default all settings after every recorded
         epoch against full training.
     name
-        What to call the table in the report.
+        What to call the table in the report; by default how it was given.
     statistic
         A key of `bpe_bench.ranking.STATISTICS`.
     confidence
@@ -78,6 +78,7 @@ def correlate(
         If no budget at all can be ranked, as its accuracies or those of the
         reference are all equal.
     """
+    table, name = given_table(table, name)
     check_confidence(confidence)
     if statistic not in STATISTICS:
         raise unknown_name("statistic", statistic, STATISTICS)

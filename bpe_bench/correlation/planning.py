@@ -21,6 +21,7 @@ from ..errors import SelectionError
 from ..inference import FloatArray
 from ..randomness import settled
 from ..spaces import Architecture, get_space
+from ..tables.catalog import TableLike, given_table
 from ..tables.table import Split, Table
 from .candidates import Candidate, Cost, Measured
 from .correlating import correlate
@@ -105,7 +106,7 @@ class Plan:
 
 
 def plan_trainings(
-    table: Table,
+    table: TableLike,
     *,
     hours: float,
     rng: np.random.Generator,
@@ -141,6 +142,7 @@ def plan_trainings(
     MissingReferenceError
         If the table names no full training.
     """
+    table, name = given_table(table, name)
     if not hours > 0 or math.isinf(hours):
         raise SelectionError(f"an allowance must be above 0 hours and finite, found {hours:g}")
     wanted = Selection(split=split, epochs="last")

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import RankingError
 from ..inference import FloatArray
 from ..ranking import best_rank_at_k, precision_at_k, regret_at_k
-from ..tables.table import Split, Table
+from ..tables.catalog import TableLike, given_table
+from ..tables.table import Split
 from .report import CorrelationReport
 from .selection import accuracy_of
 
@@ -71,7 +72,9 @@ def default_k(architectures: int) -> int:
     return max(1, min(_MOST, architectures // _SHARE))
 
 
-def with_top_k(table: Table, report: CorrelationReport, k: int | None = None) -> CorrelationReport:
+def with_top_k(
+    table: TableLike, report: CorrelationReport, k: int | None = None
+) -> CorrelationReport:
     """Return the report with how well each row finds the best architectures.
 
     Parameters
@@ -88,6 +91,7 @@ def with_top_k(table: Table, report: CorrelationReport, k: int | None = None) ->
     RankingError
         If k is below 1, or no row has so many architectures.
     """
+    table, _ = given_table(table)
     truth = table.accuracy(report.reference, Split(report.reference_split))
     known = np.isfinite(truth)
     most = max(row.n_architectures for row in report.rows)

@@ -14,6 +14,7 @@ from ..errors import SelectionError, UnknownNameError
 from ..hyper_parameters import HYPER_PARAMETERS, written
 from ..randomness import settled
 from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
+from ..tables.catalog import TableLike, given_table
 from ..tables.curves import FloatArray, Split
 from ..tables.table import Setting, Table
 from .base import Evaluation, Outcome, Source
@@ -62,7 +63,7 @@ class TableEstimator:
 
     def __init__(
         self,
-        table: Table,
+        table: TableLike,
         budget: str | None = None,
         *,
         dataset: str | None = None,
@@ -71,6 +72,7 @@ class TableEstimator:
         split: Split | str | None = None,
         missing: str = "never",
     ) -> None:
+        table, _ = given_table(table)
         for name, value, known in (("seeds", seeds, _SEEDS), ("missing", missing, _MISSING)):
             if value not in known:
                 raise SelectionError(f"{name} must be one of {', '.join(known)}, found {value!r}")

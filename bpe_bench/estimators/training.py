@@ -31,12 +31,12 @@ class ProxyEstimator:
     space: str
     """Name of the search space."""
     budget: Budget
-    store: Path
+    store: str | Path
     """The journal's file; made if it is not there."""
     dataset: str = ""
     """Name of the images (`bpe_bench.execution.campaign.dataset_name`); by default that of one's
     own trainer, or the digits."""
-    images: str | None = None
+    images: str | Path | None = None
     """Folder of the images; None for the bundled digits."""
     device: str = "cpu"
     seed: int = 0

@@ -152,7 +152,7 @@ def make_trials(
     ]
 
 
-def default_budgets(space: str, source: str | None) -> tuple[str, ...]:
+def default_budgets(space: str, source: str | Path | None) -> tuple[str, ...]:
     """Return the default budgets of trainings as text: two small ones on the digits.
 
     The first is cheap, the second is the reference. On other images it is BPE-1.
@@ -164,7 +164,7 @@ def default_budgets(space: str, source: str | None) -> tuple[str, ...]:
     return tuple(text.format(layers=layers) for text in _DIGITS_BUDGETS)
 
 
-def dataset_name(source: str | None) -> str:
+def dataset_name(source: str | Path | None) -> str:
     """Load the images of a source and return their name."""
     return load_images(source).name
 
@@ -218,10 +218,10 @@ def expected_costs(trials: Sequence[Trial]) -> list[Expected]:
 
 
 def run_campaign(
-    store: Path,
+    store: str | Path,
     trials: Sequence[Trial],
     *,
-    source: str | None = None,
+    source: str | Path | None = None,
     device: str = "cpu",
     jobs: int | None = None,
     executor: Executor = run_local,
@@ -270,7 +270,7 @@ def run_campaign(
         _check_trainers(journal, trials, own.name if own else "")
         journal.add(trials)
     executor(
-        store,
+        Path(store),
         task,
         options,
         jobs=jobs or _default_jobs(device),
@@ -302,7 +302,7 @@ def _default_jobs(device: str) -> int:
     return (os.cpu_count() or 1) if device == "cpu" else 4
 
 
-def status_of(store: Path) -> Status:
+def status_of(store: str | Path) -> Status:
     """Return the progress of a journal's trials.
 
     Raises

@@ -20,7 +20,7 @@ _POLL = 0.5
 
 
 def run_trial(
-    path: Path,
+    path: str | Path,
     trial: Trial,
     task: str,
     options: Mapping[str, Any] | None = None,
@@ -60,7 +60,7 @@ def run_trial(
             if claim is None:
                 time.sleep(_POLL)
                 continue
-            beating = _start_beating(path, worker, stale_after)
+            beating = _start_beating(Path(path), worker, stale_after)
             try:
                 # Taken for dead, this process loses the trial to another, and waits for that one.
                 with suppress(LostTrialError):

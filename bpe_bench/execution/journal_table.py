@@ -44,7 +44,7 @@ class _Key:
         return cls(**{f.name: getattr(entry.trial, f.name) for f in dataclasses.fields(cls)})
 
 
-def read(source: Path, progress: Progress, only: Collection[str] | None = None) -> Table:
+def read(source: str | Path, progress: Progress, only: Collection[str] | None = None) -> Table:
     """Read the finished trainings of a journal.
 
     Parameters
@@ -61,6 +61,7 @@ def read(source: Path, progress: Progress, only: Collection[str] | None = None) 
     SourceFileError
         If it is not a journal, has no finished trainings, or has trainings of several spaces.
     """
+    source = Path(source)
     try:
         with Journal(source, read_only=True) as journal:
             counts = journal.counts()

@@ -20,6 +20,7 @@ from ..correlation.topk import with_top_k
 from ..errors import SelectionError
 from ..hyper_parameters import written
 from ..inference import FloatArray
+from ..tables.catalog import TableLike, given_table
 from ..tables.table import Split, Table
 
 ObjectiveKind = Literal["replay", "surrogate", "train"]
@@ -133,7 +134,7 @@ class Replay:
     @classmethod
     def of(
         cls,
-        table: Table,
+        table: TableLike,
         *,
         name: str = "",
         statistic: str = "spearman",
@@ -151,6 +152,7 @@ class Replay:
         SelectionError
             If fewer than 4 settings have a correlation and a cost, or none varies.
         """
+        table, name = given_table(table, name)
         wanted = replace(selection or Selection(), epochs="last")
         report = correlate(table, wanted, name=name, statistic=statistic, confidence=confidence)
         report = with_top_k(table, report, top_k)

@@ -49,7 +49,7 @@ class ObjectivePlan:
     confidence: float = 0.95
     vary: Mapping[str, Sequence[Value]] = field(default_factory=dict)
     """Values of hyper-parameters to vary, for a surrogate or for training."""
-    surrogate: Path | None = None
+    surrogate: str | Path | None = None
     """File of a surrogate of correlations; by default one is fitted to the table."""
     extrapolate: bool = False
     """Whether a surrogate may predict outside of the ranges that it was fitted to."""
@@ -59,12 +59,12 @@ class ObjectivePlan:
     """For training: the budget whose other values are kept."""
     reference: str | None = None
     """What counts as full training: a setting of the table, or for training a budget as text."""
-    images: str | None = None
+    images: str | Path | None = None
     device: str = "cpu"
     trainer: AnyTrainer | None = None
     """For training: one's own trainer (`bpe_bench.training.own_trainer`)."""
     jobs: int | None = None
-    store: Path = Path("bpe-bench-mip.sqlite")
+    store: str | Path = "bpe-bench-mip.sqlite"
     max_device_hours: float | None = None
 
 
@@ -265,7 +265,7 @@ def _own_budgets(plan: ObjectivePlan) -> tuple[Budget, Budget]:
     return parse_budget(plan.budget, complete=False) if plan.budget else reference, reference
 
 
-def _default_vary(space: str, images: str | None) -> dict[str, tuple[Value, ...]]:
+def _default_vary(space: str, images: str | Path | None) -> dict[str, tuple[Value, ...]]:
     layers, texts = get_space(space).layers_to_vary, _VARY
     if images in (None, "digits"):
         layers, texts = layers[:2], _DIGITS_VARY

@@ -56,11 +56,11 @@ def _unwatched(_: str) -> Iterator[Callable[[float], None]]:
 class _Workplace:
     """Where networks are trained, and on which images."""
 
-    store: Path
+    store: str | Path
     """The store, made if it does not exist. Finished trainings in it are not repeated."""
     dataset: str
     """Name of the images (`bpe_bench.execution.campaign.dataset_name`)."""
-    source: str | None = None
+    source: str | Path | None = None
     """Path of the images; None for the bundled digits."""
     device: str = "cpu"
     jobs: int | None = None
@@ -129,7 +129,7 @@ class Trained:
     @property
     def name(self) -> str:
         """Name of the store."""
-        return self.workplace.store.name
+        return Path(self.workplace.store).name
 
     @property
     def choices(self) -> Mapping[str, Any]:

@@ -37,12 +37,16 @@ class Darts(Searcher):
     """Budget of the supernet: layers, channels, image size, epochs and so on."""
     order: Literal[1, 2] = 1
     """First or second order of the architecture's gradient."""
-    images: str | None = None
+    images: str | Path | None = None
     """Path of the images; None for the bundled digits."""
     device: str = "cpu"
-    checkpoints: Path | None = None
+    checkpoints: str | Path | None = None
     """Folder that keeps the supernet's state after every epoch, to continue from."""
     _diverged: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.images is not None:
+            self.images = str(self.images)
 
     def start(
         self, space: SearchSpace, rng: np.random.Generator, evaluations: int | None = None
@@ -113,7 +117,8 @@ class Darts(Searcher):
     def _checkpoint(self) -> Path | None:
         if self.checkpoints is None:
             return None
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        folder = Path(self.checkpoints)
+        folder.mkdir(parents=True, exist_ok=True)
         # Searches that differ in anything keep files of their own.
         text = repr((self._space, self.budget, self.order, self.images, self._seed))
-        return self.checkpoints / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"
+        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"

@@ -73,15 +73,15 @@ class SearchPlan:
     ``"failed"``."""
     budget: str | None = None
     """Budget of the evaluations: a setting's label, or a budget as text."""
-    surrogate: Path | None = None
+    surrogate: str | Path | None = None
     extrapolate: bool = False
     """Whether a surrogate may predict outside of the ranges that it was fitted to."""
-    images: str | None = None
+    images: str | Path | None = None
     """Images for trainings and supernets; None for the bundled digits."""
     device: str = "cpu"
     trainer: AnyTrainer | None = None
     """One's own trainer (`bpe_bench.training.own_trainer`)."""
-    store: Path = Path("bpe-bench-trainings.sqlite")
+    store: str | Path = "bpe-bench-trainings.sqlite"
     """Store of the trainings; finished trainings in it are not repeated."""
     evaluations: int | None = None
     seconds: float | None = None
@@ -235,7 +235,7 @@ def _defaults(name: str, plan: SearchPlan) -> dict[str, Any]:
             "budget": parse_budget(text or default_budgets(plan.space, plan.images)[0]),
             "images": plan.images,
             "device": plan.device,
-            "checkpoints": plan.store.with_suffix(".supernets"),
+            "checkpoints": Path(plan.store).with_suffix(".supernets"),
         }
     return {}
 

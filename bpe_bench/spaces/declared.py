@@ -165,7 +165,7 @@ class DeclaredSpace(SearchSpace):
         return DeclaredSpace.known, (self.declaration,)
 
     @classmethod
-    def read(cls, path: Path) -> DeclaredSpace:
+    def read(cls, path: str | Path) -> DeclaredSpace:
         """Read a declaration in TOML.
 
         Raises
@@ -174,7 +174,7 @@ class DeclaredSpace(SearchSpace):
             If the file cannot be read, or declares no space; the message says where.
         """
         try:
-            return cls.of(tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls.of(tomllib.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SourceFileError(f"cannot read the space {path}: {reason}") from error

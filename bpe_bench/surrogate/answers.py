@@ -13,6 +13,7 @@ from ..budget import Budget
 from ..errors import SelectionError
 from ..execution.campaign import choose_architectures
 from ..spaces import get_space
+from ..tables.catalog import TableLike, given_table
 from ..tables.table import Table
 from .fitted import FittedSurrogate
 from .forecast import CONFIDENCE, Forecast
@@ -62,7 +63,7 @@ def ask(
     *,
     rng: np.random.Generator,
     architectures: str | None = None,
-    table: Table | None = None,
+    table: TableLike | None = None,
     confidence: float = CONFIDENCE,
     extrapolate: bool = False,
 ) -> Answers:
@@ -92,6 +93,7 @@ def ask(
         If it was fitted to another table.
     """
     if table is not None:
+        table, _ = given_table(table)
         fitted.check_table(table)
     named = [
         (text, fitted.budget_of(text)) for text in budgets or [s.label for s in fitted.settings]

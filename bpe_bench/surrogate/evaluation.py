@@ -14,6 +14,7 @@ from ..errors import RankingError, SelectionError, unknown_name
 from ..files import to_json_object
 from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
+from ..tables.catalog import TableLike, given_table
 from ..tables.table import Split, Table
 from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _judge, _Judged
 from .examples import _Examples, _gather
@@ -126,7 +127,7 @@ class SurrogateReport:
 
 
 def evaluate_surrogates(
-    table: Table,
+    table: TableLike,
     question: Question | None = None,
     *,
     rng: np.random.Generator,
@@ -148,13 +149,13 @@ def evaluate_surrogates(
     Parameters
     ----------
     table
-        The finished trainings.
+        The finished trainings: the object, its name or its path.
     question
         What to predict, and from what; by default accuracies under all settings.
     rng
         Draws architectures, folds, seeds of the models, and resamples.
     name
-        What to call the table in the report.
+        What to call the table in the report; by default how it was given.
     models
         Keys of `bpe_bench.surrogate.models.MODELS`; by default the one that suits the quantity.
     groupings
@@ -180,6 +181,7 @@ def evaluate_surrogates(
     RankingError
         For a k below 1, or a confidence outside (0, 1).
     """
+    table, name = given_table(table, name)
     question = question or Question()
     check_confidence(confidence)
     if top_k is not None and top_k < 1:

@@ -14,6 +14,7 @@ from ..errors import SelectionError, SurrogateFileError, UnknownNameError, unkno
 from ..estimators import Prediction
 from ..inference import check_confidence
 from ..spaces import Architecture, get_space
+from ..tables.catalog import TableLike, given_table
 from ..tables.storage import content_hash
 from ..tables.table import Setting, Split, Table
 from .columns import _check_inside, _outside, _Ranges
@@ -148,7 +149,7 @@ class FittedSurrogate:
         self,
         budget: Budget,
         *,
-        table: Table | None = None,
+        table: TableLike | None = None,
         confidence: float = CONFIDENCE,
         extrapolate: bool = False,
     ) -> _BudgetSurrogate:
@@ -158,7 +159,11 @@ class FittedSurrogate:
         one that the surrogate was fitted to.
         """
         return _BudgetSurrogate(
-            self, budget, table=table, confidence=confidence, extrapolate=extrapolate
+            self,
+            budget,
+            table=None if table is None else given_table(table)[0],
+            confidence=confidence,
+            extrapolate=extrapolate,
         )
 
     def budget_cost(
@@ -262,7 +267,7 @@ class FittedSurrogate:
         model = self.models.get("accuracy")
         return model.columns.given if model is not None else ()
 
-    def given_from(self, table: Table, architectures: Sequence[Architecture]) -> FloatArray:
+    def given_from(self, table: TableLike, architectures: Sequence[Architecture]) -> FloatArray:
         """Look up the accuracies that must be given, (A, G); NaN where missing.
 
         Raises
@@ -272,14 +277,15 @@ class FittedSurrogate:
         SelectionError
             If the table does not hold an architecture.
         """
+        table, _ = given_table(table)
         self.check_table(table)
         return _given_accuracies(
             table, self.given, Split(self.split), [table.index(a) for a in architectures]
         )
 
-    def check_table(self, table: Table) -> None:
+    def check_table(self, table: TableLike) -> None:
         """Raise `SurrogateFileError` unless it was fitted to a table of this content."""
-        found = content_hash(table)
+        found = content_hash(given_table(table)[0])
         if found != self.table_sha256:
             raise SurrogateFileError(
                 f"the surrogate was fitted to table {self.table!r} with content SHA-256 "

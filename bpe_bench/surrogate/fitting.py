@@ -9,8 +9,8 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
+from ..tables.catalog import TableLike, given_table
 from ..tables.storage import content_hash
-from ..tables.table import Table
 from .crossfit import Grouping, _crossfit, _CrossFitted, _Member
 from .examples import _Examples, _gather, _gather_costs
 from .fitted import FittedSurrogate
@@ -22,7 +22,7 @@ _LIBRARIES = ("bpe-bench", "numpy", "scikit-learn", "xgboost")
 
 
 def fit_surrogate(
-    table: Table,
+    table: TableLike,
     question: Question | None = None,
     *,
     rng: np.random.Generator,
@@ -36,14 +36,14 @@ def fit_surrogate(
     Parameters
     ----------
     table
-        The finished trainings.
+        The finished trainings: the object, its name or its path.
     question
         What to predict, and from what; by default accuracies under all settings of the
         table's data set. Costs of the same settings are fitted as well, if there are any.
     rng
         Draws architectures, folds and seeds of the models.
     name
-        What to call the table.
+        What to call the table; by default how it was given.
     model
         A key of `bpe_bench.surrogate.models.MODELS`; by default the one that suits the quantity.
     folds
@@ -59,6 +59,7 @@ def fit_surrogate(
     SelectionError
         If there are too few rows to learn from, or nothing varies.
     """
+    table, name = given_table(table, name)
     question = question or Question()
     examples = _gather(table, question, rng)
     costs = _gather_costs(table, examples, question) if question.target != "cost" else None

@@ -195,6 +195,32 @@ def open_table(name: str | os.PathLike[str]) -> Table:
     return read_table(table_path(name))
 
 
+TableLike = Table | str | os.PathLike[str]
+"""A table: the object, its registered name, or its path."""
+
+
+def given_table(table: TableLike, name: str = "") -> tuple[Table, str]:
+    """Return a table that may be given by name or path, and what to call it.
+
+    Parameters
+    ----------
+    table
+        The object, its registered name, or its path.
+    name
+        What to call it; by default how it was given.
+
+    Raises
+    ------
+    UnknownNameError
+        If no table has that name.
+    TableFileError
+        If the file is not a readable table.
+    """
+    if isinstance(table, Table):
+        return table, name
+    return open_table(table), name or os.fspath(table)
+
+
 def open_table_of(space: str | None, name: str | None = None) -> tuple[str, Table]:
     """Open a table of a search space: the one named, or the first registered one on this machine.
 

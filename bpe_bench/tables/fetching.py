@@ -50,9 +50,9 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:==\s*([^,;\s]+))?")
 def fetch(
     name: str,
     *,
-    mirror: str | None = None,
+    mirror: str | Path | None = None,
     progress: _Progress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Path:
     """Return the file of a registered table in the cache; build it if it is not there.
 
@@ -87,7 +87,8 @@ def fetch(
         # Made by this project: it ships, and there is nothing else to get it from.
         verify_registered(name)
         return entry.require_path()
-    folder = cache or _cache_directory()
+    folder = Path(cache or _cache_directory())
+    told = None if mirror is None else str(mirror)
     target = folder / entry.file
     with _locked(folder):
         if _intact(target, entry):
@@ -96,7 +97,7 @@ def fetch(
         sources = folder / _SOURCES_FOLDER
         step = _DOWNLOADS / len(entry.sources)
         for place, source in enumerate(entry.sources):
-            _fetch_source(source, sources, mirror, _part_of(tell, place * step, step))
+            _fetch_source(source, sources, told, _part_of(tell, place * step, step))
         _write(_build(entry, sources), entry, target)
     tell(1.0)
     return target

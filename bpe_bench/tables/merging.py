@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ..errors import ContradictionError, SelectionError
 from ..spaces import Architecture, SearchSpace, get_space
+from .catalog import TableLike, given_table
 from .curves import MEAN_OF_SEEDS, MISSING, CountArray, Curves, FloatArray, Split
 from .table import Provenance, Setting, Table
 
@@ -76,8 +77,8 @@ class Merged:
 
 
 def merge(
-    tables: Sequence[Table],
-    names: Sequence[str],
+    tables: Sequence[TableLike],
+    names: Sequence[str] | None = None,
     *,
     prefer: Literal["first"] | None = None,
 ) -> Merged:
@@ -92,9 +93,10 @@ def merge(
     Parameters
     ----------
     tables
-        At least two.
+        At least two: objects, names or paths.
     names
-        Their names in messages and in `Curves.sources`, all different.
+        Their names in messages and in `Curves.sources`, all different; by default how they
+        were given, or ``table 1``.
     prefer
         Where tables contradict each other, ``"first"`` keeps the figure of the table that comes
         first; None raises.
@@ -107,6 +109,12 @@ def merge(
         If the tables cannot be merged: other spaces, a label that means two budgets or
         data sets, or splits of different sizes.
     """
+    given = [given_table(table) for table in tables]
+    names = names or [name or f"table {n}" for n, (_, name) in enumerate(given, 1)]
+    return _merge([table for table, _ in given], names, prefer)
+
+
+def _merge(tables: Sequence[Table], names: Sequence[str], prefer: str | None) -> Merged:
     _check(tables, names, prefer)
     settings = _merge_settings(tables, names)
     space = get_space(tables[0].space)

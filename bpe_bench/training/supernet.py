@@ -129,7 +129,7 @@ def train_supernet(
     seed: int = 0,
     device: str = "cpu",
     recipe: SearchRecipe = PUBLISHED,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_epoch: Callable[[SupernetEpoch], None] | None = None,
 ) -> SupernetResult:
     """Search for an architecture by training a supernet.
@@ -190,7 +190,7 @@ def train_supernet(
     """
     _check(space, order, seed)
     content = _content(space, data, budget, order, seed, recipe)
-    kept = None if checkpoint is None else _read_checkpoint(checkpoint, content, device)
+    kept = None if checkpoint is None else _read_checkpoint(Path(checkpoint), content, device)
     result = None if kept is None else SupernetResult.from_json(kept["result"])
     if result is not None and _finished(result, budget):
         return result
@@ -204,7 +204,9 @@ def train_supernet(
         if checkpoint is not None:
             # Nothing goes on from a finished search, so its result is all that is kept.
             state = None if _finished(result, budget) else search.state()
-            _write_checkpoint(checkpoint, content, {"result": result.to_json(), "search": state})
+            _write_checkpoint(
+                Path(checkpoint), content, {"result": result.to_json(), "search": state}
+            )
         if on_epoch is not None and not result.diverged:
             on_epoch(result.epochs[-1])
     return result

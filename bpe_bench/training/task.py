@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..budget import Budget
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=1)
-def _images(source: str | None) -> ImageData:
+def _images(source: str | Path | None) -> ImageData:
     """Load the images once per worker."""
     return load_images(source)
 
@@ -68,7 +69,7 @@ def train_trial(
 
 
 def train_supernet_alone(
-    space: str, source: str | None, budget: Budget, **options: Any
+    space: str, source: str | Path | None, budget: Budget, **options: Any
 ) -> SupernetResult:
     """Train a supernet on images that are loaded once, on a CPU with one thread.
 

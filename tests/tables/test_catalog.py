@@ -9,7 +9,7 @@ import pytest
 
 from bpe_bench.errors import TableFileError, UnknownNameError
 from bpe_bench.tables import catalog
-from bpe_bench.tables.catalog import entries, open_table, open_table_of, table_path
+from bpe_bench.tables.catalog import entries, given_table, open_table, open_table_of, table_path
 from bpe_bench.tables.storage import content_hash, verify_table
 
 registered = pytest.mark.parametrize("entry", entries().values(), ids=list(entries()))
@@ -96,3 +96,15 @@ def test_names_of_sources_are_of_one_file_each():
     for entry in entries().values():
         for source in entry.sources:
             assert by_name.setdefault(source.name, source.sha256) == source.sha256
+
+
+def test_a_table_is_given_as_itself_by_its_name_or_by_its_path(darts_bpe):
+    path = table_path("darts-bpe")
+    for given in ("darts-bpe", path, str(path)):
+        table, name = given_table(given)
+        assert content_hash(table) == content_hash(darts_bpe)
+        assert name == str(given)
+    assert given_table("darts-bpe", "mine")[1] == "mine"
+    assert given_table(darts_bpe, "mine") == (darts_bpe, "mine")
+    with pytest.raises(UnknownNameError, match=r"^unknown table 'darts-bqe' \(did you mean"):
+        given_table("darts-bqe")

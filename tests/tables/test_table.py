@@ -104,7 +104,7 @@ def test_test_accuracy_may_not_steer_a_search(golden):
 
 def test_a_table_of_test_accuracies_cannot_steer_at_all(darts_bpe):
     with pytest.raises(
-        LeakError, match=r"no validation accuracy of it; take another budget or table$"
+        LeakError, match=r"take another budget or table, or ask for it: --split test$"
     ):
         darts_bpe.steering_accuracy("test5", Split.TEST)
 

@@ -21,7 +21,8 @@ from ...correlation.selection import Selection
 from ...errors import ConstantInputWarning, SelectionError
 from ...inference import Estimate, FloatArray, correlation
 from ...randomness import settled
-from ...tables.table import Split, Table
+from ...tables.catalog import TableLike, given_table
+from ...tables.table import Split
 from ..objective import _accuracies_of, _usable_row
 
 _FEWEST_SETTINGS = 4
@@ -57,7 +58,7 @@ class Pool:
     @classmethod
     def of(
         cls,
-        table: Table,
+        table: TableLike,
         *,
         name: str = "",
         statistic: str = "spearman",
@@ -84,6 +85,7 @@ class Pool:
             For an allowance that is not above 0, for fewer than 4 settings, and for fewer
             than 8 architectures with full training.
         """
+        table, name = given_table(table, name)
         most = _checked(max_cost_hours)
         wanted = Selection(split=split, labels=labels, epochs="last")
         report = correlate(table, wanted, name=name, statistic=statistic)

@@ -31,7 +31,7 @@ _DIGITS_TEST = 360
 _WHOLE_CIFAR_10 = (50_000, 10_000, 10, (3, 32, 32))
 
 
-def load_images(source: str | Path | None = None, *, cache: Path | None = None) -> ImageData:
+def load_images(source: str | Path | None = None, *, cache: str | Path | None = None) -> ImageData:
     """Load a data set of images.
 
     Parameters
@@ -70,7 +70,7 @@ def load_images(source: str | Path | None = None, *, cache: Path | None = None) 
         return _digits()
     found = _recognise(Path(source).expanduser())
     key = _cache_key(found.kind, found.root, found.files)
-    folder = (_cache_directory() if cache is None else cache) / "images" / key[:32]
+    folder = Path(cache or _cache_directory()) / "images" / key[:32]
     kept = _load_cached(folder)
     if kept is not None:
         return kept

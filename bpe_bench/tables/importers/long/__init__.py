@@ -36,7 +36,7 @@ _MOST_CELLS = 2**28
 """Most cells of all arrays together, a gigabyte; more would be few rows in a vast grid."""
 
 
-def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> Table:
+def read(source: str | Path, progress: Progress, space: SearchSpace | None = None) -> Table:
     """Read a file of results in the long format.
 
     Parameters
@@ -58,6 +58,7 @@ def read(source: Path, progress: Progress, space: SearchSpace | None = None) -> 
     OptionalDependencyError
         If it is Parquet and pyarrow is not installed.
     """
+    source = Path(source)
     file = _LongFile(source)
     if facts_path(source).is_file():
         return _read_exported(source, facts_path(source), file, progress)

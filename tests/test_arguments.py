@@ -1,0 +1,148 @@
+"""What public functions take: paths as text, tables by name, architectures as text or place."""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bpe_bench import Replay, correlate, read_table, with_top_k, write_table
+from bpe_bench.budget import BPE_1
+from bpe_bench.correlation.planning import plan_trainings
+from bpe_bench.errors import SelectionError
+from bpe_bench.estimators import ProxyEstimator, TableEstimator
+from bpe_bench.execution.campaign import status_of
+from bpe_bench.execution.journal import Journal
+from bpe_bench.pruning.judging.pool import Pool
+from bpe_bench.search import Darts, read_traces, write_traces
+from bpe_bench.spaces import DeclaredSpace
+from bpe_bench.surrogate import Question, evaluate_surrogates, fit_surrogate
+from bpe_bench.tables.catalog import open_table, table_path
+from bpe_bench.tables.exporting import export_table
+from bpe_bench.tables.importers import get_importer
+from bpe_bench.tables.merging import merge
+from bpe_bench.tables.storage import content_hash
+from bpe_bench.training.trial import Trial
+
+PACKAGE = Path(__file__).parents[1] / "bpe_bench"
+MADE_HERE = {
+    "content_hash", "description", "export_table", "lines_of", "rows_of", "write_table",
+    "accuracy_of", "Replay", "Merged", "Figures",
+}  # fmt: skip
+"""What works on a table that was just made, and what holds one."""
+
+
+def public():
+    """Yield module, name, and node of every public function, method and field."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        module = file.relative_to(PACKAGE).with_suffix("")
+        if any(part.startswith("_") and part != "__init__" for part in module.parts):
+            continue
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                if any(ast.unparse(base) == "Protocol" for base in node.bases):
+                    continue  # says what is given to others
+                for member in node.body:
+                    if isinstance(member, ast.FunctionDef | ast.AnnAssign):
+                        yield module, node.name, member
+            elif isinstance(node, ast.FunctionDef):
+                yield module, node.name, node
+
+
+def annotations():
+    """Yield a readable place, the owner, and the annotation of every public parameter."""
+    for module, owner, node in public():
+        if isinstance(node, ast.AnnAssign):
+            if not ast.unparse(node.target).startswith("_"):
+                yield (
+                    f"{module}:{owner}.{ast.unparse(node.target)}",
+                    owner,
+                    ast.unparse(node.annotation),
+                )
+        elif not node.name.startswith("_") or node.name == "__init__":
+            arguments = node.args
+            for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+                if each.annotation is not None:
+                    place = f"{module}:{owner}.{node.name}({each.arg})"
+                    yield place, owner, ast.unparse(each.annotation)
+
+
+def test_a_path_may_be_text():
+    found = [
+        place
+        for place, _, said in annotations()
+        if re.search(r"\bPath\b", said) and not re.search(r"\bstr\b", said)
+    ]
+    assert found == []
+
+
+def test_a_table_may_be_given_by_name():
+    found = [
+        place
+        for place, owner, said in annotations()
+        if re.search(r"\bTable\b", said) and owner not in MADE_HERE
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda table: correlate(table).to_json()["rows"],
+        lambda table: with_top_k(table, correlate("darts-bpe"), 3).row("BPE-1"),
+        lambda table: plan_trainings(table, hours=9, rng=np.random.default_rng(0)).rows,
+        lambda table: Replay.of(table).truth.tolist(),
+        lambda table: Pool.of(table).rows,
+        lambda table: TableEstimator(table, "BPE-1", split="test").expected_seconds(
+            open_table("darts-bpe").architectures[0]
+        ),
+        lambda table: str(merge([table, table], ["a", "b"]).table.setting("BPE-1")),
+    ],
+)
+def test_a_table_given_by_name_or_path_is_that_table(function):
+    path = table_path("darts-bpe")
+    by_object, *others = map(function, [open_table("darts-bpe"), "darts-bpe", path, str(path)])
+    assert others == [by_object] * 3
+
+
+def test_surrogates_are_fitted_and_judged_by_the_name_of_a_table():
+    rng, question = np.random.default_rng, Question(target="correlation")
+    fitted = fit_surrogate("darts-bpe", question, rng=rng(0), model="forest", folds=3)
+    assert fitted.table == "darts-bpe"
+    fitted.check_table("darts-bpe")
+    report = evaluate_surrogates("darts-bpe", question, rng=rng(0), models=["forest"], folds=3)
+    assert report.table == "darts-bpe"
+    assert correlate("darts-bpe").table == "darts-bpe"
+
+
+def test_tables_are_merged_by_how_they_were_given(golden, tmp_path):
+    write_table(golden, str(tmp_path / "a.h5"))
+    changed = dataclasses.replace(golden, caveats=("others",))
+    with pytest.raises(SelectionError, match=r"found: table 1, table 1$"):
+        merge([golden, changed], ["table 1", "table 1"])
+    merged = merge([str(tmp_path / "a.h5"), changed]).table
+    assert merged.caveats == (*golden.caveats, "others")
+    assert merged.provenance.source.count("made up") == 1
+
+
+def test_paths_are_text_or_path(golden, tmp_path):
+    folder = str(tmp_path)
+    write_table(golden, f"{folder}/t.h5")
+    assert content_hash(read_table(f"{folder}/t.h5")) == content_hash(golden)
+    export_table(golden, f"{folder}/t.csv")
+    assert get_importer("long-csv").read(f"{folder}/t.csv").settings == golden.settings
+    (tmp_path / "s.toml").write_text(
+        'name = "s"\n[parameters.a]\nkind = "integer"\nlow = 1\nhigh = 2\n'
+    )
+    assert DeclaredSpace.read(f"{folder}/s.toml") == DeclaredSpace.read(tmp_path / "s.toml")
+    write_traces(f"{folder}/traces", [])
+    assert read_traces(f"{folder}/traces") == []
+    trial = Trial(golden.architectures[0], BPE_1, "digits")
+    with Journal(f"{folder}/store") as journal:
+        journal.add([trial])
+    assert status_of(f"{folder}/store").counts["planned"] == 1
+    assert ProxyEstimator("darts", BPE_1, f"{folder}/store", "digits").optimum() is None
+    searcher = Darts(BPE_1, images=tmp_path, checkpoints=f"{folder}/nets")
+    assert searcher.parameters()["images"] == folder
