@@ -56,7 +56,7 @@ class Output:
         if self.format == "json":
             text = json.dumps(json_value(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         elif self.format == "csv":
-            text = frame().to_csv()
+            text = _plain(frame()).to_csv()
         else:
             text = _render(table(), to_terminal=self.output is None)
         self.write(text)
@@ -272,8 +272,23 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for name, value in row.items():
             items = value if isinstance(value, dict) else {name: value}
             for key, item in items.items():
-                flat[-1][key] = " ".join(map(str, item)) if isinstance(item, list) else item
+                flat[-1][key] = item
     return pd.DataFrame(flat).set_index(next(iter(flat[0])))
+
+
+def _plain(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with lists and objects as text; objects as options take them, ``k=1,m=2``."""
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, dict):
+            return ",".join(f"{name}={item}" for name, item in value.items())
+        if isinstance(value, list | tuple):
+            texts = list(map(str, value))
+            return ("; " if any(" " in text for text in texts) else " ").join(texts)
+        return value
+
+    mixed = [name for name in rows.columns if rows[name].dtype == object]
+    return rows.assign(**{name: rows[name].map(cell) for name in mixed})
 
 
 def usual_trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:

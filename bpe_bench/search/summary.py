@@ -222,8 +222,6 @@ def _to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
         for name in ("optimum", "speedup"):
             part = values.pop(name) or {}
             values |= {f"{name}_{key}": value for key, value in part.items()}
-        for name in ("parameters", "budget", "warnings"):
-            values[name] = str(values[name])
         rows.append(values)
     return pd.DataFrame(rows).set_index("searcher")
 

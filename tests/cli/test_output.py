@@ -1,5 +1,7 @@
 """What commands print: whole names on a narrow terminal, and cells that other programs can read."""
 
+import csv
+import io
 import re
 
 import pytest
@@ -25,3 +27,34 @@ def test_nothing_is_cut_and_no_name_is_broken_on_a_narrow_terminal(
     shown = re.sub(r"\x1b\[[\d;]*m", "", bpe_bench(*words)[1])
     assert LABELS[words] in shown.split()
     assert sorted(shown.split()) == sorted(piped.split())
+
+
+SEARCH = ("search", "--table", "darts-bpe", "--space", "darts", "--split", "test")
+COMMANDS = [
+    ("correlate", "darts-bpe", "--compare", "BPE-1", "BPE-2"),
+    ("mip", "--space", "darts", "--resamples", "2", "--max-cost-hours", "1"),
+    (*SEARCH, "--searcher", "evolution", "--evaluations", "9", "--repeats", "2"),
+    ("surrogate", "predict", "fitted.surrogate", "--budget", "BPE-2"),
+    ("tables", "info", "darts-bpe"),
+    ("tables", "list"),
+    ("tables", "query", "darts-bpe", "11"),
+    ("tables", "verify", "darts-bpe"),
+    ("tables", "merge", "darts-bpe", "darts-proxy", "-o", "merged.h5"),
+    ("regress", "darts-proxy"),
+    ("train", "--dry-run"),
+    ("train", "status", "--store", "trainings.sqlite"),
+    ("train", "plan", "--hours", "1", "--budget", "BPE-1,epochs=20"),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:2]))
+def test_other_programs_can_read_what_commands_write(
+    as_json, bpe_bench, example_folder, monkeypatch, words
+):
+    monkeypatch.chdir(example_folder)
+    if "--compare" not in words:  # pairs have no room in a CSV
+        rows = list(csv.DictReader(io.StringIO(bpe_bench(*words, "--format", "csv")[1])))
+        cells = [cell for row in rows for cell in row.values()]
+        assert cells
+        assert [c for c in cells if None in rows[0] or re.match(r"[\[{(]|nan$|None$", c)] == []
+    assert isinstance(as_json(*words), dict)
