@@ -43,7 +43,7 @@ COMMANDS = [
     ("regress", "darts-proxy"),
     ("train", "--dry-run"),
     ("train", "status", "--store", "trainings.sqlite"),
-    ("train", "plan", "--hours", "1", "--budget", "BPE-1,epochs=20"),
+    ("train", "plan", "--hours", "20", "--budget", "BPE-1,epochs=20"),
 ]
 
 
