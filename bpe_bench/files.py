@@ -75,6 +75,30 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(target: str | os.PathLike[str]) -> None:
+    """Check that a file can be written, before its content is computed.
+
+    Raises
+    ------
+    OSError
+        If it is a folder, or its folder is missing or read-only.
+    """
+    found, folder = Path(target), Path(os.path.realpath(target)).parent
+    fault = 0
+    if found.is_dir():
+        fault = errno.EISDIR
+    elif found.exists() and not found.is_file():
+        return  # a pipe or a device, which is written directly
+    elif not folder.exists():
+        fault = errno.ENOENT
+    elif not folder.is_dir():
+        fault = errno.ENOTDIR
+    elif not os.access(folder, os.W_OK):
+        fault = errno.EACCES
+    if fault:
+        raise OSError(fault, os.strerror(fault))
+
+
 def write_whole(target: str | os.PathLike[str], content: bytes | str) -> None:
     """Write a file completely, or leave it as it was; write directly into a pipe or device.
 

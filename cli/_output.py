@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import shlex
-import stat
 import sys
 import time
 from collections import Counter
@@ -44,7 +41,7 @@ class Output:
     def __init__(self, format_: str, output: Path | None, quiet: bool) -> None:
         self.format, self.output, self.quiet = format_, output, quiet
         if output is not None:
-            _check_folder(output)  # before hours of work, not after
+            check_file(output, "-o")
 
     def emit(
         self,
@@ -153,17 +150,18 @@ def quoted(argument: str | Path) -> str:
     return shlex.quote(str(argument))
 
 
-def _check_folder(output: Path) -> None:
+def check_file(path: Path, option: str) -> None:
+    """Check that the file of an option can be written, before hours of work and not after."""
+    from bpe_bench.files import check_writable
+
     try:
-        folder = stat.S_ISDIR(output.parent.stat().st_mode)
+        check_writable(path)
     except OSError as error:
-        raise _unwritable(output, error.strerror) from error
-    if not folder:
-        raise _unwritable(output, os.strerror(errno.ENOTDIR))
+        raise _unwritable(path, error.strerror, option) from error
 
 
-def _unwritable(output: Path, reason: str | None) -> click.ClickException:
-    return click.ClickException(f"cannot write {output}: {reason}; give another file with -o")
+def _unwritable(output: Path, reason: str | None, option: str = "-o") -> click.ClickException:
+    return click.ClickException(f"cannot write {output}: {reason}; give another file with {option}")
 
 
 def shape(budget: Budget) -> str:

@@ -9,7 +9,7 @@ import click
 
 from ._commands import Command
 from ._options import FILE, common
-from ._output import Output, grid
+from ._output import Output, check_file, grid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,6 +33,8 @@ def regress(tables: tuple[str, ...], junit: Path | None, out: Output) -> None:
     """
     from bpe_bench.correlation.regression import regress as regress_tables
 
+    if junit is not None:
+        check_file(junit, "--junit")
     with out.progress("regressing") as progress:
         report = regress_tables(tables, progress=progress)
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))

@@ -21,7 +21,7 @@ from ._options import (
     store_option,
     trainer_option,
 )
-from ._output import Output, duration, grid, number, titled
+from ._output import Output, check_file, duration, grid, number, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -177,8 +177,8 @@ def search(
     if supernet_budget is not None:
         given["budget"] = parse_budget(supernet_budget)
     plan = SearchPlan(searcher=searcher, parameters=given, **options)
-    if traces is not None and not traces.parent.is_dir():
-        raise click.UsageError(f"--traces: there is no folder {traces.parent}; make it first")
+    if traces is not None:
+        check_file(traces, "--traces")
     with out.progress(f"searching by {searcher}") as progress:
         result = run_plan(plan, progress)
     if traces is not None:

@@ -28,6 +28,7 @@ from ..training.own_trainer import AnyTrainer, OwnTrainer
 from ..training.trial import Protocol, Trial
 from . import OWN_TASK, TRAINING_TASK, Executor, Progress, run_local
 from .journal import Journal
+from .readiness import check_ready, check_space
 
 _STALE_AFTER = 20.0
 """Seconds without a heartbeat after which a worker counts as dead; it sends five in that time."""
@@ -256,7 +257,10 @@ def run_campaign(
     Raises
     ------
     JournalError
-        If the store cannot be used, or has planned trainings of another trainer.
+        If the store cannot be used, its disk has too little room, or it has planned trainings
+        of another trainer.
+    OptionalDependencyError, TrainingError
+        If torch is not installed, or there is no such device.
     ExecutionError
         If workers cannot be started, or one's own trainer cannot be sent to them.
     """
@@ -266,6 +270,10 @@ def run_campaign(
     if own is not None:
         task, options = OWN_TASK, {"trainer": own, "threads": 1}
         pack(own)  # fails before anything is planned
+    jobs = jobs or default_jobs(device)
+    check_ready(store, device if own is None else None)
+    if own is None:
+        check_space(store, trials, jobs)
     with Journal(store) as journal:
         _check_trainers(journal, trials, own.name if own else "")
         journal.add(trials)
@@ -273,7 +281,7 @@ def run_campaign(
         Path(store),
         task,
         options,
-        jobs=jobs or _default_jobs(device),
+        jobs=jobs,
         stale_after=_STALE_AFTER,
         on_progress=on_progress,
         stop=stop,
@@ -297,7 +305,7 @@ def _check_trainers(journal: Journal, trials: Sequence[Trial], name: str) -> Non
         )
 
 
-def _default_jobs(device: str) -> int:
+def default_jobs(device: str) -> int:
     """Return how many trainings to run at a time on a device."""
     return (os.cpu_count() or 1) if device == "cpu" else 4
 

@@ -13,12 +13,14 @@ from ..budget import Budget, BudgetSpace, parse_budget, parse_candidates
 from ..correlation.selection import Selection
 from ..errors import SelectionError
 from ..execution.campaign import choose_architectures, dataset_name, default_budgets
+from ..execution.readiness import check_ready
 from ..hyper_parameters import Value
 from ..search import SearchPlan, make_searcher
 from ..spaces import get_space
 from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
 from ..tables.catalog import open_table_of
 from ..tables.table import Split
+from ..training.devices import check_device
 from ..training.own_trainer import AnyTrainer, OwnTrainer
 from .objective import Objective, ObjectiveKind, Replay
 from .predicted import SurrogateObjective
@@ -202,6 +204,10 @@ def check_search(searcher: str, objective: Objective, plan: ObjectivePlan) -> No
         If test accuracies of a table would steer it, and nobody asked for that.
     """
     make_searcher(searcher)
+    if not over_table(plan):
+        check_ready(plan.store, None if plan.trainer else plan.device)
+    elif searcher == "darts":
+        check_device("cpu")
     if over_table(plan) and plan.split is None and objective.choices["split"] == Split.TEST:
         raise SelectionError(
             f"a search over {objective.name} would be steered by test accuracies, as it has no "
@@ -217,6 +223,7 @@ def _trained(plan: ObjectivePlan, rng: np.random.Generator, watch: Watch) -> Tra
         )
     own = None if plan.trainer is None else OwnTrainer.of(plan.trainer)
     get_space(plan.space, having=None if own else "network")
+    check_ready(plan.store, plan.device if own is None else None)
     if plan.split not in (None, Split.VALIDATION):
         raise SelectionError(
             f"real training ranks by validation images, found --split {plan.split}; leave it out"

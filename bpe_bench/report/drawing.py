@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BpeBenchError, OptionalDependencyError, UnknownNameError
-from ..files import reason_of, replacing
+from ..files import check_writable, reason_of, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def check_figure_path(path: str | os.PathLike[str]) -> None:
     UnknownNameError
         If the suffix names no format that figures are written in.
     BpeBenchError
-        If its folder does not exist.
+        If its folder does not exist or cannot be written.
     OptionalDependencyError
         If matplotlib is not installed.
     """
@@ -96,6 +96,10 @@ def check_figure_path(path: str | os.PathLike[str]) -> None:
         raise BpeBenchError(
             f"cannot write figure {target}: there is no folder {target.parent}; make it first"
         )
+    try:
+        check_writable(target)
+    except OSError as error:
+        raise BpeBenchError(f"cannot write figure {target}: {reason_of(error)}") from error
     _matplotlib()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..budget import Budget
 from ..errors import SelectionError
 from ..estimators.base import Evaluation
+from ..files import reason_of
 from ..randomness import integer_seed
 from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
 from .base import Searcher
@@ -118,7 +119,13 @@ class Darts(Searcher):
         if self.checkpoints is None:
             return None
         folder = Path(self.checkpoints)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SelectionError(
+                f"cannot make the folder {folder} for the supernet's checkpoints "
+                f"({reason_of(error)}); give another --store, beside which it is made"
+            ) from error
         # Searches that differ in anything keep files of their own.
         text = repr((self._space, self.budget, self.order, self.images, self._seed))
         return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"

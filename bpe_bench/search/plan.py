@@ -14,10 +14,12 @@ from ..budget import parse_budget
 from ..errors import SelectionError, unknown_name
 from ..estimators import Estimator, ProxyEstimator, SurrogateEstimator, TableEstimator
 from ..execution.campaign import dataset_name, default_budgets
+from ..execution.readiness import check_ready
 from ..spaces import get_space
 from ..surrogate import load_surrogate
 from ..tables.catalog import entries, open_table_of
 from ..tables.table import Setting, Table
+from ..training.devices import check_device
 from ..training.own_trainer import AnyTrainer
 from .base import Searcher
 from .comparison import SearcherComparison, compare_searchers
@@ -146,6 +148,10 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
     _check_allowance(plan.evaluations, plan.seconds)
     repeats = (2 if training else 100) if plan.repeats is None else plan.repeats
     processes = (os.cpu_count() or 1) if training or repeats >= _WORTH_PROCESSES else 1
+    if training:
+        check_ready(plan.store, None if plan.trainer else plan.device)
+    elif plan.searcher == "darts":
+        check_device(plan.device)
     name, estimator = _estimator(plan)
     searchers = _searchers(plan)
     reports, traces = [], []

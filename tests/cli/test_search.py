@@ -226,7 +226,11 @@ def test_nothing_found_is_said(search):
         (["--budget", "shrt"], "unknown budget 'shrt'; there are: BPE-1, BPE-2, short, long; or "),
         (["--dataset", "mnist"], "unknown data set 'mnist'; there are: cifar10"),
         (["--target", "93"], "Invalid value for '--target': 93.0 is not in the range"),
-        (["--traces", "no/where.jsonl"], "--traces: there is no folder no; make it first"),
+        (
+            ["--traces", "no/where.jsonl"],
+            "cannot write no/where.jsonl: No such file or directory; give another file with "
+            "--traces",
+        ),
         (["--plot", "x.gif"], "a figure's file must end in .png, .svg, .pdf, found 'x.gif'"),
         (
             ["--plot", "no/a.png"],
@@ -333,7 +337,7 @@ def test_all_edges_of_a_part_cannot_be_scored(bpe_bench):
     _, _, err = bpe_bench("search", "--searcher", "evolution", *words)
     assert err == (
         "bpe-bench: error: score 'full' asks for cells with all edges, and the table holds only "
-        "40 cells as they are built; take score 'pruned'\n"
+        "40 cells as they are built; take score 'pruned' (in --score)\n"
     )
 
 

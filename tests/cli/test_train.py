@@ -78,8 +78,8 @@ def test_a_dry_run_predicts_from_the_table(capsys, monkeypatch):
 
 
 def test_failures_are_said_and_can_be_tried_again(train, train_by, capsys):
-    train_by("not_six_layers")
-    status, found, _ = train("--budget", CHEAP.replace("layers=5", "layers=6"))
+    train_by("not_eight_layers")
+    status, found, _ = train("--budget", CHEAP.replace("layers=5", "layers=8"))
     assert (status, found["failed"], found["done"]) == (1, 6, 12)
     assert len(found["failures"]) == 6
     store = ["--store", str(train.store)]

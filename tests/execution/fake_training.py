@@ -52,9 +52,9 @@ def slowly(trial, checkpoint, options, report):
     return train(trial, checkpoint, {**options, "pause": 0.1}, report)
 
 
-def not_six_layers(trial, checkpoint, options, report):
-    """Train as above; networks of six layers cannot be trained."""
-    wrong = [trial.seed] if trial.budget.layers == 6 else []
+def not_eight_layers(trial, checkpoint, options, report):
+    """Train as above; networks of eight layers cannot be trained."""
+    wrong = [trial.seed] if trial.budget.layers == 8 else []
     return train(trial, checkpoint, {**options, "fail": wrong}, report)
 
 

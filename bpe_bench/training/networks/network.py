@@ -250,3 +250,16 @@ def flops_of(architecture: Architecture, budget: Budget, classes: int = 10) -> i
     with torch.device("meta"):
         network = build_network(architecture, budget, classes)
         return count_flops(network, budget.image_size)
+
+
+def weights_of(architecture: Architecture, budget: Budget, classes: int = 10) -> int:
+    """Return the number of weights of an architecture's network, from shapes only.
+
+    Raises
+    ------
+    TrainingError, GenotypeError, UnknownNameError, SelectionError
+        As `build_network`.
+    """
+    with torch.device("meta"):
+        network = build_network(architecture, budget, classes)
+    return sum(weight.numel() for weight in network.parameters())
