@@ -123,7 +123,8 @@ def refuse_stray(owners: Mapping[str, tuple[bool, str, str]]) -> None:
     for option in context.command.params:
         good, where, found = owners.get(str(option.name), (True, "", ""))
         if not good and is_given(context, str(option.name)):
-            raise click.UsageError(f"{option.opts[-1]} goes with {where}, found {found}")
+            name = "/".join((option.opts[-1], *option.secondary_opts))
+            raise click.UsageError(f"{name} goes with {where}, found {found}")
 
 
 def is_given(context: click.Context, name: str) -> bool:

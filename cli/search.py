@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,12 +20,8 @@ from ._options import (
     store_option,
     trainer_option,
 )
-from ._output import Output, check_file, duration, grid, number, titled
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from bpe_bench.search import SearchReport, SearchResult
+from ._output import Output, check_file
+from ._search_output import search_tables
 
 _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy", "score", "order")
 
@@ -92,7 +87,9 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
 @click.option(
     "--seconds", type=float, help="Most simulated device seconds.  [default: 12000 over a table]"
 )
-@click.option("--repeats", type=int, help="Searches, each anew.  [default: 100; with training 2]")
+@click.option(
+    "--repeats", type=int, help="Searches, each anew.  [default: 100; with training or darts 2]"
+)
 @click.option("--jobs", type=int, help="Processes to share the repeats.  [default: one per core]")
 @click.option(
     "--with-replacement/--without-replacement",
@@ -167,12 +164,12 @@ def search(
       bpe-bench search --searcher evolution --space darts --estimator train
     """
     from bpe_bench.budget import parse_budget
-    from bpe_bench.search import SearchPlan, run_plan, write_traces
+    from bpe_bench.search import SearchPlan, make_searcher, run_plan, write_traces
     from bpe_bench.spaces import get_space
 
-    kind = f"--estimator {options['estimator']}"
-    by_training = (options["estimator"] == "train", "--estimator train", kind)
-    refuse_stray({"trainer": by_training, **of_recipe(options["trainer"])})
+    if searcher != "all":
+        make_searcher(searcher)  # an unknown one is refused as such
+    _refuse_unused(searcher, options["estimator"], options["table"], options["trainer"])
     given = {name: value for name in _PARAMETERS if (value := options.pop(name)) is not None}
     if supernet_budget is not None:
         given["budget"] = parse_budget(supernet_budget)
@@ -187,7 +184,7 @@ def search(
     out.emit(
         result.to_json if several else result.reports[0].to_json,
         result.to_frame,
-        lambda: _tables(result),
+        lambda: search_tables(result),
     )
 
     draw("search_figure", result.reports)
@@ -198,100 +195,34 @@ def search(
         )
 
 
-def _tables(result: SearchResult) -> list[RenderableType]:
-    first = result.reports[0]
-    title = titled(
-        f"{first.space} on {first.dataset}",
-        f": {first.repeats} repeats, {_source(first)}",
+def _refuse_unused(searcher: str, estimator: str, table: str | None, trainer: str | None) -> None:
+    """Refuse options that the searcher or the estimator does not use."""
+    trains = estimator == "train"
+    owners: dict[str, tuple[bool, str, str]] = {}
+
+    def owned(names: str, good: bool, where: str, found: str = f"--estimator {estimator}") -> None:
+        owners.update(dict.fromkeys(names.split(), (good, where, found)))
+
+    def searched(names: str, *searchers: str) -> None:
+        where = f"--searcher {', '.join(searchers)} or all"
+        owned(names, searcher in (*searchers, "all"), where, f"--searcher {searcher}")
+
+    owned("surrogate extrapolate", estimator == "surrogate", "--estimator surrogate")
+    owned("split missing table_seeds", estimator == "table", "--estimator table")
+    owned("trainer", trains, "--estimator train")
+    owned("table dataset", not trains, "--estimator table or surrogate")
+    judged = estimator == "table" or (estimator == "surrogate" and table is not None)
+    owned("report_dataset", judged, "--estimator table, or surrogate with --table")
+    owned(
+        "images device store",
+        trains or searcher == "darts",
+        "--estimator train or --searcher darts",
     )
-    rows = [_row(report) for report in result.reports]
-    unknown = {name for name in rows[0] if all(row[name] == "–" for row in rows)}
-    rows = [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
-    parts: list[RenderableType] = [title, grid(rows, left=["searcher"])]
-    parts += _optimum(first)
-    parts += _coverage(result.reports)
-    for key, name in (("nasnet", "NASNet"), ("amoebanet", "AmoebaNet")):
-        times = [(r.searcher, getattr(r.speedup, key)) for r in result.reports]
-        if not math.isnan(times[0][1]):
-            said = ", ".join(f"{searcher} {_rounded(value)}" for searcher, value in times)
-            parts.append(f"times cheaper than {name}'s search: {said}")
-    parts.append(f"assumptions: {first.speedup.assumptions}")
-    parts += [f"best found by {r.searcher}: {r.best}" for r in result.reports if r.best]
-    parts += [comparison.verdict for comparison in result.comparisons]
-    if result.comparisons:
-        parts.append("p: two-sided Mann-Whitney test, corrected for all comparisons (Holm)")
-    return parts
-
-
-def _optimum(report: SearchReport) -> list[str]:
-    """Say the best accuracies that there are to find, if they are known."""
-    best = vars(report.optimum) if report.optimum else {}
-    known = [f"{s} {100 * value:.2f} %" for s, value in best.items() if not math.isnan(value)]
-    return [f"the optimum: {', '.join(known)}"] if known else []
-
-
-def _coverage(reports: Sequence[SearchReport]) -> list[str]:
-    """Say how much of the space a table holds, and how many evaluations failed, if any did."""
-    first, lines = reports[0], []
-    known, size = first.known_architectures, first.space_size
-    if known is not None and known < size:
-        shown = f"{size:,}" if size < 10**9 else f"{size:.3g}"
-        use = "the others are never proposed, and regret and optimum are of these"
-        if first.missing == "failed":
-            use = "the others count as failed evaluations"
-        lines.append(f"the table holds {known:,} of {shown} architectures: {use}")
-    counts = [
-        f"{r.searcher} {r.failed_evaluations:,} of {r.evaluations_mean * r.repeats:,.0f}"
-        for r in reports
-        if r.failed_evaluations
-    ]
-    if counts:
-        lines.append(f"failed evaluations, over all repeats: {', '.join(counts)}")
-    return lines
-
-
-def _source(report: SearchReport) -> str:
-    """Say where evaluations came from, and the data set of the final figures."""
-    said = f"by table {report.table}" if report.table else "by real training"
-    if report.estimator == "surrogate":
-        said = f"by a surrogate of {report.table or 'a table'}"
-    if report.budget is not None:
-        b = report.budget
-        said += f" under {b['epochs']} epochs"
-        said += "".join(f" x {b[n]} {n}" for n in ("layers", "channels") if b[n] is not None)
-        said += f", {b['image_size']} pixels" if b["image_size"] is not None else ""
-    if report.report_dataset != report.dataset:
-        said += f"; final figures on {report.report_dataset}"
-    return said
-
-
-def _row(report: SearchReport) -> dict[str, str]:
-    row = {
-        "searcher": report.searcher,
-        "evaluations": f"{report.evaluations_mean:.1f}",
-        "clock": duration(report.simulated_seconds),
-        "validation %": _spread(report.validation_mean, report.validation_std),
-        "test %": _spread(report.test_mean, report.test_std),
-    }
-    if report.optimum is not None:
-        row["regret"] = number(100 * report.regret_mean, "{:.2f}")
-    if not math.isnan(report.target):
-        time = f"in {duration(report.seconds_to_target)}"
-        if math.isinf(report.seconds_to_target):
-            time = "not reached"
-        row[f"to {100 * report.target:.2f} %"] = f"{time} ({report.target_reached:.0%})"
-    if not math.isnan(report.speedup.full_training):
-        times = report.speedup.full_training
-        cheaper = f"{times:.1f} x cheaper" if times >= 1 else f"{1 / times:.1f} x more expensive"
-        row["against full"] = cheaper
-    return row
-
-
-def _spread(mean: float, deviation: float) -> str:
-    middle = number(100 * mean, "{:.2f}")
-    return middle if math.isnan(deviation) else f"{middle} ± {100 * deviation:.2f}"
-
-
-def _rounded(value: float) -> str:
-    """Return a large number with three digits that count."""
-    return f"{float(f'{value:.3g}'):,.0f}"
+    searched("replace", "random")
+    searched("population tournament", "evolution")
+    searched("learning_rate entropy", "reinforce")
+    searched("published score", "evolution", "reinforce")
+    derives = searcher == "darts" or (searcher == "all" and trains)
+    where = "--searcher darts, or all with --estimator train"
+    owned("order supernet_budget", derives, where, f"--searcher {searcher}")
+    refuse_stray({**owners, **of_recipe(trainer)})

@@ -52,8 +52,9 @@ class SurrogateEstimator:
     judge
         Has the final figures, for instance a table of the whole space: then they come from
         trainings and show how far the surrogate was wrong. By default they are predicted.
-    dataset, budget
-        Data set of the signal, and how the networks would be trained, if known.
+    dataset, budget, split
+        Data set of the signal, how the networks would be trained, if known, and the split of the
+        accuracies that are predicted.
     notes
         What a user of the surrogate has to know, one sentence each; reports repeat them.
     """
@@ -68,10 +69,11 @@ class SurrogateEstimator:
         judge: Estimator | None = None,
         dataset: str = "",
         budget: Budget | None = None,
+        split: str = "validation",
         notes: Sequence[str] = (),
     ) -> None:
         self.surrogate, self.full, self.judge = surrogate, full or surrogate, judge
-        self.dataset, self.budget = dataset, budget
+        self.dataset, self.budget, self.split = dataset, budget, split
         self.notes = tuple(notes)
         if judge is None:
             self.notes += ("final figures are the surrogate's predictions, not trainings",)

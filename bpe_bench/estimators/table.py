@@ -84,6 +84,8 @@ class TableEstimator:
         self.full_seconds = _full_seconds(table, self.dataset)
         self.setting, epoch = _find_setting(table, budget, self.dataset, asked)
         self.budget = self.setting.budget
+        self.budget_name = _name(table, self.setting.label, epoch)
+        """Of the setting of the signal, with the name of the budget if it is a published one."""
         self.split = asked or _steering_split(table, self.setting.label)
         self._signal = _signal(table, self.setting.label, self.split, epoch, seeds, asked)
         self._seconds = table.seconds_of(self.setting.label, epoch)
@@ -97,6 +99,8 @@ class TableEstimator:
                 f"the table has no {self.split} accuracy of any architecture under "
                 f"{self.setting.label!r}; take another budget"
             )
+        self.is_exact = len(self._signal) == 1 and (missing == "never" or self.known == space.size)
+        """Whether all that a search proposes has a signal, always the same."""
         self.search_space: SearchSpace = space
         self._can_be_found = np.full(len(usable), fill_value=True)
         if missing == "never" and self.known < space.size:
@@ -141,11 +145,15 @@ class TableEstimator:
 
     @cached_property
     def figures(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Mean signal, seconds and final validation accuracy of all architectures, each (A,)."""
+        """Mean signal, seconds and final accuracy of all architectures, each (A,).
+
+        The final accuracy is that on validation images, or on test images if no other is known.
+        """
         known = (~np.isnan(self._signal)).sum(axis=0)
         with np.errstate(invalid="ignore"):
             mean = np.nansum(self._signal, axis=0) / known  # NaN where there is none
-        return mean, self._seconds, self._final[0]
+        validation, test = self._final
+        return mean, self._seconds, test if math.isnan(self.optimum().validation) else validation
 
     @cached_property
     def _usual_seconds(self) -> float:
@@ -182,6 +190,12 @@ def _reference(table: Table, dataset: str, wanted: str | None) -> Setting:
     if wanted is None and known and len(table.references) == 1:
         return table.setting(table.references[0])
     return table.reference(wanted or dataset)
+
+
+def _name(table: Table, label: str, epoch: int | None) -> str:
+    name = label if epoch is None else f"{label}@{epoch}"
+    published = table.published_names().get(label)
+    return f"{name} ({published})" if published else name
 
 
 def _full_seconds(table: Table, dataset: str) -> float:

@@ -39,6 +39,11 @@ class SearcherComparison:
     """Whether there are too few repeats for a small p-value, whatever they find."""
 
     @property
+    def separated(self) -> bool:
+        """Whether the test tells the two apart."""
+        return self.p_adjusted < _LEVEL
+
+    @property
     def verdict(self) -> str:
         """The comparison in words, the better one first."""
         if math.isnan(self.p_adjusted):
@@ -50,7 +55,7 @@ class SearcherComparison:
         sure = f"interval {100 * low:+.2f} to {100 * high:+.2f}, p = {self.p_adjusted:.2g}"
         if self.too_few:
             said = f"{better} is {size} ahead of {worse}, in too few repeats to tell it from chance"
-        elif self.p_adjusted < _LEVEL:
+        elif self.separated:
             said = f"{better} finds better architectures than {worse}, by {size} on average"
         else:
             said = (

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..budget import parse_budget
-from ..errors import SelectionError, unknown_name
-from ..estimators import Estimator, ProxyEstimator, SurrogateEstimator, TableEstimator
-from ..execution.campaign import dataset_name, default_budgets
+from ..errors import unknown_name
+from ..estimators import Estimator
+from ..execution.campaign import default_budgets
 from ..execution.readiness import check_ready
 from ..spaces import get_space
-from ..surrogate import load_surrogate
-from ..tables.catalog import entries, open_table_of
-from ..tables.table import Setting, Table
-from ..training.devices import check_device
 from ..training.own_trainer import AnyTrainer
+from .answers import answer_of_several
 from .base import Searcher
 from .comparison import SearcherComparison, compare_searchers
 from .darts import Darts
@@ -28,6 +27,7 @@ from .evolution import RegularizedEvolution
 from .loop import _check_allowance, repeat_search
 from .random_search import RandomSearch
 from .reinforce import Reinforce
+from .sources import estimator_of
 from .summary import SearchReport, _to_frame, summarise
 from .trace import SearchTrace
 
@@ -95,6 +95,11 @@ class SearchPlan:
     """Validation accuracy whose time to reach is reported."""
     confidence: float = 0.95
 
+    @property
+    def trains_on_images(self) -> bool:
+        """Whether networks or a supernet are trained here, not by one's own trainer."""
+        return self.searcher == "darts" or (self.estimator == "train" and self.trainer is None)
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -107,9 +112,17 @@ class SearchResult:
     traces: tuple[SearchTrace, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def answer(self) -> str:
+        """What was found and what it is worth, in a sentence or two; of several, by which."""
+        if len(self.reports) == 1:
+            return self.reports[0].answer
+        return answer_of_several(self.reports, self.comparisons)
+
     def to_json(self) -> dict[str, Any]:
         """Return reports and comparisons as JSON values."""
         return {
+            "answer": self.answer,
             "rows": [report.to_json() for report in self.reports],
             "comparisons": [comparison.to_json() for comparison in self.comparisons],
         }
@@ -139,21 +152,24 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
     if plan.table is None and plan.surrogate is None:
         get_space(plan.space)  # otherwise what is opened may declare it
     training = plan.estimator == "train"
-    by_default = plan.evaluations is None and plan.seconds is None
-    if by_default:
+    by_default = _not_given(plan)
+    if "allowance" in by_default:
         evaluations = _EVALUATIONS.get(plan.estimator)
         plan = replace(
             plan, evaluations=evaluations, seconds=None if evaluations else _TABLE_SECONDS
         )
     _check_allowance(plan.evaluations, plan.seconds)
-    repeats = (2 if training else 100) if plan.repeats is None else plan.repeats
-    processes = (os.cpu_count() or 1) if training or repeats >= _WORTH_PROCESSES else 1
-    if training:
+    trains = training or plan.searcher == "darts"
+    if trains:
         check_ready(plan.store, None if plan.trainer else plan.device)
-    elif plan.searcher == "darts":
-        check_device(plan.device)
-    name, estimator = _estimator(plan)
+    repeats = (2 if trains else 100) if plan.repeats is None else plan.repeats
+    processes = (os.cpu_count() or 1) if trains or repeats >= _WORTH_PROCESSES else 1
+    name, estimator = estimator_of(plan)
     searchers = _searchers(plan)
+    choices = _choices(plan, estimator, repeats, by_default)
+    space = getattr(estimator, "search_space", None) or get_space(plan.space)
+    for searcher in searchers:  # all of them before the first one's work
+        copy.copy(searcher).start(space, np.random.default_rng(0), plan.evaluations)
     reports, traces = [], []
     for place, searcher in enumerate(searchers):
         found = repeat_search(
@@ -168,9 +184,13 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
             on_progress=_share(on_progress, place, len(searchers)),
         )
         traces += found
-        reports.append(summarise(found, estimator, table=name, target=plan.target))
+        report = summarise(
+            found, estimator, table=name, target=plan.target, confidence=plan.confidence
+        )
+        reports.append(replace(report, choices=choices))
     warnings = [warning for report in reports for warning in report.warnings]
-    if by_default and plan.seconds and min(r.evaluations_mean for r in reports) < 2:
+    counts = [r.evaluations_mean for r in reports if r.searcher != "darts"]  # it makes one
+    if "allowance" in by_default and plan.seconds and min(counts, default=2) < 2:
         warnings.append(
             f"the default allowance of {plan.seconds:,.0f} s is used up by one evaluation under "
             "this budget; allow more with --seconds or --evaluations"
@@ -198,6 +218,34 @@ def make_searcher(name: str, **parameters: Any) -> Searcher:
         if parameter not in known:
             raise unknown_name("parameter", parameter, known, of=f"searcher {name!r}")
     return SEARCHERS[name](**parameters)
+
+
+def _not_given(plan: SearchPlan) -> list[str]:
+    """Return what a plan leaves to be chosen, of what its searches use."""
+    left = {
+        "allowance": plan.evaluations is None and plan.seconds is None,
+        "repeats": plan.repeats is None,
+        "budget": plan.budget is None,
+        "images": plan.trains_on_images and plan.images is None,
+    }
+    return [name for name, is_left in left.items() if is_left]
+
+
+def _choices(
+    plan: SearchPlan, estimator: Estimator, repeats: int, by_default: list[str]
+) -> dict[str, Any]:
+    """Return what searches were made with, whoever chose it."""
+    trains = plan.trains_on_images
+    return {
+        "budget": getattr(estimator, "budget_name", None) or str(estimator.budget),
+        "evaluations": plan.evaluations,
+        "seconds": plan.seconds,
+        "repeats": repeats,
+        "seed": plan.seed,
+        "images": str(plan.images or "digits") if trains else None,
+        "device": plan.device if trains else None,
+        "by_default": by_default,
+    }
 
 
 def _share(
@@ -244,110 +292,3 @@ def _defaults(name: str, plan: SearchPlan) -> dict[str, Any]:
             "checkpoints": Path(plan.store).with_suffix(".supernets"),
         }
     return {}
-
-
-def _estimator(plan: SearchPlan) -> tuple[str, Estimator]:
-    """Return the estimator, and the name of the table if it is a table."""
-    if plan.estimator == "surrogate":
-        return _surrogate(plan)
-    if plan.estimator == "table":
-        name, table = whole_table(plan.space, plan.table)
-        return name, TableEstimator(
-            table,
-            plan.budget,
-            dataset=plan.dataset,
-            report_dataset=plan.report_dataset,
-            seeds=plan.table_seeds,
-            split=plan.split,
-            missing=plan.missing,
-        )
-    if plan.trainer is not None:
-        return "", _by_own_trainer(plan)
-    get_space(plan.space, having="network")
-    return "", ProxyEstimator(
-        plan.space,
-        parse_budget(plan.budget or default_budgets(plan.space, plan.images)[0]),
-        plan.store,
-        dataset_name(plan.images),
-        images=plan.images,
-        device=plan.device,
-    )
-
-
-def _by_own_trainer(plan: SearchPlan) -> Estimator:
-    if plan.budget is None:
-        raise SelectionError(
-            "a trainer of your own needs --budget, because its budgets have no default; for "
-            "instance --budget epochs=2"
-        )
-    if plan.searcher == "darts":
-        raise SelectionError(
-            "darts trains a supernet of its own, not by --trainer; choose random, evolution or "
-            "reinforce"
-        )
-    budget = parse_budget(plan.budget, complete=False)
-    return ProxyEstimator(plan.space, budget, plan.store, trainer=plan.trainer)
-
-
-def _surrogate(plan: SearchPlan) -> tuple[str, Estimator]:
-    """Return a fitted surrogate at a budget; a table of the whole space judges it."""
-    if plan.surrogate is None:
-        raise SelectionError(
-            "--estimator surrogate needs --surrogate FILE; make one with: bpe-bench surrogate fit "
-            "TABLE -o FILE"
-        )
-    fitted = load_surrogate(plan.surrogate)
-    if fitted.space != plan.space:
-        raise SelectionError(
-            f"the surrogate {plan.surrogate} is of space {fitted.space!r}, not of {plan.space!r}"
-        )
-    for option, found, has in (
-        ("--dataset", plan.dataset, fitted.dataset),
-        ("--table-seeds", plan.table_seeds, "mean"),
-    ):
-        if found not in (None, has):
-            raise SelectionError(f"{option} {found}: the surrogate predicts {has!r}; leave it out")
-    name, table, judge, notes = fitted.table, None, None, fitted.notes
-    if plan.table is not None:
-        name, table = open_table_of(plan.space, plan.table)
-        fitted.check_table(table)
-        if len(table.architectures) >= get_space(plan.space).size:
-            judge = TableEstimator(
-                table, dataset=fitted.dataset, report_dataset=plan.report_dataset
-            )
-        else:
-            part = f"the table does not hold every architecture of {plan.space}"
-            notes = (*notes, f"{part}, so final figures are not looked up in it")
-    if fitted.given and judge is None:
-        raise SelectionError(
-            f"the surrogate must know the accuracy under {', '.join(fitted.given)} of every "
-            "architecture of the search; "
-            "name a table of the whole space (--table)"
-        )
-    if plan.budget is None:
-        budget = max(fitted.settings, key=_length).budget
-    else:
-        budget = fitted.budget_of(plan.budget)
-    return name, SurrogateEstimator(
-        fitted.at(budget, table=table, extrapolate=plan.extrapolate),
-        judge=judge,
-        dataset=fitted.dataset,
-        budget=budget,
-        notes=notes,
-    )
-
-
-def _length(setting: Setting) -> tuple[int, float]:
-    return setting.budget.epochs, setting.seconds if math.isfinite(setting.seconds) else math.inf
-
-
-def whole_table(space: str, table: str | None = None) -> tuple[str, Table]:
-    """Open the named table, or the registered one that holds the whole space.
-
-    Returns
-    -------
-    str, Table
-        Its name, and the table.
-    """
-    # nas-bench-201-curves comes first among those of its space, but holds 200 architectures.
-    return open_table_of(space, space if table is None and space in entries() else table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,18 @@ import numpy as np
 from ..errors import SelectionError
 from ..estimators.base import Estimator, Outcome
 from ..files import to_json_object
+from ..inference import check_confidence
+from ..randomness import settled
 from ..spaces import Architecture, get_space
 from ..tables.curves import FloatArray
+from .answers import answer_of
+from .chance import Chance, chance_of
+from .speedup import Speedup, speedup_of
 from .trace import SearchTrace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DAY = 86_400.0
-_REFERENCE_SEARCHES = {"nasnet": 2_000.0, "amoebanet": 3_150.0}
-"""GPU days of the reference searches (Zoph et al., CVPR 2018; Real et al., AAAI 2019), as quoted
-by Zheng et al., CVPR 2020."""
-_REFERENCE_DATASETS = ("cifar10", "cifar10-jpeg")
-"""Data set of the reference searches, by its names here."""
 _NEAR = 0.005
 """Default target: so far below the optimum counts as reaching it."""
 _GRID = 200
@@ -44,19 +43,6 @@ class BestSoFar:
     """First quartile likewise, interpolated linearly between two repeats."""
     high: FloatArray
     """Third quartile likewise."""
-
-
-@dataclass(frozen=True)
-class Speedup:
-    """How many times cheaper the simulated search was than other ways."""
-
-    full_training: float
-    """Than training as many architectures in full; NaN if that cost is unknown."""
-    nasnet: float
-    """Than the 2,000 GPU days of NASNet's search, whatever their devices were."""
-    amoebanet: float
-    """Than the 3,150 GPU days of AmoebaNet's search, likewise."""
-    assumptions: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +73,12 @@ class SearchReport:
     """Standard deviation over the repeats, with n - 1; NaN for one repeat."""
     test_mean: float
     test_std: float
+    final_low: float
+    """Interval of the mean final accuracy on the ``report_split`` (Student's t); NaN for one
+    repeat."""
+    final_high: float
+    confidence: float
+    """Nominal coverage of that interval."""
     regret_mean: float
     """Best accuracy that a search can find minus the one found; NaN if unknown."""
     optimum: Outcome | None
@@ -106,6 +98,10 @@ class SearchReport:
     missing: str | None
     """Whether those that the table lacks are ``never`` proposed or count as ``failed``; None
     without a table."""
+    evaluated_mean: float
+    """Mean signal of all evaluations that ended well, over all repeats."""
+    chance: Chance | None
+    """What chance finds; None if that is not known."""
     best: str
     """The architecture found, as text: the one with the best final accuracy of the repeats."""
     warnings: tuple[str, ...]
@@ -114,6 +110,23 @@ class SearchReport:
     test: FloatArray = dataclasses.field(repr=False, compare=False)
     """Of each repeat, shape (R,)."""
     curve: BestSoFar = dataclasses.field(repr=False, compare=False)
+    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What `run_plan` searched with, and under ``by_default`` what of it was not asked for."""
+
+    @property
+    def answer(self) -> str:
+        """What was found and what it is worth against chance, in a sentence or two."""
+        return answer_of(self)
+
+    @property
+    def final_mean(self) -> float:
+        """Mean final accuracy on the ``report_split``; NaN if none is known."""
+        return _mean_of_known(self.final)
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether the final figures are predictions of a surrogate."""
+        return self.estimator == "surrogate" and self.optimum is None
 
     @property
     def final(self) -> FloatArray:
@@ -124,7 +137,7 @@ class SearchReport:
         """Return the report as JSON values; unknown numbers are null."""
         left_out = ("validation", "test", "curve")
         shown = {name: value for name, value in vars(self).items() if name not in left_out}
-        return to_json_object(shown)
+        return {"answer": self.answer, **to_json_object(shown)}
 
 
 def summarise(
@@ -133,6 +146,7 @@ def summarise(
     *,
     table: str = "",
     target: float | None = None,
+    confidence: float = 0.95,
 ) -> SearchReport:
     """Summarise repeats of one searcher.
 
@@ -146,6 +160,8 @@ def summarise(
         The table's name, for the report.
     target
         An accuracy in (0, 1]; by default half a point below the optimum, if that is known.
+    confidence
+        Nominal coverage of the interval of the mean.
 
     Raises
     ------
@@ -174,6 +190,8 @@ def summarise(
     final = test if split == "test" else validation
     seconds = float(np.mean([trace.seconds for trace in traces]))
     evaluations = float(np.mean([trace.evaluations for trace in traces]))
+    low, high = _mean_interval(final[np.isfinite(final)], confidence)
+    signals = np.array([step.accuracy for trace in traces for step in trace.steps])
     first = traces[0]
     return SearchReport(
         searcher=first.searcher,
@@ -193,17 +211,22 @@ def summarise(
         validation_std=_deviation(validation),
         test_mean=_mean_of_known(test),
         test_std=_deviation(test),
+        final_low=low,
+        final_high=high,
+        confidence=confidence,
         regret_mean=best - _mean_of_known(final),
         optimum=optimum,
         target=target,
         seconds_to_target=math.nan if math.isnan(target) else float(np.median(reached)),
         # Reached at an unknown time is reached.
         target_reached=math.nan if math.isnan(target) else float((reached != math.inf).mean()),
-        speedup=_speedup(evaluations, seconds, estimator),
+        speedup=speedup_of(first, evaluations, seconds, estimator),
         failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
         known_architectures=getattr(estimator, "known", None),
         space_size=get_space(first.space).size,
         missing=getattr(estimator, "missing", None),
+        evaluated_mean=_mean_of_known(signals),
+        chance=chance_of(estimator, evaluations),
         best=_best(traces, final),
         warnings=(*_warnings(traces, final, estimator), *getattr(estimator, "notes", ())),
         validation=validation,
@@ -218,10 +241,11 @@ def _to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
 
     rows = []
     for report in reports:
-        values = report.to_json()
-        for name in ("optimum", "speedup"):
-            part = values.pop(name) or {}
-            values |= {f"{name}_{key}": value for key, value in part.items()}
+        values: dict[str, Any] = {}
+        for name, value in report.to_json().items():
+            parts = value if isinstance(value, dict) else {"": value}
+            for key, part in parts.items():
+                values[f"{name}_{key}" if key else name] = part
         rows.append(values)
     return pd.DataFrame(rows).set_index("searcher")
 
@@ -277,30 +301,6 @@ def _curve(steps: Sequence[tuple[list[float], list[float]]], ends: Sequence[floa
         quartiles = np.quantile(table, (0.25, 0.5, 0.75), axis=0)
     low, median, high = np.where(np.isfinite(quartiles), quartiles, np.nan)
     return BestSoFar(moments, median, low, high)
-
-
-def _speedup(evaluations: float, seconds: float, estimator: Estimator) -> Speedup:
-    full = evaluations * estimator.full_seconds / seconds if seconds > 0 else math.nan
-    # Another data set's search is not the same task done more cheaply.
-    same = estimator.dataset in _REFERENCE_DATASETS
-    days = {
-        name: days * _DAY / seconds if same and seconds > 0 else math.nan
-        for name, days in _REFERENCE_SEARCHES.items()
-    }
-    cost = (
-        f"full training taken as {estimator.full_seconds:,.0f} s per architecture, the mean over "
-        "the table, on the same device as the clock's"
-        if math.isfinite(estimator.full_seconds)
-        else "the cost of full training is not known here"
-    )
-    return Speedup(
-        full,
-        days["nasnet"],
-        days["amoebanet"],
-        f"{cost}; the reference searches are 2,000 and 3,150 GPU days on CIFAR-10 as published, in "
-        "another space and on other GPUs, with no correction for either"
-        + ("" if same else "; they are not compared with a search on other images"),
-    )
 
 
 def _warnings(traces: Sequence[SearchTrace], final: FloatArray, estimator: Estimator) -> list[str]:
@@ -361,6 +361,19 @@ def _mean_of_known(values: FloatArray) -> float:
     """Return the mean of the values that are not missing; NaN if all are."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
+
+
+def _mean_interval(values: FloatArray, confidence: float) -> tuple[float, float]:
+    """Return Student's t interval of a mean; NaN for fewer than two values."""
+    from scipy import stats
+
+    check_confidence(confidence)
+    if len(values) < 2:
+        return math.nan, math.nan
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    mean = float(values.mean())
+    return settled(mean - half), settled(mean + half)
 
 
 def _deviation(values: FloatArray) -> float:

@@ -14,8 +14,9 @@ _NEAREST = 10
 class PartialSpace(SearchSpace):
     """A space of listed architectures only.
 
-    `sample` draws one of them. Neighbours differ in one choice; if there are no such
-    architectures, they are the ten nearest by `encode`. Choices of an architecture that is not
+    `sample` draws one of them. Neighbours differ in one choice; if there are fewer than ten such
+    architectures, the nearest by `encode` make up ten (fewer if the whole space has fewer), or
+    searches would go round in the few that are there. Choices of an architecture that is not
     listed give the listed one with the most choices in common, the first of several.
 
     Parameters
@@ -84,17 +85,18 @@ class PartialSpace(SearchSpace):
         )
 
     def neighbours(self, architecture: Architecture) -> list[Architecture]:
-        """Return the architectures that differ in one choice, or else the nearest ones."""
+        """Return the architectures that differ in one choice, and of few also the nearest."""
         return [self._architectures[place] for place in self._near(architecture)]
 
     def _near(self, architecture: Architecture) -> list[int]:
         own = self._places[architecture]
         apart = (self._chosen != self._chosen[own]).sum(axis=1)
         near = np.flatnonzero(apart == 1)
-        if not near.size:
+        wanted = min(_NEAREST, sum(self.sizes) - len(self.sizes), self.size - 1)
+        if len(near) < wanted:
             distance = np.abs(self._encoded - self._encoded[own]).sum(axis=1)
-            distance[own] = np.inf
-            near = np.argsort(distance, kind="stable")[: min(_NEAREST, self.size - 1)]
+            distance[near], distance[own] = -1.0, np.inf
+            near = np.argsort(distance, kind="stable")[:wanted]
         places: list[int] = near.tolist()
         return places
 

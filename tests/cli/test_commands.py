@@ -89,9 +89,8 @@ def test_a_seed_where_nothing_is_drawn_is_refused(words, fails):
         ("mip evaluate --repeats 1 --keep 1", "--repeats"),
         ("train --budget BPE-1,epochs=0", "--budget"),
         (
-            "search --space nas-bench-201 --table nas-bench-201-curves --searcher random "
-            "--tournament 3",
-            "--tournament",
+            "search --space darts --table darts-proxy --searcher evolution --score full",
+            "--score",
         ),
         ("tables verify nosuch", "TABLE"),
     ],

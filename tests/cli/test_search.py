@@ -96,14 +96,17 @@ def test_the_table_says_what_is_asked_for(search, tmp_path):
     )
     assert status == 0
     words = " ".join(out.split())
-    assert "nas-bench-201 on cifar10: 12 repeats" in words
-    assert "under 12 epochs x 17 layers x 16 channels, 32 pixels" in words
+    assert out.startswith("Of 3 searchers ")
+    assert ("nas-bench-201 on cifar10: 12 repeats, seed 0, by table ") in words
+    assert (
+        "under short (by default), 12 epochs x 17 layers x 16 channels, 32 pixels, steered by "
+        "validation accuracy allowance of each: at most 30 evaluations "
+    ) in words
     assert "the optimum: validation" in words
-    assert "times cheaper than NASNet's search: random 57,600, evolution 57,600" in words
-    assert "full training taken as 1,600 s per architecture" in words
     assert "Mann-Whitney" in words
     assert "finds better architectures than" in words or "do not separate" in words
-    assert "16.0 x cheaper" in words
+    assert " 6.2% " in words  # 100 of 1,600 s
+    assert "a share of full training (1,600 s, the mean over the table); what either" in words
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert "darts is left out" in err
 
@@ -112,7 +115,10 @@ def test_csv_has_a_line_per_searcher(search):
     status, out, _ = search("--format", "csv", "--repeats", 3, searcher="all")
     assert status == 0
     lines = out.splitlines()
-    assert lines[0].startswith("searcher,")
+    assert lines[0].startswith("searcher,answer,")
+    header = lines[0].split(",")
+    assert {"parameters_population", "budget_epochs", "chance_architecture"} <= set(header)
+    assert "{" not in out  # no objects of Python in a cell
     assert [line.partition(",")[0] for line in lines[1:]] == ["random", "evolution", "reinforce"]
 
 
@@ -181,16 +187,66 @@ def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
         "budget; allow more with --seconds or --evaluations"
     )
     assert warning in err.splitlines()
-    assert " 1.0 " in out.splitlines()[2]
+    assert "allowance of each: at most 3.33 h of simulated time (by default)" in out.splitlines()
+    assert " 1.0 " in out.splitlines()[4]
     assert warning not in search(*words)[2]
 
 
-def test_a_parameter_that_the_searcher_lacks_is_refused(search, fails):
-    _, _, err = search("--tournament", 5)
-    assert err == (
-        "bpe-bench: error: unknown parameter 'tournament' of searcher 'random'; there are: "
-        "replace (in --tournament)\n"
-    )
+STRAY = [
+    ("random", "--tournament 5", "--searcher evolution or all, found --searcher random"),
+    ("reinforce", "--population 5", "--searcher evolution or all, found --searcher reinforce"),
+    ("evolution", "--entropy 0.1", "--searcher reinforce or all, found --searcher evolution"),
+    ("random", "--learning-rate 1", "--searcher reinforce or all, found --searcher random"),
+    ("evolution", "--without-replacement", "--searcher random or all, found --searcher evolution"),
+    ("random", "--published", "--searcher evolution, reinforce or all, found --searcher random"),
+    ("random", "--score full", "--searcher evolution, reinforce or all, found --searcher random"),
+    ("all", "--order 2", "--searcher darts, or all with --estimator train, found --searcher all"),
+    (
+        "random",
+        "--supernet-budget BPE-1",
+        "--searcher darts, or all with --estimator train, found --searcher random",
+    ),
+    ("random", "--data x", "--estimator train or --searcher darts, found --estimator table"),
+    ("random", "--device cpu", "--estimator train or --searcher darts, found --estimator table"),
+    ("random", "--store x", "--estimator train or --searcher darts, found --estimator table"),
+    ("random", "--surrogate x", "--estimator surrogate, found --estimator table"),
+    ("random", "--extrapolate", "--estimator surrogate, found --estimator table"),
+    (
+        "random",
+        "--estimator train --dataset x",
+        "--estimator table or surrogate, found --estimator train",
+    ),
+    ("random", "--estimator train --split test", "--estimator table, found --estimator train"),
+    ("random", "--estimator train --missing never", "--estimator table, found --estimator train"),
+    (
+        "random",
+        "--estimator surrogate --table-seeds mean",
+        "--estimator table, found --estimator surrogate",
+    ),
+    (
+        "random",
+        "--estimator surrogate --report-dataset x",
+        "--estimator table, or surrogate with --table, found --estimator surrogate",
+    ),
+]
+
+
+@pytest.mark.parametrize(("searcher", "words", "where"), STRAY, ids=[s[1] for s in STRAY])
+def test_an_option_without_use_is_refused(search, searcher, words, where):
+    status, out, err = search(*words.split(), searcher=searcher, over=None)
+    assert (status, out) == (2, "")
+    option = [word for word in words.split() if word.startswith("--")][-1]
+    if option == "--without-replacement":
+        option = "--with-replacement/--without-replacement"
+    assert err == (f"bpe-bench: error: {option} goes with {where} (see bpe-bench search --help)\n")
+
+
+def test_all_searchers_are_checked_before_the_first_one_works(search, monkeypatch):
+    from bpe_bench.search import plan
+
+    monkeypatch.setattr(plan, "repeat_search", None)
+    _, _, err = search("--evaluations", 5, "--population", 6, searcher="all")
+    assert err.startswith("bpe-bench: error: a population of 6 cannot be filled with 5 evaluations")
 
 
 def test_all_searchers_take_the_parameters_that_they_have(search):
@@ -300,7 +356,7 @@ def test_full_training_may_be_on_other_images(bpe_bench):
     words = ("search", "--searcher", "random", "--space", "darts", "--table", "darts-proxy")
     words += ("--evaluations", 45, "--repeats", 3)
     status, out, err = bpe_bench(*words)
-    assert (status, "final figures on cifar10" in out.splitlines()[0]) == (0, True)
+    assert (status, "final figures on cifar10" in out.splitlines()[1]) == (0, True)
     assert "validation %" not in out  # full training has none
     assert err == (
         "warning: searches made up to 45 evaluations of the 40 architectures that the table "
@@ -316,6 +372,45 @@ def test_full_training_may_be_on_other_images(bpe_bench):
     assert found["evaluations_mean"] == 40
     assert found["test_mean"] == pytest.approx(full[np.argmax(signal)])
     assert (found["split"], found["report_split"]) == ("validation", "test")
+
+
+def test_darts_over_a_table_says_what_its_supernet_saw(search, tmp_path, monkeypatch):
+    """Its images, device and budget; costs of different devices and images are not compared."""
+    monkeypatch.chdir(tmp_path)
+    words = ("--supernet-budget", TINY, "--repeats", 1)
+    status, out, err = search(*words, searcher="darts")
+    assert status == 0
+    assert "trained here on the images digits (by default), device cpu" in out.splitlines()
+    assert "supernet of darts: 1 epoch x 5 layers x 2 channels, 8 pixels" in out.splitlines()
+    assert "full cost" not in out
+    assert "the supernet was trained on the digits that come with scikit-learn" in err
+    assert "is used up by one evaluation" not in err
+    found = as_json(search(*words, "--format", "json", searcher="darts"))
+    assert (found["choices"]["images"], found["choices"]["device"]) == ("digits", "cpu")
+    assert found["choices"]["by_default"] == ["allowance", "budget", "images"]
+    assert found["parameters"]["budget"]["epochs"] == 1
+    cheaper = [found["speedup"][name] for name in ("full_training", "nasnet", "amoebanet")]
+    assert cheaper == [None, None, None]
+
+
+def test_a_store_in_a_missing_folder_is_refused_before_darts_trains(search, tmp_path):
+    store = tmp_path / "no" / "x.sqlite"
+    _, out, err = search("--store", store, searcher="darts")
+    assert out == ""
+    assert err.startswith(f"bpe-bench: error: cannot write the store {store}: ")
+    assert not store.parent.exists()
+
+
+def test_what_was_chosen_is_said(search):
+    status, out, _ = search("--repeats", 3, "--seed", 4)
+    assert status == 0
+    assert "nas-bench-201 on cifar10: 3 repeats, seed 4, by table " in out
+    assert "allowance of each: at most 3.33 h of simulated time (by default)" in out.splitlines()
+    found = as_json(search("--seconds", 500, "--budget", "short", "--format", "json"))
+    assert found["choices"] == {
+        "budget": "short", "evaluations": None, "seconds": 500.0, "repeats": 100, "seed": 0,
+        "images": None, "device": None, "by_default": ["repeats"],
+    }  # fmt: skip
 
 
 def test_darts_over_a_part_is_refused_before_it_trains(bpe_bench, monkeypatch):

@@ -1,5 +1,7 @@
 """``bpe-bench search --estimator surrogate``: driven by predictions, judged by the full table."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -51,9 +53,15 @@ def test_the_table_that_the_surrogate_learned_from_is_named(bpe_bench, surrogate
         "--repeats", 1,
     )  # fmt: skip
     assert status == 0
-    assert out.splitlines()[0] == (
-        "nas-bench-201 on cifar10: 1 repeats, by a surrogate of whole under 200 epochs x 17 layers "
-        "x 16 channels, 32 pixels"
+    answer, title = out.splitlines()[:2]
+    assert title == (
+        "nas-bench-201 on cifar10: 1 repeat, seed 0, by a surrogate of whole under 200 epochs x 17 "
+        "layers x 16 channels, 32 pixels (by default)"
+    )
+    assert re.fullmatch(
+        r"random found \d\d\.\d\d % predicted accuracy in one search of 3 evaluations and .*\. "
+        "Nothing was trained, so neither its regret nor a chance level is known.",
+        answer,
     )
 
 

@@ -34,10 +34,11 @@ def test_neighbours_are_listed_and_differ_in_one_choice(some):
             if sum(x != y for x, y in zip(architecture.genes, other.genes, strict=True)) == 1
         ]
         found = space.neighbours(architecture)
-        if differing:
+        if len(differing) >= 10:
             assert found == differing
-        else:
-            assert len(found) == 10
+        else:  # the nearest make up ten, so that searches do not go round in a few
+            assert found[: len(differing)] == differing
+            assert len(found) == len(set(found)) == 10
         assert architecture not in found
         assert space.mutate(architecture, np.random.default_rng(2)) in found
 
