@@ -16,15 +16,17 @@ from ._options import (
     confidence_option,
     is_given,
     making,
+    refuse_stray,
     split_option,
     statistic_option,
     top_k_option,
 )
 from ._output import Output, frame
-from ._surrogate_output import answer_parts, listed, report_parts
+from ._surrogate_output import answer_parts, fitted_parts, report_parts
 
 if TYPE_CHECKING:
-    from bpe_bench.surrogate import Question
+    from bpe_bench.surrogate import FittedSurrogate, Question
+    from bpe_bench.tables.table import Table
 
 _MODELS = ["forest", "xgboost"]
 
@@ -120,10 +122,12 @@ def fit(
     from bpe_bench.surrogate import fit_surrogate, save_surrogate
     from bpe_bench.tables.catalog import open_table
 
+    opened = open_table(table)
+    question = _question(options, opened)
     with out.progress("fitting") as progress:
         fitted = fit_surrogate(
-            open_table(table),
-            _question(options),
+            opened,
+            question,
             rng=as_generator(seed),
             name=table,
             model=model,
@@ -131,9 +135,13 @@ def fit(
             progress=progress,
         )
         save_surrogate(output, fitted)
-    said = {"file": str(output), **fitted.describe()}
-    out.emit(lambda: said, lambda: frame([said]), lambda: [listed(said)])
-    out.warn(fitted.notes)
+    said = {"answer": fitted.answer, "file": str(output), **fitted.describe()}
+    out.emit(
+        lambda: said,
+        lambda: frame([{name: said[name] for name in said if name != "answer"}]),
+        lambda: fitted_parts(said),
+    )
+    out.warn(fitted.notes, table)
 
 
 @surrogate.command()
@@ -180,10 +188,12 @@ def evaluate(
     from bpe_bench.surrogate import GROUPINGS, evaluate_surrogates
     from bpe_bench.tables.catalog import open_table
 
+    opened = open_table(table)
+    question = _question(options, opened)
     with out.progress("evaluating") as progress:
         report = evaluate_surrogates(
-            open_table(table),
-            _question(options),
+            opened,
+            question,
             rng=as_generator(seed),
             name=table,
             models=models or None,
@@ -194,7 +204,7 @@ def evaluate(
             progress=progress,
         )
     out.emit(report.to_json, report.to_frame, lambda: report_parts(report))
-    out.warn(report.warnings)
+    out.warn(report.warnings, table)
 
 
 @surrogate.command()
@@ -203,7 +213,7 @@ def evaluate(
     "--architectures",
     metavar="TABLE:0-19|sample:N|FILE",
     help="Architectures: places in a table, a random sample, or a file of one per line.  "
-    "[default: sample:10]",
+    "[default: sample:10; with given accuracies of the table]",
 )
 @click.option(
     "--budget",
@@ -244,35 +254,45 @@ def predict(
         raise click.UsageError(
             "FILE is missing; make one with: bpe-bench surrogate fit TABLE -o FILE"
         )
+    fitted = load_surrogate(file)
+    _refuse_seed(fitted, options["architectures"])
     answers = ask(
-        load_surrogate(file),
+        fitted,
         budgets,
         rng=as_generator(seed),
         table=None if table is None else open_table(table),
         **options,
     )
     out.emit(
-        lambda: {"file": str(file), **answers.to_json()},
+        lambda: {"answer": answers.answer, "file": str(file), **answers.to_json()},
         answers.to_frame,
         lambda: answer_parts(answers),
     )
     out.warn(answers.warnings)
 
 
-def _question(options: dict[str, Any]) -> Question:
+def _refuse_seed(fitted: FittedSurrogate, architectures: str | None) -> None:
+    """Refuse a seed where nothing is drawn."""
+    drawn = not fitted.by_setting and (architectures or "sample").startswith("sample")
+    found = f"--architectures {architectures}" if architectures else "a surrogate of settings"
+    refuse_stray({"seed": (drawn, "--architectures sample:N", found)})
+
+
+def _question(options: dict[str, Any], table: Table) -> Question:
+    """Return what is asked of a table; options that it does not use are refused."""
     from bpe_bench.surrogate import Question
     from bpe_bench.tables.curves import Split
 
-    if options["target"] == "correlation":
-        context = click.get_current_context()
-        given = [f"--{n}" for n in ("architectures", "encoding") if is_given(context, n)]
-        if given:
-            raise click.UsageError(
-                "--target correlation has one value for all architectures, found "
-                f"{' and '.join(given)}; leave out, or take --target accuracy or cost"
-            )
+    target = options["target"]
+    refuse_stray(
+        {
+            "statistic": (target == "correlation", "--target correlation", f"--target {target}"),
+            "split": (target != "cost", "--target accuracy or correlation", "--target cost"),
+        }
+    )
+    _refuse_architectures(target, table)
     return Question(
-        target=options["target"],
+        target=target,
         dataset=options["dataset"],
         split=Split(options["split"]) if options["split"] else None,
         statistic=options["statistic"],
@@ -280,6 +300,21 @@ def _question(options: dict[str, Any]) -> Question:
         given=options["given"],
         architectures=_count(options["architectures"]),
         encoding=options["encoding"],
+    )
+
+
+def _refuse_architectures(target: str, table: Table) -> None:
+    """Refuse options of single architectures where a value is that of a whole setting."""
+    context = click.get_current_context()
+    given = [f"--{n}" for n in ("architectures", "encoding") if is_given(context, n)]
+    single = any(kind == "seconds" for _, kind in table.measures)
+    if not given or target == "accuracy" or (target == "cost" and single):
+        return
+    where = " of a setting in this table" if target == "cost" else ""
+    others = "--target accuracy or cost" if single else "--target accuracy"
+    raise click.UsageError(
+        f"--target {target} has one value for all architectures{where}, found "
+        f"{' and '.join(given)}; leave out, or take {others}"
     )
 
 

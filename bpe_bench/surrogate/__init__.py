@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .answers import QUANTITIES, Answers, ask
 from .crossfit import GROUPINGS, Grouping
-from .evaluation import SurrogateReport, SurrogateRow, evaluate_surrogates
+from .evaluation import evaluate_surrogates
 from .files import load_surrogate, save_surrogate
 from .fitted import FittedSurrogate
 from .fitting import fit_surrogate
@@ -12,6 +12,7 @@ from .forecast import Forecast
 from .metrics import Figure
 from .models import MODELS
 from .question import TARGETS, Question
+from .report import SurrogateReport, SurrogateRow
 
 __all__ = [
     "GROUPINGS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ..execution.campaign import choose_architectures
 from ..spaces import get_space
 from ..tables.catalog import TableLike, given_table
 from ..tables.table import Table
+from .conclusions import answer_of_predictions
 from .fitted import FittedSurrogate
 from .forecast import CONFIDENCE, Forecast
 from .question import TargetName
@@ -28,6 +29,10 @@ QUANTITIES: dict[str, TargetName] = {
 """The quantities that a row can have, in the order in which they are shown."""
 
 
+_SAMPLE = 10
+"""So many architectures are drawn if none is named."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """Predictions of a surrogate, a row per budget and architecture."""
@@ -39,10 +44,20 @@ class Answers:
     ``_high``; None where unknown."""
     warnings: tuple[str, ...]
 
+    @property
+    def answer(self) -> str:
+        """The prediction with its interval; of several the best one."""
+        return answer_of_predictions(self)
+
+    def budget(self, row: Mapping[str, Any]) -> Budget:
+        """Return the budget of a row."""
+        return Budget(**row["budget"])
+
     def to_json(self) -> dict[str, Any]:
         """Return the answers as JSON values."""
         fitted = self.fitted
         return {
+            "answer": self.answer,
             "table": fitted.table, "space": fitted.space, "target": fitted.target,
             "model": fitted.model, "dataset": fitted.dataset, "split": fitted.split,
             "device": fitted.device, "confidence": self.confidence,
@@ -79,7 +94,7 @@ def ask(
         Draws a sample of architectures.
     architectures
         As text (`bpe_bench.execution.campaign.choose_architectures`); by default a sample
-        of ten. None if it predicts only budgets.
+        of ten, of the table if accuracies must be given. None if it predicts only budgets.
     table
         Has the accuracies that must be given.
     confidence, extrapolate
@@ -95,6 +110,11 @@ def ask(
     if table is not None:
         table, _ = given_table(table)
         fitted.check_table(table)
+    elif fitted.given:
+        raise SelectionError(
+            f"accuracies under {', '.join(fitted.given)} must be given, and no table is; name the "
+            f"one that has them (--table {fitted.table or 'TABLE'})"
+        )
     named = [
         (text, fitted.budget_of(text)) for text in budgets or [s.label for s in fitted.settings]
     ]
@@ -136,7 +156,10 @@ def _of_architectures(
     rng: np.random.Generator,
     options: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    chosen = choose_architectures(text or "sample:10", fitted.space, rng)
+    if text is None and table is not None and fitted.given:  # others have no given accuracies
+        chosen = tuple(table.architectures[place] for place in _drawn(table, rng))
+    else:
+        chosen = choose_architectures(text or f"sample:{_SAMPLE}", fitted.space, rng)
     given = fitted.given_from(table, chosen) if table is not None and fitted.given else None
     formatted = [get_space(fitted.space).format(architecture) for architecture in chosen]
     known = [fitted.knows_cost(b, extrapolate=options["extrapolate"]) for _, b in named]
@@ -155,6 +178,11 @@ def _of_architectures(
             for place, architecture in enumerate(formatted)
         ]  # fmt: skip
     return rows
+
+
+def _drawn(table: Table, rng: np.random.Generator) -> list[int]:
+    known = len(table.architectures)
+    return sorted(rng.choice(known, min(_SAMPLE, known), replace=False).tolist())
 
 
 def _values(found: dict[str, Forecast], place: int) -> dict[str, float | None]:

@@ -4,126 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..correlation.topk import default_k
 from ..errors import RankingError, SelectionError, unknown_name
-from ..files import to_json_object
 from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
 from ..tables.catalog import TableLike, given_table
 from ..tables.table import Split, Table
-from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _judge, _Judged
+from .crossfit import GROUPINGS, Grouping, _fewest_residuals, _Folds, _IntArray, _judge, _Judged
 from .examples import _Examples, _gather
 from .fitting import _member_fitter, _share_of
 from .forecast import CONFIDENCE
-from .metrics import _UNKNOWN, Figure, _Clusters, _r2, _rank_correlation, _share, _top_metrics
-from .models import _get_model
+from .metrics import (
+    _UNKNOWN,
+    _Clusters,
+    _r2,
+    _rank_correlation,
+    _rank_difference,
+    _share,
+    _top_metrics,
+)
+from .models import _get_model, _Trend
 from .question import TARGETS, FloatArray, Question
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_FIGURES = (
-    "r2", "kendall", "sparse_kendall", "kendall_within_budget", "share_of_ceiling",
-    "precision_at_k", "regret_at_k", "best_rank_at_k", "coverage_90",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SurrogateRow:
-    """How well a model predicts one kind of held-out groups."""
-
-    model: str
-    """A key of `bpe_bench.surrogate.models.MODELS`."""
-    grouping: Grouping
-    """What was held out: architectures, budgets, or both at once."""
-    n_rows: int
-    """Number of held-out rows."""
-    n_groups: tuple[int, ...]
-    """Number of held-out groups; architectures and settings if both are held out."""
-    r2: Figure
-    """R² of accuracies, of correlations, or of the logarithm of seconds."""
-    kendall: Figure
-    """Over all held-out rows; with several budgets it mostly ranks budgets."""
-    sparse_kendall: Figure
-    """The same after rounding to 0.1 %; not defined for costs."""
-    kendall_within_budget: Figure
-    """Mean over settings of the correlation over held-out architectures."""
-    share_of_ceiling: Figure
-    """`kendall_within_budget` divided by the report's noise ceiling."""
-    precision_at_k: Figure
-    regret_at_k: Figure
-    best_rank_at_k: Figure
-    """Means over settings; correlations and mean costs are ranked over the settings."""
-    precision_at_k_chance: float
-    regret_at_k_chance: float
-    best_rank_at_k_chance: float
-    """What random orders have of them on average."""
-    coverage_90: Figure
-    """Share of held-out rows inside their nominal 90 % interval; unknown without intervals."""
-    width: float
-    """Mean width of those intervals; of costs, relative to the prediction; NaN without any."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON values, None where unknown."""
-        return to_json_object(vars(self))
-
-
-@dataclass(frozen=True)
-class SurrogateReport:
-    """Surrogates of a table, judged by cross-validation."""
-
-    table: str
-    space: str
-    dataset: str
-    split: str
-    target: str
-    statistic: str
-    """The predicted correlation; empty for other targets."""
-    encoding: str
-    """Encoding of the architectures; empty if they are not used."""
-    given: tuple[str, ...]
-    n_architectures: int
-    n_budgets: int
-    folds: int
-    confidence: float
-    """Confidence of the figures' intervals; those of predictions have 90 %."""
-    top_k: int
-    noise_ceiling: float
-    """Kendall's correlation of a setting with itself across seeds, mean over settings."""
-    rows: tuple[SurrogateRow, ...]
-    warnings: tuple[str, ...] = ()
-    settings: tuple[str, ...] = field(default=())
-    """Labels of the settings that were learned from."""
-
-    def row(self, model: str, grouping: Grouping) -> SurrogateRow:
-        """Return the row of a model and a grouping."""
-        for row in self.rows:
-            if (row.model, row.grouping) == (model, grouping):
-                return row
-        known = [f"{row.model} by {row.grouping}" for row in self.rows]
-        raise unknown_name("row", f"{model} by {grouping}", known)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return to_json_object(vars(self))
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one line per model and grouping."""
-        import pandas as pd
-
-        lines = []
-        for row in self.rows:
-            line = {"model": row.model, "grouping": row.grouping, "n_rows": row.n_rows}
-            for name in _FIGURES:
-                figure = getattr(row, name)
-                line |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            lines.append({**line, "width": row.width})
-        return pd.DataFrame(lines).set_index("model")
+from .report import SurrogateReport, SurrogateRow
 
 
 def evaluate_surrogates(
@@ -196,7 +103,7 @@ def evaluate_surrogates(
     k = default_k(ranked) if top_k is None else top_k
     chosen_models = tuple(dict.fromkeys(models or (examples.usual_model(),)))
     chosen = _groupings(examples, groupings, folds)
-    ceiling = _ceiling(table, examples)
+    ceiling, twins = _ceiling(table, examples), examples.twins(table)
     jobs = [(model, grouping) for model in chosen_models for grouping in chosen]
     rows, notes = [], list(examples.notes)
     for place, (model, grouping) in enumerate(jobs):
@@ -209,13 +116,29 @@ def evaluate_surrogates(
             confidence=CONFIDENCE,
             progress=_share_of(progress, place, len(jobs)),
         )
-        rows.append(_row(examples, judged, model, grouping, ceiling, k, confidence, resamples, rng))
+        line = _straight_line(examples, dealt)[judged.place]
+        known = twins[judged.place] & (grouping != "budget")  # all were learned from by budget
+        rows.append(
+            _row(
+                examples,
+                judged,
+                line,
+                known,
+                model,
+                grouping,
+                ceiling,
+                k,
+                confidence,
+                resamples,
+                rng,
+            )
+        )
         notes += _without_intervals(judged, grouping)
     missing = [g for g in GROUPINGS if g not in chosen and groupings is None]
     if missing and not examples.by_setting:
         notes.append(
-            f"not judged by {' nor '.join(missing)}: {len(examples.settings)} settings are fewer "
-            f"than {folds} folds"
+            f"not judged by {' nor '.join(missing)}: that takes at least {folds} settings, one per "
+            f"fold, found {len(examples.settings)}"
         )
     return SurrogateReport(
         table=name,
@@ -254,6 +177,16 @@ def _groupings(
     return tuple(dict.fromkeys(wanted))
 
 
+def _straight_line(examples: _Examples, folds: _Folds) -> FloatArray:
+    """Predict every fold by a straight line fitted to the others, on the learned scale, (n,)."""
+    found = np.full(examples.y.size, np.nan)
+    for fold in range(folds.count):
+        learned, judged = folds.learned(fold), folds.judged(fold)
+        x, y = examples.x[learned], examples.y[learned]
+        found[judged] = settled(_Trend.fit(x, y).settled(x, y).predict(examples.x[judged]))
+    return found
+
+
 def _without_intervals(judged: _Judged, grouping: Grouping) -> list[str]:
     """Warn that coverage is unknown if too few rows were held out for intervals."""
     wanted = _fewest_residuals(CONFIDENCE)
@@ -268,6 +201,8 @@ def _without_intervals(judged: _Judged, grouping: Grouping) -> list[str]:
 def _row(
     examples: _Examples,
     judged: _Judged,
+    line: FloatArray,
+    twins: npt.NDArray[np.bool_],
     model: str,
     grouping: Grouping,
     ceiling: float,
@@ -285,7 +220,7 @@ def _row(
     axes = {"architecture": examples.architecture[judged.place], "budget": budget}
     of_groups = tuple(axes.values()) if grouping == "both" else (axes[grouping],)
     clusters = _Clusters(of_groups)
-    covered, width = _UNKNOWN, math.nan
+    covered, width, inside = _UNKNOWN, math.nan, None
     if judged.residuals >= _fewest_residuals(CONFIDENCE):
         inside = ((judged.low <= learned) & (learned <= judged.high)).astype(float)
         covered = _share(inside, clusters, confidence)
@@ -293,10 +228,9 @@ def _row(
     # Where a row is a setting, there is nothing within one.
     within = np.zeros(y.size, dtype=np.int64) if examples.by_setting else budget
     scales = (learned, judged.value) if is_cost else (y, value)
-    inner = _UNKNOWN
+    inner, sparse = _UNKNOWN, _UNKNOWN
     if not examples.by_setting:
         inner = _rank_correlation(y, value, clusters, confidence, within=within)
-    sparse = _UNKNOWN
     if not is_cost:
         sparse = _rank_correlation(y, value, clusters, confidence, rounded=True)
     # Of costs the lowest are the best.
@@ -316,8 +250,37 @@ def _row(
         share_of_ceiling=inner.scaled(1 / ceiling) if ceiling > 0 else _UNKNOWN,
         coverage_90=covered,
         width=width,
+        straight_line=_rank_correlation(learned, line, clusters, confidence, within=within),
+        above_straight_line=_rank_difference(
+            learned, judged.value, line, clusters, confidence, within
+        ),
+        n_twins=np.unique(axes["architecture"][twins]).size,
+        **_without(twins, y, value, within, inside, clusters, confidence),
         **top,
     )
+
+
+def _without(
+    twins: npt.NDArray[np.bool_],
+    y: FloatArray,
+    value: FloatArray,
+    within: _IntArray,
+    inside: FloatArray | None,
+    clusters: _Clusters,
+    confidence: float,
+) -> dict[str, Any]:
+    """Return the figures over the rows that are of no twin; unknown if there are no twins."""
+    found = {"without_twins": _UNKNOWN, "coverage_without_twins": _UNKNOWN}
+    new = ~twins
+    if not twins.any() or not new.any():
+        return found
+    apart = _Clusters(tuple(axis[new] for axis in clusters.axes))
+    found["without_twins"] = _rank_correlation(
+        y[new], value[new], apart, confidence, within=within[new]
+    )
+    if inside is not None:
+        found["coverage_without_twins"] = _share(inside[new], apart, confidence)
+    return found
 
 
 def _ceiling(table: Table, examples: _Examples) -> float:

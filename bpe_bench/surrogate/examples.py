@@ -14,7 +14,7 @@ from ..budget import BudgetSpace
 from ..correlation.correlating import correlate
 from ..correlation.selection import Selection
 from ..errors import SelectionError, unknown_name
-from ..spaces import Architecture
+from ..spaces import Architecture, get_space
 from ..tables.table import Setting, Split, Table
 from .columns import _Columns
 from .crossfit import Grouping, _Folds, _IntArray
@@ -74,6 +74,19 @@ class _Examples:
         if self.by_setting:
             return len(table.architectures) if self.trained is None else self.trained
         return len(set(self.architecture.tolist()))
+
+    def twins(self, table: Table) -> npt.NDArray[np.bool_]:
+        """Return which rows (n,) are of an architecture that another one is isomorphic to.
+
+        Isomorphic architectures compute the same function, so one that was held out is no new
+        one if the other was learned from.
+        """
+        space = get_space(table.space)
+        places = np.unique(self.architecture[self.architecture >= 0]).tolist()
+        shape = {place: space.canonical(table.architectures[place]) for place in places}
+        count = Counter(shape.values())
+        many = [place for place in places if count[shape[place]] > 1]
+        return np.isin(self.architecture, many)
 
     def usual_model(self) -> str:
         """Return the default model: for few rows, the smoothest one."""

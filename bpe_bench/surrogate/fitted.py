@@ -18,6 +18,7 @@ from ..tables.catalog import TableLike, given_table
 from ..tables.storage import content_hash
 from ..tables.table import Setting, Split, Table
 from .columns import _check_inside, _outside, _Ranges
+from .conclusions import answer_of_surrogate
 from .crossfit import Grouping, _fewest_residuals
 from .examples import _given_accuracies, _usual_device
 from .forecast import CONFIDENCE, Forecast, _TargetModel
@@ -186,10 +187,16 @@ class FittedSurrogate:
             )
         return self._by_budget("cost", budgets, confidence, extrapolate)
 
+    @property
+    def answer(self) -> str:
+        """What it was fitted to, and by how much it misses what it did not see."""
+        return answer_of_surrogate(self)
+
     def describe(self) -> dict[str, Any]:
         """Return its description as JSON values."""
         model = self.models[self.target]
         return {
+            "answer": self.answer,
             "target": self.target,
             "predicts": list(self.models),
             "model": model.model,
@@ -258,8 +265,19 @@ class FittedSurrogate:
     @property
     def error(self) -> float:
         """Root mean square error of the correlations of left-out settings."""
-        residuals = self._model("correlation").ensembles["budget"].residuals
-        return float(np.sqrt(np.mean(residuals**2)))
+        self._model("correlation")
+        return float(np.sqrt(np.mean(self.residuals**2)))
+
+    @property
+    def residuals(self) -> FloatArray:
+        """How far each left-out row of the target was missed, on the scale that it is learned on.
+
+        Shape (n,): correlations as they are, of costs the logarithm, of accuracies that of the
+        error rate; of new settings if it predicts settings, else of new architectures.
+        """
+        grouping: Grouping = "budget" if self.by_setting else "architecture"
+        ensemble = self.models[self.target].ensembles.get(grouping)
+        return np.zeros(0) if ensemble is None else ensemble.residuals
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -118,6 +118,41 @@ def _rank_correlation(
     """
     if rounded:
         y, predicted = sparse(y), sparse(predicted)
+    value, pull = _kendall(y, predicted, within)
+    if math.isnan(value):
+        return _UNKNOWN
+    if abs(value) >= 1 - 1e-12:
+        return Figure(value, math.nan, math.nan)
+    error = math.sqrt(clusters.variance(pull)) / (1 - value**2)
+    half = _quantile(clusters, confidence) * error
+    return Figure(value, math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half))
+
+
+def _rank_difference(
+    y: FloatArray,
+    predicted: FloatArray,
+    other: FloatArray,
+    clusters: _Clusters,
+    confidence: float,
+    within: _IntArray | None = None,
+) -> Figure:
+    """Return how much higher Kendall's tau-b of one prediction is than another's.
+
+    Both are of the same rows, so what a row does to both cancels. Parameters as for
+    `_rank_correlation`.
+    """
+    (value, pull), (less, other_pull) = (_kendall(y, p, within) for p in (predicted, other))
+    difference = value - less
+    if math.isnan(difference):
+        return _UNKNOWN
+    half = _quantile(clusters, confidence) * math.sqrt(clusters.variance(pull - other_pull))
+    return Figure(difference, difference - half, difference + half)
+
+
+def _kendall(
+    y: FloatArray, predicted: FloatArray, within: _IntArray | None
+) -> tuple[float, FloatArray]:
+    """Return Kendall's tau-b and what each row changes of it, (n,); NaN if it is not defined."""
     parts = np.zeros(y.size, dtype=np.int64) if within is None else within
     values, influence = np.full(y.size, np.nan), np.full(y.size, np.nan)
     for part in np.unique(parts):
@@ -130,15 +165,10 @@ def _rank_correlation(
         values[rows], influence[rows] = found.value, found.influence
     known = np.isfinite(values)
     if not known.any():
-        return _UNKNOWN
+        return math.nan, np.zeros(y.size)
     value = float(values[known].mean())
     # What a row changes: the correlation of its setting, and that setting's weight in the mean.
-    pull = np.where(known, influence + values - value, 0.0) * y.size / known.sum()
-    if abs(value) >= 1 - 1e-12:
-        return Figure(value, math.nan, math.nan)
-    error = math.sqrt(clusters.variance(pull)) / (1 - value**2)
-    half = _quantile(clusters, confidence) * error
-    return Figure(value, math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half))
+    return value, np.where(known, influence + values - value, 0.0) * y.size / known.sum()
 
 
 def _share(inside: FloatArray, clusters: _Clusters, confidence: float) -> Figure:

@@ -43,6 +43,46 @@ def test_fit_says_what_it_wrote(bpe_bench, tmp_path):
     assert file.read_bytes() != first
 
 
+def test_fit_answers_first_and_lists_what_there_is(bpe_bench, tmp_path):
+    file = tmp_path / "made"
+    _, out, _ = bpe_bench("surrogate", "fit", "darts-bpe", *FEW, "-o", file)
+    lines = out.splitlines()
+    assert lines[0].startswith("Fitted xgboost to the test accuracies of 100 darts architectures ")
+    assert lines[1].split() == ["file", str(file)]
+    assert not any("–" in line for line in lines)
+
+
+def test_fit_understands_given_labels_with_an_epoch(bpe_bench, tmp_path):
+    """As `correlate` prints them; the last epoch is the setting itself."""
+    for given, said in (("cifar10-valid-200@12", "cifar10-valid-200@12"),
+                        ("cifar10-valid-12@12", "cifar10-valid-12")):  # fmt: skip
+        status, out, _ = bpe_bench("surrogate", "fit", "nas-bench-201-curves", "--budget",
+                                   "cifar10-valid-200", "--given", given, "--architectures", "40",
+                                   "--model", "forest", "--folds", "3", "-o", tmp_path / "x",
+                                   "--format", "json")  # fmt: skip
+        assert status == 0
+        assert json.loads(out)["given"] == [said]
+        assert next(iter(json.loads(out))) == "answer"
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--statistic", "kendall"],
+         "--statistic goes with --target correlation, found --target accuracy"),
+        (["--target", "cost", "--split", "test"],
+         "--split goes with --target accuracy or correlation, found --target cost"),
+        (["--target", "cost", "--encoding", "all"],
+         "--target cost has one value for all architectures of a setting in this table, found "
+         "--encoding; leave out, or take --target accuracy"),
+    ],
+)  # fmt: skip
+def test_options_without_use_are_refused(command, options, text, fails, tmp_path):
+    said = fails("surrogate", command, "darts-bpe", *options, "-o", tmp_path / "x")
+    assert said.startswith(text)
+
+
 def test_fit_needs_a_file(fails):
     assert fails("surrogate", "fit", "darts-bpe").startswith("Missing option '-o'")
 
@@ -94,8 +134,7 @@ def test_options_of_single_architectures_do_not_go_with_correlations(
                  tmp_path / "x")  # fmt: skip
     assert said.startswith(
         f"--target correlation has one value for all architectures, found {text}; leave out, or "
-        "take "
-        "--target accuracy or cost"
+        "take --target accuracy (see "
     )
 
 
@@ -119,12 +158,13 @@ def test_evaluate_by_setting_as_a_table_and_as_csv(bpe_bench):
     status, out, _ = bpe_bench(*arguments)
     lines = out.splitlines()
     assert status == 0
-    assert lines[0].startswith(
-        "darts-bpe: spearman correlation of 100 darts architectures under 37"
+    assert lines[0].startswith("forest ranks settings that it never saw by their Spearman ")
+    assert lines[1].startswith(
+        "darts-bpe: Spearman correlation of 100 darts architectures under 37 settings"
     )
-    assert lines[1].split()[:4] == ["model", "held", "out", "R²"]
-    assert lines[2].split()[:2] == ["forest", "budget"]
-    assert "–" not in lines[2]
+    assert lines[2].split()[:4] == ["model", "held", "out", "R²"]
+    assert lines[3].split()[:2] == ["forest", "budget"]
+    assert "–" not in lines[3]
     status, out, _ = bpe_bench(*arguments, "--format", "csv")
     (row,) = csv.DictReader(out.splitlines())
     assert (row["model"], row["grouping"], row["n_rows"]) == ("forest", "budget", "37")
@@ -173,6 +213,9 @@ def test_predict_says_where_it_has_no_interval(correlating, as_json, bpe_bench):
     (row,) = as_json(*arguments, "--extrapolate")["rows"]
     assert row["correlation_low"] is None
     _, out, _ = bpe_bench(*arguments, "--extrapolate")
+    assert "without an interval" in out.splitlines()[0]
+    assert "interval" not in out.splitlines()[2]  # a column that has nothing
+    _, out, _ = bpe_bench(*arguments, "--budget", "BPE-1", "--extrapolate")
     assert "[–, –]" in out
 
 
@@ -213,6 +256,24 @@ def test_predict_leaves_out_costs_that_are_not_known(partly_costly, bpe_bench, a
     status, out, _ = bpe_bench(*arguments)
     assert status == 0
     assert "test accuracy predicted by forest" in out
+
+
+def test_predict_answers_first_with_published_names(correlating, bpe_bench):
+    _, out, _ = bpe_bench("surrogate", "predict", correlating, "--budget", "test5", "--budget",
+                          "test32")  # fmt: skip
+    lines = out.splitlines()
+    assert lines[0].startswith("The best of 2 budgets is test32 (BPE-2): Spearman correlation 0.6")
+    assert [line.split("  ")[0] for line in lines[3:]] == ["test5 (BPE-1)", "test32 (BPE-2)"]
+
+
+def test_predict_refuses_a_seed_where_nothing_is_drawn(correlating, informed, fails):
+    said = fails("surrogate", "predict", correlating, "--seed", "1")
+    assert said.startswith(
+        "--seed goes with --architectures sample:N, found a surrogate of settings"
+    )
+    said = fails("surrogate", "predict", informed, "--architectures", "darts-bpe:0", "--table",
+                 "darts-bpe", "--seed", "1")  # fmt: skip
+    assert "found --architectures darts-bpe:0" in said
 
 
 @pytest.mark.parametrize("table", ["darts-bpe", "nas-bench-201-curves"])
@@ -298,7 +359,7 @@ def test_predict_refuses_a_table_that_changed(informed, fails, tmp_path):
     assert "the table given has" in said
     said = fails("surrogate", "predict", informed, "--budget", "test5")
     assert said.startswith("accuracies under test7 must be given")
-    assert said.endswith("name the table that has them (--table)")
+    assert said.endswith("name the one that has them (--table darts-bpe)")
 
 
 def test_predict_refuses_a_damaged_file(correlating, fails, tmp_path):
