@@ -103,8 +103,9 @@ class Output:
         for message in messages[:_MOST_WARNINGS]:
             click.echo(f"warning: {message}", err=True)
         if (rest := len(messages) - _MOST_WARNINGS) > 0:
+            more = "1 more warning" if rest == 1 else f"{rest} more warnings"
             where = f" or bpe-bench tables info {quoted(table)}" if table else ""
-            click.echo(f"{rest} more warnings: --format json{where}", err=True)
+            click.echo(f"{more}: --format json{where}", err=True)
 
     def note(self, message: str) -> None:
         """Say on standard error what was done."""
@@ -207,6 +208,13 @@ def _hyper_parameter(name: str, value: Any) -> str:
         "precision": "{}",
     }
     return patterns.get(name, f"{{}} {name}").format(value)
+
+
+def whole(text: str) -> Text:
+    """Return a line that is not wrapped, because it is there to be copied."""
+    from rich.text import Text
+
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 def titled(title: str, text: str = "") -> Text:

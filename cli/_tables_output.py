@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, number, quoted, usual_trainings
+from ._output import duration, grid, number, quoted, usual_trainings, whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,8 +28,8 @@ def described(description: Mapping[str, Any], budgets: Sequence[Budget]) -> list
     head = [{"": key.replace("_", " "), "value": _text(description[key])} for key in _HEAD]
     parts += [grid(head, left=["", "value"], headers=False), ""]
     if description["budgets"]:
-        parts.append(f"to rank its budgets:     bpe-bench correlate {table}")
-    return [*parts, f"to see an architecture:  bpe-bench tables query {table} 0"]
+        parts.append(whole(f"to rank its budgets:     bpe-bench correlate {table}"))
+    return [*parts, whole(f"to see an architecture:  bpe-bench tables query {table} 0")]
 
 
 def _text(value: Any) -> str:

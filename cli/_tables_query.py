@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._options import common
-from ._output import Output, duration, frame, grid, number, shape
+from ._output import Output, duration, frame, grid, number, shape, whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,7 +70,7 @@ def query(
             "rows": rows,
         },
         lambda: frame(rows),
-        lambda: [answer, text, _grid(opened, rows)],
+        lambda: [answer, whole(text), _grid(opened, rows)],
     )
 
 

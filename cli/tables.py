@@ -13,7 +13,7 @@ import click
 
 from ._commands import Group
 from ._options import common, making
-from ._output import Output, frame, plain_grid, quoted
+from ._output import Output, frame, plain_grid, quoted, whole
 from ._tables_output import described
 from ._tables_query import query
 
@@ -61,13 +61,9 @@ def list_(out: Output) -> None:
         for entry in entries().values()
     ]
     shown = [{name: row[name] for name in ("name", "space", "place", "summary")} for row in rows]
-    _emit_rows(out, _listed(rows), rows, shown)
-
-
-def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
     commands = [row["get"] for row in rows if row["get"]]
-    here = f"{len(rows) - len(commands)} of {len(rows)} registered tables are on this machine"
-    return f"{here}; get the other with: {'; '.join(commands)}" if commands else here
+    answer = f"{len(rows) - len(commands)} of {len(rows)} registered tables are on this machine"
+    _emit_rows(out, answer, rows, shown, [f"to get another:  {command}" for command in commands])
 
 
 @tables.command()
@@ -221,14 +217,6 @@ def import_(
     if reference is not None:
         table = table.with_reference(reference)
     _write(out, table, output)
-    if not table.references:
-        full = max(table.settings, key=lambda setting: setting.budget.epochs).label
-        out.warn(
-            [
-                "the table names no full training, so nothing can be ranked yet; import it again "
-                f"and name the setting, for instance --reference {full}"
-            ]
-        )
 
 
 @tables.command()
@@ -359,9 +347,10 @@ def _emit_rows(
     answer: str,
     rows: Sequence[Mapping[str, Any]],
     shown: Sequence[Mapping[str, Any]],
+    commands: Sequence[str] = (),
 ) -> None:
     out.emit(
         lambda: {"answer": answer, "rows": list(rows)},
         lambda: frame(rows),
-        lambda: [answer, plain_grid(shown)],
+        lambda: [answer, *map(whole, commands), plain_grid(shown)],
     )

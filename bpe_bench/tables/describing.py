@@ -58,9 +58,10 @@ def _answer(table: Table, name: str, budgets: int, ceilings: dict[str, float]) -
 
 def _ranked(table: Table, budgets: int) -> str:
     if not table.references:
+        longest = max(table.settings, key=lambda setting: setting.budget.epochs)
         return (
-            "It cannot be ranked, because it names no full training; name one when importing it, "
-            "with --reference LABEL."
+            "It cannot be ranked, because it names no full training; import it again and name the "
+            f"setting, for instance --reference {longest.label}."
         )
     full = _full(table)
     if not budgets:

@@ -30,8 +30,8 @@ def test_list_is_the_registry(as_json, bpe_bench, registry):
     status, out, err = bpe_bench("tables", "list")
     assert (status, err) == (0, "")
     assert out.startswith(
-        "3 of 4 registered tables are on this machine; get the other with: bpe-bench tables fetch "
-        "nas-bench-201\n"
+        "3 of 4 registered tables are on this machine\n"
+        "to get another:  bpe-bench tables fetch nas-bench-201\n"
     )
 
 

@@ -37,8 +37,8 @@ def test_as_many_budgets_can_be_ranked_as_correlate_ranks(name):
 def test_a_table_without_full_training_cannot_be_ranked(darts_bpe):
     answer = description(replace(darts_bpe, references=()), "mine")["answer"]
     assert (
-        "It cannot be ranked, because it names no full training; name one when importing it, with "
-        "--reference LABEL." in answer
+        "It cannot be ranked, because it names no full training; import it again and name the "
+        "setting, for instance --reference full." in answer
     )
     assert "ceiling" not in answer
 
