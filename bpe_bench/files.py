@@ -1,9 +1,10 @@
-"""Files: written completely or not at all, as JSON, and foreign pickles read safely."""
+"""Files: written completely or not at all, foreign pickles read safely; values as JSON and HTML."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
+import html
 import math
 import os
 import pickle
@@ -11,12 +12,17 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 
 from .errors import SourceFileError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_ROWS = 20
+"""So many rows of a result are shown in a notebook."""
 _LONGEST_STEM = 40
 """Characters of a file's name that go into the name of its temporary one."""
 _PICKLE_FAULTS = (
@@ -140,6 +146,42 @@ def to_json_value(value: Any) -> Any:
 def to_json_object(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by name, such as a data class's ``vars``, as a JSON object."""
     return {name: to_json_value(value) for name, value in values.items()}
+
+
+class Shown:
+    """A base of results: shown as one line, and in a notebook with a small table below it.
+
+    The line is the result's ``answer`` and the table its ``to_frame``, unless a class says
+    otherwise. A data class needs ``repr=False``, or it would show all of its fields.
+    """
+
+    _columns: ClassVar[tuple[str, ...]] = ()
+    """Columns of the small table; all if empty."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def answer(self) -> str:  # noqa: D102 - each class says what it is
+            ...
+
+        def to_frame(self) -> pd.DataFrame:  # noqa: D102
+            ...
+
+    def _line(self) -> str:
+        return self.answer
+
+    def _frame(self) -> pd.DataFrame:
+        frame = self.to_frame()
+        return frame[[name for name in self._columns or frame.columns if name in frame.columns]]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {shown(self._line(), 400)}>"
+
+    def _repr_html_(self) -> str:
+        # Names come from files: both escape them.
+        frame = self._frame()
+        table = frame.to_html(max_rows=_MOST_ROWS, border=0, float_format="{:.4g}".format)
+        return f"<p>{html.escape(self._line())}</p>\n{table}"
 
 
 class Reader(Protocol):

@@ -18,6 +18,7 @@ from scipy import stats
 
 from ..budget import Budget, BudgetSpace
 from ..errors import SelectionError
+from ..files import Shown
 from ..inference import FloatArray
 from ..randomness import settled
 from ..spaces import Architecture, get_space
@@ -68,8 +69,8 @@ class Planned(Candidate):
         }
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """The trainings that fit into an allowance."""
 
     table: str
@@ -80,6 +81,10 @@ class Plan:
     """Candidates with their trainings, the most narrowed interval first."""
     confidence: float
     warnings: tuple[str, ...]
+
+    def _line(self) -> str:
+        count = sum(len(row.architectures) for row in self.rows)
+        return f"{count} trainings in {self.hours_planned:.3g} of {self.hours:.3g} device hours"
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BpeBenchError, unknown_name
-from ..files import to_json_value
+from ..files import Shown, to_json_value
 from ..inference import correlation
 from ..tables.catalog import Promise, entries, verify_registered
 from ..tables.curves import MISSING, Split
@@ -59,8 +59,8 @@ class Check:
         return {**to_json_value(vars(self)), "difference": to_json_value(self.difference)}
 
 
-@dataclass(frozen=True)
-class RegressionReport:
+@dataclass(frozen=True, repr=False)
+class RegressionReport(Shown):
     """All checks of some tables."""
 
     checks: tuple[Check, ...]

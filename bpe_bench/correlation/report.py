@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import unknown_name
-from ..files import to_json_value
+from ..files import Shown, to_json_value
 from .candidates import Measured
 from .comparison import Comparison
 
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class CorrelationReport:
+@dataclass(frozen=True, repr=False)
+class CorrelationReport(Shown):
     """All budgets of a table against its reference."""
+
+    _columns = (
+        "correlation", "low", "high", "n_architectures", "cost_seconds", "device", "pareto",
+    )  # fmt: skip
 
     table: str
     space: str
@@ -44,6 +48,10 @@ class CorrelationReport:
     """Names of published budgets (BPE-1) by label, for those that the table holds."""
     top_k: int | None = None
     """How many of the best count in the rows' `Measured.top`; None if that was not asked for."""
+
+    def _line(self) -> str:
+        table = self.table or "a table"
+        return f"{len(self.rows)} budgets of {table} against {self.reference}, {self.statistic}"
 
     def row(self, name: str) -> Measured:
         """Return the row of a budget by its label or published name, each also with ``@EPOCH``."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..correlation.candidates import Measured, Ranked
 from ..correlation.holdout import HeldOut
-from ..files import to_json_value
+from ..files import Shown, to_json_value
 from ..hyper_parameters import Value
 from .answers import _answer, _name_of, brief, published_name
 
@@ -96,9 +96,14 @@ class Recommendation:
         }
 
 
-@dataclass(frozen=True)
-class PruningReport:
+@dataclass(frozen=True, repr=False)
+class PruningReport(Shown):
     """The rounds and recommendations of minimum importance pruning."""
+
+    _columns = (
+        "correlation", "low", "high", "cost_seconds", "device", "held_out_correlation",
+        "best_under_hours",
+    )  # fmt: skip
 
     space: str
     table: str

@@ -17,6 +17,7 @@ from ..errors import unknown_name
 from ..estimators import Estimator
 from ..execution.campaign import default_budgets
 from ..execution.readiness import check_ready
+from ..files import Shown
 from ..spaces import get_space
 from ..training.own_trainer import AnyTrainer
 from .answers import answer_of_several
@@ -101,9 +102,11 @@ class SearchPlan:
         return self.searcher == "darts" or (self.estimator == "train" and self.trainer is None)
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Shown):
     """Results of the searches of a plan."""
+
+    _columns = SearchReport._columns
 
     reports: tuple[SearchReport, ...]
     """One per searcher."""
@@ -112,12 +115,17 @@ class SearchResult:
     traces: tuple[SearchTrace, ...]
     warnings: tuple[str, ...]
 
+<<<<<<< HEAD
     @property
     def answer(self) -> str:
         """What was found and what it is worth, in a sentence or two; of several, by which."""
         if len(self.reports) == 1:
             return self.reports[0].answer
         return answer_of_several(self.reports, self.comparisons)
+=======
+    def _line(self) -> str:
+        return "; ".join(report._line() for report in self.reports)
+>>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 
     def to_json(self) -> dict[str, Any]:
         """Return reports and comparisons as JSON values."""

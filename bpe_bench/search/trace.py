@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import BpeBenchError, SourceFileError
+from ..errors import BpeBenchError, SourceFileError, duration, number
 from ..estimators.base import Outcome, State
-from ..files import reason_of, to_json_object, write_whole
+from ..files import Shown, reason_of, to_json_object, write_whole
 from ..spaces import Architecture, get_space
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMAT = "bpe-bench-search-trace"
 _VERSION = 1
@@ -34,8 +37,8 @@ class Step:
     """Bounds of the signal's interval, if it was predicted with one."""
 
 
-@dataclass(frozen=True)
-class SearchTrace:
+@dataclass(frozen=True, repr=False)
+class SearchTrace(Shown):
     """One search: its evaluations, their times, and its result."""
 
     searcher: str
@@ -56,6 +59,25 @@ class SearchTrace:
     def evaluations(self) -> int:
         """How many architectures were evaluated."""
         return len(self.steps)
+
+    def _line(self) -> str:
+        best = max((s.accuracy for s in self.incumbents()), default=math.nan)
+        return (
+            f"{self.searcher} in {self.space}: {self.evaluations} evaluations in "
+            f"{duration(self.seconds)}, the best {number(best, '{:.4f}')}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a line per evaluation."""
+        import pandas as pd
+
+        space = get_space(self.space)
+        columns = ("architecture", "accuracy", "clock", "state", "low", "high")
+        rows = [
+            (space.format(s.architecture), s.accuracy, s.clock, s.state, s.low, s.high)
+            for s in self.steps
+        ]
+        return pd.DataFrame(rows, columns=columns)
 
     def incumbents(self) -> list[Step]:
         """Return the evaluations that were the best so far, among equals the first."""
@@ -148,7 +170,7 @@ def read_traces(path: str | os.PathLike[str]) -> list[SearchTrace]:
     except (OSError, UnicodeDecodeError) as error:
         raise SourceFileError(f"cannot read traces from {path}: {error}") from error
     traces = []
-    for number, line in enumerate(lines, 1):
+    for place, line in enumerate(lines, 1):
         try:
             values = json.loads(line)
             if values["format"] != _FORMAT or values["version"] != _VERSION:
@@ -157,7 +179,7 @@ def read_traces(path: str | os.PathLike[str]) -> list[SearchTrace]:
         except (BpeBenchError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise SourceFileError(
-                f"{path}, line {number}, is not a trace of version {_VERSION}: {why}"
+                f"{path}, line {place}, is not a trace of version {_VERSION}: {why}"
             ) from error
     return traces
 

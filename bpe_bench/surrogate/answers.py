@@ -12,6 +12,7 @@ import numpy as np
 from ..budget import Budget
 from ..errors import SelectionError
 from ..execution.campaign import choose_architectures
+from ..files import Shown
 from ..spaces import get_space
 from ..tables.catalog import TableLike, given_table
 from ..tables.table import Table
@@ -29,13 +30,23 @@ QUANTITIES: dict[str, TargetName] = {
 """The quantities that a row can have, in the order in which they are shown."""
 
 
+<<<<<<< HEAD
 _SAMPLE = 10
 """So many architectures are drawn if none is named."""
 
 
 @dataclass(frozen=True)
 class Answers:
+=======
+@dataclass(frozen=True, repr=False)
+class Answers(Shown):
+>>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
     """Predictions of a surrogate, a row per budget and architecture."""
+
+    _columns = (
+        "architecture", "accuracy", "accuracy_low", "accuracy_high", "correlation",
+        "correlation_low", "correlation_high", "cost_seconds",
+    )  # fmt: skip
 
     fitted: FittedSurrogate
     confidence: float
@@ -44,6 +55,7 @@ class Answers:
     ``_high``; None where unknown."""
     warnings: tuple[str, ...]
 
+<<<<<<< HEAD
     @property
     def answer(self) -> str:
         """The prediction with its interval; of several the best one."""
@@ -52,6 +64,11 @@ class Answers:
     def budget(self, row: Mapping[str, Any]) -> Budget:
         """Return the budget of a row."""
         return Budget(**row["budget"])
+=======
+    def _line(self) -> str:
+        of = f"{self.fitted.target} by a surrogate of {self.fitted.table or 'a table'}"
+        return f"{len(self.rows)} predictions of {of}, {self.confidence:.0%} intervals"
+>>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 
     def to_json(self) -> dict[str, Any]:
         """Return the answers as JSON values."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..budget import Budget, parse_budget
 from ..errors import SelectionError, SurrogateFileError, UnknownNameError, unknown_name
 from ..estimators import Prediction
+from ..files import Shown
 from ..inference import check_confidence
 from ..spaces import Architecture, get_space
 from ..tables.catalog import TableLike, given_table
 from ..tables.storage import content_hash
-from ..tables.table import Setting, Split, Table
+from ..tables.table import Setting, Split, Table, settings_frame
 from .columns import _check_inside, _outside, _Ranges
 from .conclusions import answer_of_surrogate
 from .crossfit import Grouping, _fewest_residuals
@@ -24,9 +25,12 @@ from .examples import _given_accuracies, _usual_device
 from .forecast import CONFIDENCE, Forecast, _TargetModel
 from .question import FloatArray, TargetName
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
-class FittedSurrogate:
+
+@dataclass(frozen=True, repr=False)
+class FittedSurrogate(Shown):
     """A surrogate of a table: predicts architectures and budgets that nobody trained.
 
     Raises
@@ -56,6 +60,16 @@ class FittedSurrogate:
     """Versions of the libraries that it was fitted with."""
     notes: tuple[str, ...] = ()
     """What its user has to know, one sentence each."""
+
+    def _line(self) -> str:
+        return (
+            f"{' and '.join(self.models)} in {self.space} by {self.model}, fitted to "
+            f"{self.n_architectures} architectures under {len(self.settings)} settings of "
+            f"{self.table or 'a table'}"
+        )
+
+    def _frame(self) -> pd.DataFrame:
+        return settings_frame(self.settings)
 
     def accuracy(
         self,

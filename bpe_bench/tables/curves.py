@@ -71,7 +71,7 @@ class CountReader(Protocol):
         """Read everything, (R, E, A)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Curves:
     """Correctly classified images per seed, epoch and architecture.
 
@@ -93,6 +93,13 @@ class Curves:
     """Counts are in units of 1/scale image; above 1 if means over seeds are stored exactly."""
     sources: tuple[str, ...] = ()
     """Sources of the counts, if they differ from the table's."""
+
+    def __repr__(self) -> str:
+        seeds = ", ".join(map(str, self.seeds))
+        return (
+            f"<Curves: {self.counts.shape[2]:,} architectures, {self.split_size:,} images, seeds "
+            f"{seeds}, epochs {', '.join(ranges(self.epochs.tolist()))}>"
+        )
 
     def __post_init__(self) -> None:
         epochs = np.ascontiguousarray(self.epochs, dtype=np.int32)

@@ -25,9 +25,10 @@ from ..errors import (
     LeakError,
     MissingReferenceError,
     SelectionError,
+    duration,
     unknown_name,
 )
-from ..files import to_json_value
+from ..files import Shown, to_json_value
 from ..spaces import Architecture, get_space
 from ._architectures import _ArchitectureTexts, _Places
 from .curves import MEAN_OF_SEEDS, MISSING, Curves, FloatArray, Split, _Seed, ranges
@@ -68,7 +69,7 @@ def plain_name(text: str, taken: Collection[str] = ()) -> str:
     return name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Setting:
     """One way of training that a table has results for: a budget on a data set."""
 
@@ -83,6 +84,10 @@ class Setting:
     device: str = ""
     """Device on which the seconds were measured; empty if unknown."""
 
+    def __repr__(self) -> str:
+        cost = " on ".join(filter(None, (duration(self.seconds), self.device)))
+        return f"<Setting {self.label} on {self.dataset}: {self.budget}; {cost}>"
+
     def __post_init__(self) -> None:
         if not _LABEL.fullmatch(self.label):
             raise InvalidTableError(
@@ -93,6 +98,23 @@ class Setting:
                 f"seconds of setting {self.label!r} must be above 0 or unknown (NaN), "
                 f"found {self.seconds}"
             )
+
+
+def settings_frame(settings: Sequence[Setting]) -> pd.DataFrame:
+    """Return a line per setting, the hyper-parameters in columns of their own."""
+    import pandas as pd
+
+    rows = [
+        {
+            "label": s.label,
+            "dataset": s.dataset,
+            **s.budget.to_dict(),
+            "seconds": s.seconds,
+            "device": s.device,
+        }
+        for s in settings
+    ]
+    return pd.DataFrame(rows).set_index("label")
 
 
 @dataclass(frozen=True)
@@ -115,8 +137,8 @@ class Provenance:
     """When, in ISO 8601."""
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Shown):
     """Finished trainings of A architectures under a number of settings.
 
     Raises
@@ -147,6 +169,18 @@ class Table:
     ``seconds`` are device seconds of the whole budget, ``seconds@E`` those up to epoch E,
     ``parameters`` and ``flops`` millions, ``latency`` seconds of inference per batch; other
     names are the user's own."""
+
+    def _line(self) -> str:
+        full = " and ".join(self.references)
+        splits = dict.fromkeys(str(s) for s in Split for _, own in self.curves if own == s)
+        return (
+            f"{len(self.architectures):,} architectures of {self.space} under "
+            f"{len(self.settings)} settings, data set {self.dataset}, {' and '.join(splits)} "
+            f"accuracies; full training: {full or 'not named'}"
+        )
+
+    def _frame(self) -> pd.DataFrame:
+        return settings_frame(self.settings)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...files import to_json_value
+from ...files import Shown, to_json_value
 from ...inference import FloatArray
 from .conclusions import _answer
 
@@ -83,8 +83,8 @@ class _MethodComparison:
     """After Holm's correction over all pairs."""
 
 
-@dataclass(frozen=True)
-class JudgingReport:
+@dataclass(frozen=True, repr=False)
+class JudgingReport(Shown):
     """Methods of finding a budget, judged at equal device hours."""
 
     table: str
