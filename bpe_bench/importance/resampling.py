@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,6 +17,7 @@ def resampled_importances(
     drawn: FloatArray,
     groups: _Groups,
     rng: np.random.Generator,
+    progress: Callable[[float], None] | None = None,
 ) -> FloatArray:
     """Return importances, each from a resample of settings and architectures.
 
@@ -32,6 +34,8 @@ def resampled_importances(
         G disjoint lists of columns, each judged as one.
     rng
         Draws S settings with replacement for each row of ``drawn``, and drives the models.
+    progress
+        Called with the share of the work that is done.
 
     Returns
     -------
@@ -47,6 +51,8 @@ def resampled_importances(
     for b, y in enumerate(drawn):
         chosen = rng.integers(len(x), size=len(x))
         found[b] = estimator.importances(x[chosen], y[chosen], groups, rng)
+        if progress is not None:
+            progress((b + 1) / len(drawn))
     return found
 
 

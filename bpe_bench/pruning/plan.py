@@ -20,7 +20,6 @@ from ..spaces import get_space
 from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
 from ..tables.catalog import open_table_of
 from ..tables.table import Split
-from ..training.devices import check_device
 from ..training.own_trainer import AnyTrainer, OwnTrainer
 from .objective import Objective, ObjectiveKind, Replay
 from .predicted import SurrogateObjective
@@ -201,13 +200,17 @@ def check_search(searcher: str, objective: Objective, plan: ObjectivePlan) -> No
     UnknownNameError
         If there is no such searcher.
     SelectionError
-        If test accuracies of a table would steer it, and nobody asked for that.
+        If test accuracies of a table would steer it, and nobody asked for that, or if it has
+        to train on images and none are named.
     """
     make_searcher(searcher)
+    if over_table(plan) and searcher == "darts":
+        raise SelectionError(
+            "darts trains a network on images and asks no table, found --then-search darts without "
+            "--data; name images, for instance --data digits, or take another searcher"
+        )
     if not over_table(plan):
         check_ready(plan.store, None if plan.trainer else plan.device)
-    elif searcher == "darts":
-        check_device("cpu")
     if over_table(plan) and plan.split is None and objective.choices["split"] == Split.TEST:
         raise SelectionError(
             f"a search over {objective.name} would be steered by test accuracies, as it has no "

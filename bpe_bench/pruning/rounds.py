@@ -79,17 +79,18 @@ class _Pruning:
     """Settings of the evidence that a forest predicted."""
     stop_reason: str = ""
     _asked: set[Budget] = field(default_factory=set)
+    _expected: int = 1
+    """Rounds that the pruning will take if none abstains."""
 
     def run(self) -> _Pruning:
         """Run all rounds, and return itself."""
         pool = self.objective.pool.rows
         first = covering(pool, (), self.rules.initial) if self.rules.sequential else pool
         added = self._evaluate(first)
-        expected = max(1, len(self.open_groups()) - self.rules.keep)
+        self._expected = max(1, len(self.open_groups()) - self.rules.keep)
         while not self._ended():
             done = self._round([row.label for row in added])
             self.rounds.append(done)
-            self._report(len(self.rounds) / (expected + 1))
             if self._out_of_patience():
                 self.stop_reason = _nothing_to_prune(done, "more evidence does not help")
                 break
@@ -207,7 +208,7 @@ class _Pruning:
             return np.empty((self.rules.resamples, 0))
         drawn = self.objective.draw(self.evidence, self.rules.resamples, self.rng)
         estimator = get_estimator(self.rules.importance)
-        return resampled_importances(estimator, x, drawn, columns, self.rng)
+        return resampled_importances(estimator, x, drawn, columns, self.rng, self._report)
 
     def _cheapest(self, group: _Group) -> dict[str, Value]:
         """Return the cheapest values of a group that were seen, all else being equal.
@@ -253,8 +254,9 @@ class _Pruning:
         return all(getattr(budget, name) == value for name, value in self.pinned.items())
 
     def _report(self, share: float) -> None:
+        """Report the share of a round that is done, as a share of all rounds expected."""
         if self.progress is not None:
-            self.progress(min(1.0, share))
+            self.progress(min(1.0, (len(self.rounds) + share) / (self._expected + 1)))
 
 
 def _values(budget: Budget, group: _Group) -> tuple[Value, ...]:

@@ -197,6 +197,11 @@ def test_recommended_budgets_come_with_their_held_out_correlation(as_json):
             "unknown budget 'tset23' (did you mean 'test23'?); there are: {settings}",
         ),
         (
+            ["--then-search", "darts", "--split", "test"],
+            "darts trains a network on images and asks no table, found --then-search darts without "
+            "--data; name images, for instance --data digits, or take another searcher",
+        ),
+        (
             ["--then-search", "random"],
             "a search over darts-bpe would be steered by test accuracies, as it has no others; "
             "allow that with --split test, or train on images with --data, for instance --data "
