@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..budget import NAMED_BUDGETS, Budget
 from ..correlation.candidates import Measured, Ranked
 from ..errors import duration, interval, number
-from ..hyper_parameters import written
+from ..hyper_parameters import Value, written
 
 if TYPE_CHECKING:
     from .report import PruningReport, Recommendation
@@ -26,18 +28,30 @@ def published_name(budget: Budget) -> str | None:
 def brief(budget: Budget) -> str:
     """Return the shortest text that `bpe_bench.budget.parse_budget` reads as a budget.
 
+    Values that are unknown are left out, as one's own trainer may have no use for them; such a
+    text is read with ``complete=False``.
+
     Examples
     --------
     >>> from bpe_bench.budget import BPE_2
     >>> brief(BPE_2.replace(epochs=60, precision="fp16"))
     'BPE-2,epochs=60,precision=fp16'
     """
+    values = budget.to_dict()
+    if None in values.values():
+        usual = {f.name: f.default for f in dataclasses.fields(Budget)}
+        left_out = {k for k, v in values.items() if v == usual[k]}
+        left_out |= {k for k, v in values.items() if v is None and usual[k] is dataclasses.MISSING}
+        return _said({k: v for k, v in values.items() if k not in left_out})
     texts = [str(budget)]
     for name, known in NAMED_BUDGETS.items():
-        values = budget.to_dict().items()
-        changed = [f"{key}={written(v)}" for key, v in values if v != getattr(known, key)]
-        texts.append(",".join([name, *changed]))
+        changed = {k: v for k, v in values.items() if v != getattr(known, k)}
+        texts.append(f"{name},{_said(changed)}".rstrip(","))
     return min(texts, key=len)
+
+
+def _said(values: Mapping[str, Value]) -> str:
+    return ",".join(f"{name}={written(value)}" for name, value in values.items())
 
 
 def _name_of(report: PruningReport, row: Ranked) -> str:

@@ -168,8 +168,8 @@ def test_the_shortest_text_of_a_budget_is_read_as_that_budget(darts_bpe):
     budgets = [s.budget for s in darts_bpe.settings]
     assert [parse_budget(brief(b)) for b in budgets] == budgets
     assert (brief(BPE_1), brief(BPE_2.replace(layers=8))) == ("BPE-1", "BPE-2,layers=8")
-    unknown = BPE_1.replace(channels=None)
-    assert parse_budget(brief(unknown)) == unknown
+    for text in ("epochs=3,data_fraction=0.5", "epochs=3,lr_schedule=unknown"):
+        assert brief(parse_budget(text, complete=False)) == text
 
 
 def test_choices_are_in_the_report(darts_bpe):
