@@ -115,17 +115,12 @@ class SearchResult(Shown):
     traces: tuple[SearchTrace, ...]
     warnings: tuple[str, ...]
 
-<<<<<<< HEAD
     @property
     def answer(self) -> str:
         """What was found and what it is worth, in a sentence or two; of several, by which."""
         if len(self.reports) == 1:
             return self.reports[0].answer
         return answer_of_several(self.reports, self.comparisons)
-=======
-    def _line(self) -> str:
-        return "; ".join(report._line() for report in self.reports)
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 
     def to_json(self) -> dict[str, Any]:
         """Return reports and comparisons as JSON values."""

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SelectionError, number
+from ..errors import SelectionError
 from ..estimators.base import Estimator, Outcome
-<<<<<<< HEAD
-from ..files import to_json_object
+from ..files import Shown, to_json_object
 from ..inference import check_confidence
 from ..randomness import settled
-=======
-from ..files import Shown, to_json_object
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 from ..spaces import Architecture, get_space
 from ..tables.curves import FloatArray
 from .answers import answer_of
@@ -49,25 +45,8 @@ class BestSoFar:
     """Third quartile likewise."""
 
 
-@dataclass(frozen=True)
-<<<<<<< HEAD
-class SearchReport:
-=======
-class Speedup:
-    """How many times cheaper the simulated search was than other ways."""
-
-    full_training: float
-    """Than training as many architectures in full; NaN if that cost is unknown."""
-    nasnet: float
-    """Than the 2,000 GPU days of NASNet's search, whatever their devices were."""
-    amoebanet: float
-    """Than the 3,150 GPU days of AmoebaNet's search, likewise."""
-    assumptions: str
-
-
 @dataclass(frozen=True, repr=False)
 class SearchReport(Shown):
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
     """Summary of repeated searches by one searcher. Accuracies are fractions in [0, 1]."""
 
     _columns = (
@@ -158,9 +137,6 @@ class SearchReport(Shown):
     def final(self) -> FloatArray:
         """Final accuracies on the ``report_split`` of each repeat, shape (R,)."""
         return self.test if self.report_split == "test" else self.validation
-
-    def _line(self) -> str:
-        return f"{self.searcher} found {number(self.validation_mean, '{:.2%}')} validation"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line."""

@@ -30,17 +30,12 @@ QUANTITIES: dict[str, TargetName] = {
 """The quantities that a row can have, in the order in which they are shown."""
 
 
-<<<<<<< HEAD
 _SAMPLE = 10
 """So many architectures are drawn if none is named."""
 
 
-@dataclass(frozen=True)
-class Answers:
-=======
 @dataclass(frozen=True, repr=False)
 class Answers(Shown):
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
     """Predictions of a surrogate, a row per budget and architecture."""
 
     _columns = (
@@ -55,7 +50,6 @@ class Answers(Shown):
     ``_high``; None where unknown."""
     warnings: tuple[str, ...]
 
-<<<<<<< HEAD
     @property
     def answer(self) -> str:
         """The prediction with its interval; of several the best one."""
@@ -64,11 +58,6 @@ class Answers(Shown):
     def budget(self, row: Mapping[str, Any]) -> Budget:
         """Return the budget of a row."""
         return Budget(**row["budget"])
-=======
-    def _line(self) -> str:
-        of = f"{self.fitted.target} by a surrogate of {self.fitted.table or 'a table'}"
-        return f"{len(self.rows)} predictions of {of}, {self.confidence:.0%} intervals"
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 
     def to_json(self) -> dict[str, Any]:
         """Return the answers as JSON values."""

@@ -11,10 +11,6 @@ import numpy.typing as npt
 
 from ..correlation.topk import default_k
 from ..errors import RankingError, SelectionError, unknown_name
-<<<<<<< HEAD
-=======
-from ..files import Shown, to_json_object
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 from ..inference import check_confidence, noise_ceiling
 from ..randomness import settled
 from ..tables.catalog import TableLike, given_table
@@ -34,117 +30,7 @@ from .metrics import (
 )
 from .models import _get_model, _Trend
 from .question import TARGETS, FloatArray, Question
-<<<<<<< HEAD
 from .report import SurrogateReport, SurrogateRow
-=======
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_FIGURES = (
-    "r2", "kendall", "sparse_kendall", "kendall_within_budget", "share_of_ceiling",
-    "precision_at_k", "regret_at_k", "best_rank_at_k", "coverage_90",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SurrogateRow:
-    """How well a model predicts one kind of held-out groups."""
-
-    model: str
-    """A key of `bpe_bench.surrogate.models.MODELS`."""
-    grouping: Grouping
-    """What was held out: architectures, budgets, or both at once."""
-    n_rows: int
-    """Number of held-out rows."""
-    n_groups: tuple[int, ...]
-    """Number of held-out groups; architectures and settings if both are held out."""
-    r2: Figure
-    """R² of accuracies, of correlations, or of the logarithm of seconds."""
-    kendall: Figure
-    """Over all held-out rows; with several budgets it mostly ranks budgets."""
-    sparse_kendall: Figure
-    """The same after rounding to 0.1 %; not defined for costs."""
-    kendall_within_budget: Figure
-    """Mean over settings of the correlation over held-out architectures."""
-    share_of_ceiling: Figure
-    """`kendall_within_budget` divided by the report's noise ceiling."""
-    precision_at_k: Figure
-    regret_at_k: Figure
-    best_rank_at_k: Figure
-    """Means over settings; correlations and mean costs are ranked over the settings."""
-    precision_at_k_chance: float
-    regret_at_k_chance: float
-    best_rank_at_k_chance: float
-    """What random orders have of them on average."""
-    coverage_90: Figure
-    """Share of held-out rows inside their nominal 90 % interval; unknown without intervals."""
-    width: float
-    """Mean width of those intervals; of costs, relative to the prediction; NaN without any."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON values, None where unknown."""
-        return to_json_object(vars(self))
-
-
-@dataclass(frozen=True, repr=False)
-class SurrogateReport(Shown):
-    """Surrogates of a table, judged by cross-validation."""
-
-    _columns = ("grouping", "n_rows", "r2", "kendall", "kendall_within_budget", "coverage_90")
-
-    table: str
-    space: str
-    dataset: str
-    split: str
-    target: str
-    statistic: str
-    """The predicted correlation; empty for other targets."""
-    encoding: str
-    """Encoding of the architectures; empty if they are not used."""
-    given: tuple[str, ...]
-    n_architectures: int
-    n_budgets: int
-    folds: int
-    confidence: float
-    """Confidence of the figures' intervals; those of predictions have 90 %."""
-    top_k: int
-    noise_ceiling: float
-    """Kendall's correlation of a setting with itself across seeds, mean over settings."""
-    rows: tuple[SurrogateRow, ...]
-    warnings: tuple[str, ...] = ()
-    settings: tuple[str, ...] = field(default=())
-    """Labels of the settings that were learned from."""
-
-    def _line(self) -> str:
-        models = ", ".join(dict.fromkeys(row.model for row in self.rows))
-        return f"{self.target} of {self.table or 'a table'} predicted by {models}"
-
-    def row(self, model: str, grouping: Grouping) -> SurrogateRow:
-        """Return the row of a model and a grouping."""
-        for row in self.rows:
-            if (row.model, row.grouping) == (model, grouping):
-                return row
-        known = [f"{row.model} by {row.grouping}" for row in self.rows]
-        raise unknown_name("row", f"{model} by {grouping}", known)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return to_json_object(vars(self))
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one line per model and grouping."""
-        import pandas as pd
-
-        lines = []
-        for row in self.rows:
-            line = {"model": row.model, "grouping": row.grouping, "n_rows": row.n_rows}
-            for name in _FIGURES:
-                figure = getattr(row, name)
-                line |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            lines.append({**line, "width": row.width})
-        return pd.DataFrame(lines).set_index("model")
->>>>>>> 387296a (Results are one line at a prompt and a small table in a notebook)
 
 
 def evaluate_surrogates(

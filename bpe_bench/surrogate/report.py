@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import unknown_name
-from ..files import to_json_object
+from ..files import Shown, to_json_object
 from .conclusions import answer_of_report
 from .crossfit import Grouping
 from .metrics import Figure
@@ -83,9 +83,11 @@ class SurrogateRow:
         return to_json_object(vars(self))
 
 
-@dataclass(frozen=True)
-class SurrogateReport:
+@dataclass(frozen=True, repr=False)
+class SurrogateReport(Shown):
     """Surrogates of a table, judged by cross-validation."""
+
+    _columns = ("grouping", "n_rows", "r2", "kendall", "kendall_within_budget", "coverage_90")
 
     table: str
     space: str
