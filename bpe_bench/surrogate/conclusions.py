@@ -52,8 +52,13 @@ def answer_of_report(report: SurrogateReport) -> str:
             f"How well {best} ranks what it never saw is not known: too few rows were held out, "
             "or all are equal."
         )
-    parts = [_ranked(report, row) for row in rows]
-    said = f"{best} ranks {'; '.join(parts)}. A random order has 0."
+    parts = "; ".join(_ranked(report, row) for row in rows)
+    said = f"{best} ranks {parts}. A random order has 0."
+    if not any(row.skill.low > 0 for row in rows):
+        said = (
+            f"No model is shown to rank better than a random order: {best} ranks {parts}, where a "
+            "random order has 0."
+        )
     if all(math.isfinite(row.coverage_90.value) for row in rows):
         shares = _listed([_coverage(row) for row in rows])
         said += f" Its {CONFIDENCE:.0%} intervals hold for {shares} of what was held out."
@@ -77,17 +82,21 @@ def _ranked(report: SurrogateReport, row: SurrogateRow) -> str:
     if row.n_twins:
         others = report.n_architectures - row.n_twins
         said += f" ({_figure(row.without_twins)} for the {others} without an isomorphic twin)"
-    if math.isfinite(skill.low) and skill.low <= 0:
-        return f"{said}, not shown to be better than a random order"
     line, above = row.straight_line.value, row.above_straight_line
+    if not skill.low > 0:
+        alone = len(report.rows) == 1 or not any(r.skill.low > 0 for r in report.rows)
+        return said if alone else f"{said}, not shown to be better than a random order"
     if math.isnan(line):
         return said
     worth = "not shown to differ from"
     if above.low > 0 or above.high < 0:
         worth = "better than" if above.low > 0 else "worse than"
-    # Plus 0 makes minus 0 a plain one.
-    bounds = (f"{round(bound, 2) + 0.0:+.2f}" for bound in (above.value, above.low, above.high))
-    return f"{said}, {worth} a straight line's {line:.2f} ({'{} [{}, {}]'.format(*bounds)})"
+    gap, low, high = (_signed(bound) for bound in (above.value, above.low, above.high))
+    return f"{said}, {worth} a straight line's {line:.2f} ({gap} [{low}, {high}])"
+
+
+def _signed(value: float) -> str:
+    return number(round(value, 2) + 0.0, "{:+.2f}")  # plus 0: minus 0 is a plain 0
 
 
 def _figure(figure: Figure) -> str:

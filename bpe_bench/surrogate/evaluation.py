@@ -33,6 +33,10 @@ from .question import TARGETS, FloatArray, Question
 from .report import SurrogateReport, SurrogateRow
 
 
+_FEWEST_SETTINGS = 3
+"""One is judged, one says how wide intervals are, and the others are learned from."""
+
+
 def evaluate_surrogates(
     table: TableLike,
     question: Question | None = None,
@@ -98,6 +102,12 @@ def evaluate_surrogates(
     for model in models or ():
         _get_model(model)
     examples = _gather(table, question, rng)
+    if examples.by_setting and len(examples.settings) < _FEWEST_SETTINGS:
+        raise SelectionError(
+            f"judging surrogates of {TARGETS[examples.target].units} needs at least "
+            f"{_FEWEST_SETTINGS} settings that have one, found {len(examples.settings)}; widen the "
+            "selection"
+        )
     folds = folds or examples.usual_folds()
     ranked = len(examples.settings) if examples.by_setting else examples.n_architectures(table)
     k = default_k(ranked) if top_k is None else top_k

@@ -290,6 +290,7 @@ def _of_correlation(table: Table, question: Question) -> _Examples:
     x = columns.of_budgets([s.budget for s in settings])
     y = np.array([row.correlation for row in rows])
     places = np.arange(len(rows))
+    full = table.accuracy(report.reference, Split(report.reference_split))
     return _Examples(
         "correlation",
         columns,
@@ -300,7 +301,7 @@ def _of_correlation(table: Table, question: Question) -> _Examples:
         settings,
         report.split,
         tuple(notes),
-        int(np.isfinite(table.accuracy(report.reference, Split(report.split))).sum()),
+        int(np.isfinite(full).sum()),
     )
 
 

@@ -26,7 +26,7 @@ from .question import FloatArray
 _FEWEST_RANKED = 2
 """Settings with fewer held-out rows than this times k have no top-k figures."""
 _FEWEST_GROUPS = 5
-"""With fewer groups R² has no interval."""
+"""With fewer groups R² and differences have no interval."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ def _rank_difference(
 ) -> Figure:
     """Return how much higher Kendall's tau-b of one prediction is than another's.
 
-    Both are of the same rows, so what a row does to both cancels. Parameters as for
-    `_rank_correlation`.
+    Both are of the same rows, so what a row does to both cancels. With fewer than five groups
+    there is no interval. Parameters as for `_rank_correlation`.
     """
     (value, pull), (less, other_pull) = (_kendall(y, p, within) for p in (predicted, other))
     difference = value - less
-    if math.isnan(difference):
-        return _UNKNOWN
+    if math.isnan(difference) or clusters.fewest < _FEWEST_GROUPS:
+        return Figure(difference, math.nan, math.nan)
     half = _quantile(clusters, confidence) * math.sqrt(clusters.variance(pull - other_pull))
     return Figure(difference, difference - half, difference + half)
 

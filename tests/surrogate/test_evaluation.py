@@ -254,11 +254,37 @@ def test_the_answer_says_that_noise_is_not_ranked(with_accuracies):
     table = with_accuracies(test6=rng.permutation(np.arange(8000, 8100)))
     report = report_of(table, Question(budgets=["test6"]), models=["xgboost", "forest"])
     best = max(report.rows, key=lambda row: row.kendall.value)
-    assert report.answer.startswith(f"{best.model} ranks new architectures under known settings ")
-    assert "not shown to be better than a random order" in report.answer
+    k = best.kendall
+    assert report.answer.startswith(
+        f"No model is shown to rank better than a random order: {best.model} ranks new "
+        f"architectures under known settings with Kendall {k.value:.2f} [{k.low:.2f}, {k.high:.2f}]"
+    )
 
 
 def test_the_answer_has_a_part_for_everything_that_was_held_out(report):
     for what in ("new architectures under known", "known architectures under new",
                  "new architectures under new"):  # fmt: skip
         assert f"{what} settings with Kendall" in report.answer
+
+
+def test_correlations_with_a_reference_that_has_another_split():
+    """darts-proxy: budgets have validation accuracies, full training has test accuracies."""
+    examples = _gather(open_table("darts-proxy"), Question("correlation"), np.random.default_rng(0))
+    assert (examples.split, examples.trained, len(examples.settings)) == ("validation", 40, 2)
+
+
+def test_a_difference_over_few_settings_has_no_interval(report):
+    row = report.row("xgboost", "budget")
+    assert row.n_groups == (4,)
+    assert np.isfinite(row.above_straight_line.value)
+    assert np.isnan([row.above_straight_line.low, row.above_straight_line.high]).all()
+    assert "not shown to differ from a straight line's" in report.answer
+
+
+def test_two_settings_are_too_few_to_judge_correlations():
+    with pytest.raises(SelectionError) as caught:
+        report_of(open_table("darts-proxy"), Question("correlation"), folds=None)
+    assert str(caught.value) == (
+        "judging surrogates of correlations needs at least 3 settings that have one, found 2; "
+        "widen the selection"
+    )
