@@ -32,7 +32,6 @@ from .models import _get_model, _Trend
 from .question import TARGETS, FloatArray, Question
 from .report import SurrogateReport, SurrogateRow
 
-
 _FEWEST_SETTINGS = 3
 """One is judged, one says how wide intervals are, and the others are learned from."""
 
