@@ -70,6 +70,8 @@ def _draw_search(axes: Any, report: SearchReport, place: int, size: float) -> No
     low, high = 100 * curve.low, 100 * curve.high
     if report.repeats > 1:
         axes.fill_between(times, low, high, step="post", color=colour, alpha=0.18, lw=0)
+        if np.isfinite(low).sum() == 1:  # a band of no width
+            axes.vlines(times[-1], low[-1], high[-1], color=colour, alpha=0.5)
     searches = "1 search" if report.repeats == 1 else f"{report.repeats} searches"
     axes.step(
         times,

@@ -130,6 +130,14 @@ def test_the_clock_has_the_unit_that_suits_it(seconds, unit, shown, check_texts)
     assert not any("e" in t.get_text() for t in axes.get_xticklabels())  # plain numbers
 
 
+def test_the_quartiles_of_a_single_moment_are_a_line():
+    """Two searches of one evaluation: what was found is known at their end only."""
+    figure = search_figure([make_report("darts", {60: 0.80}, {60: 0.90})])
+    (segment,) = figure.axes[0].collections[-1].get_segments()
+    np.testing.assert_allclose(segment, [[60.0, 82.5], [60.0, 87.5]])
+    assert lines(figure)["darts (2 searches)"][-1] == pytest.approx((60.0, 85.0))
+
+
 def test_nothing_to_draw_is_said():
     with pytest.raises(SelectionError) as caught:
         search_figure([make_report("random", {5: None})])
