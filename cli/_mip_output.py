@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ def pruning_tables(report: PruningReport, found: SearchReport | None) -> list[Re
         f"{report.evidence} evidence worth {_hours(report.cost_hours)}",
     )
     order = " → ".join("+".join(r.pruned) for r in report.rounds if r.pruned)
-    parts = [report.answer, *_search_lines(report, found), "", title, _rounds(report)]
+    parts = [whole_answer(report, found), *_search_lines(report, found), "", title, _rounds(report)]
     if any(not i.eligible for r in report.rounds for i in r.importances.values()):
         parts.append("*: hardly varies, so it is not eligible for pruning")
     if order:
@@ -57,17 +56,19 @@ def _choice(value: Any) -> str:
     return str(value)
 
 
-def _search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
-    """Return the result of a search with the recommended budget, and both costs."""
+def whole_answer(report: PruningReport, found: SearchReport | None) -> str:
+    """Return the answer of a pruning, and that of the search that followed it."""
     best = report.best()
     if found is None or best is None:
+        return report.answer
+    return f"{report.answer}\nWith {report.name_of(best.row)} {found.answer}"
+
+
+def _search_lines(report: PruningReport, found: SearchReport | None) -> list[RenderableType]:
+    """Return what a search with the recommended budget found, and both costs."""
+    if found is None:
         return []
-    means = {"validation": found.validation_mean, "test": found.test_mean}
-    figures = " and ".join(f"{100 * v:.2f} % {n}" for n, v in means.items() if not math.isnan(v))
     return [
-        f"Search by {found.searcher} with {report.name_of(best.row)}: the best of "
-        f"{found.evaluations_mean:.0f} evaluations by {found.estimator} has "
-        f"{figures or 'unknown'} accuracy.",
         f"found: {found.best}",
         f"cost: the pruning rests on {_hours(report.cost_hours)}, the search took "
         f"{_hours(found.simulated_seconds / 3600)}",

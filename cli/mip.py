@@ -10,7 +10,7 @@ import click
 
 from ._commands import Group
 from ._mip_options import mip_options, refuse_unused
-from ._mip_output import pruning_tables
+from ._mip_output import pruning_tables, whole_answer
 from ._options import common, is_given, of_fields, of_recipe, ranking, refuse_stray
 from ._output import Output
 from .mip_evaluate import evaluate
@@ -142,6 +142,7 @@ def _search(
 def _json(report: PruningReport, found: SearchReport | None) -> dict[str, Any]:
     values = report.to_json()
     if found is not None:
+        values["answer"] = whole_answer(report, found)
         values["search"] = found.to_json()
         values["costs"] = {
             "pruning_hours": report.cost_hours,

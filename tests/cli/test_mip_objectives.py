@@ -98,7 +98,8 @@ def test_a_search_follows_with_the_recommended_budget(bpe_bench, as_json, small_
     status, out, _ = bpe_bench(*arguments)
     assert status == 0
     lines = out.splitlines()
-    assert any(line.startswith("Search by evolution with ") for line in lines)
+    assert out.startswith(found["answer"] + "\n")
+    assert any(line.startswith(f"With {best['label']} evolution found ") for line in lines)
     assert any(line.startswith("cost: the pruning rests on ") for line in lines)
 
 
@@ -118,7 +119,7 @@ def test_a_search_follows_over_the_table(as_json, bpe_bench, darts_bpe, tmp_path
     place = darts_bpe.architectures.index(best)
     assert search["test_mean"] == pytest.approx(curves.counts[0, -1, place] / curves.split_size)
     _, out, err = bpe_bench(*arguments)
-    assert "\nSearch by evolution with test32 (BPE-2): the best of 25 evaluations by table " in out
+    assert "\nWith test32 (BPE-2) evolution found " in out
     assert err.startswith("warning: test accuracies steered the search, as asked")
     assert list(tmp_path.iterdir()) == []
 
