@@ -214,7 +214,7 @@ def whole(text: str) -> Text:
     """Return a line that is not wrapped, because it is there to be copied."""
     from rich.text import Text
 
-    return Text(text, no_wrap=True, overflow="ignore")
+    return Text(text, no_wrap=True)
 
 
 def titled(title: str, text: str = "") -> Text:
@@ -343,7 +343,7 @@ def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
     for part in parts:
         shown = Text(part) if isinstance(part, str) else part
         needed = Measurement.get(console, console.options, shown)
-        fits = needed.minimum <= width  # else every line whole: half wrapped is harder to read
-        console.print(shown, width=width if fits else needed.maximum)
+        wrapped = needed.minimum <= width and not getattr(shown, "no_wrap", False)
+        console.print(shown, width=width if wrapped else needed.maximum)  # half wrapped is worse
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
     return "\n".join(lines) + "\n"

@@ -3,8 +3,11 @@
 import csv
 import io
 import re
+import shlex
 
 import pytest
+
+from bpe_bench import get_space, write_table
 
 LABELS = {
     ("correlate", "darts-proxy", "--epochs", "last"): "cifar10-jpeg-epochs-3-image_size-16",
@@ -27,6 +30,17 @@ def test_nothing_is_cut_and_no_name_is_broken_on_a_narrow_terminal(
     shown = re.sub(r"\x1b\[[\d;]*m", "", bpe_bench(*words)[1])
     assert LABELS[words] in shown.split()
     assert sorted(shown.split()) == sorted(piped.split())
+
+
+def test_what_is_to_be_copied_is_on_one_line(bpe_bench, darts_bpe, monkeypatch, tmp_path):
+    path = tmp_path / ("a long name " * 9 + ".h5")
+    write_table(darts_bpe, path)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    out = bpe_bench("tables", "info", path)[1]
+    assert f"bpe-bench correlate {shlex.quote(str(path))}\n" in out
+    text = get_space("darts").format(darts_bpe.architectures[11])
+    assert f"\n{text}\n" in bpe_bench("tables", "query", path, "11")[1]
 
 
 SEARCH = ("search", "--table", "darts-bpe", "--space", "darts", "--split", "test")
