@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -273,7 +274,11 @@ def _draw_rounds(axes: Any, report: PruningReport) -> None:
     axes.set_yticks(range(len(names)), [n.replace("_", " ") for n in names])
     for tick, name in zip(axes.get_yticklabels(), names, strict=True):
         tick.set_color(_MUTED if name in others else _INK)
+    if not report.rounds:
+        said = textwrap.fill(f"no importance was estimated: {report.stop_reason}", 50)
+        axes.text(0.5, 0.5, said, ha="center", va="center", transform=axes.transAxes)
     axes.set_xlim(0, 1)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(f"share of importance ({report.confidence:.0%} interval), one bar per round")
     _draw_title(axes, f"importance by round: {report.importance_estimator}")
 

@@ -3,6 +3,7 @@
 import builtins
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,6 +245,13 @@ def test_pruning_figure_shows_rounds_and_predictions(pruning_report, figures, ch
     assert {"batch size", "cutout"} < set(written)
     bars = [patch.get_width() for patch in right.patches]
     assert bars == [i.mean for r in pruning_report.rounds for i in r.importances.values()]
+
+
+def test_a_pruning_without_rounds_says_why(pruning_report, check_texts):
+    figure = pruning_figure(replace(pruning_report, rounds=(), stop_reason="too few settings"))
+    (text,) = figure.axes[1].texts
+    assert text.get_text() == "no importance was estimated: too few settings"
+    check_texts(figure)
 
 
 @pytest.mark.parametrize("name", ["figure.gif", "figure", "figure.PNG"])
