@@ -118,6 +118,8 @@ def _source(report: SearchReport) -> str:
             said += f" {_sizes(report.budget)}, steered by {report.split} accuracy"
         else:
             said += f" under {_sizes(report.budget)}{_unasked(report, 'budget')}"
+        if report.estimator == "surrogate":
+            said += f", predicting {report.split} accuracy"
     if report.report_dataset != report.dataset:
         said += f"; final figures on {report.report_dataset}"
     return said

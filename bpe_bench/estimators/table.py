@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ..budget import NAMED_BUDGETS, Budget, BudgetSpace, encode, parse_budget
-from ..errors import SelectionError, UnknownNameError
+from ..errors import LeakError, SelectionError, UnknownNameError
 from ..hyper_parameters import HYPER_PARAMETERS, written
 from ..randomness import settled
 from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
@@ -229,8 +229,15 @@ def _find_setting(
     """
     settings = [s for s in table.settings if s.dataset == dataset]
     steering = [s for s in settings if (s.label, asked or Split.VALIDATION) in table.curves]
+    if budget is None and settings and not steering:
+        splits = sorted({str(s) for setting in settings for s in table.splits(setting.label)})
+        raise LeakError(
+            f"the table has no {asked or Split.VALIDATION} accuracies on {dataset} to steer a "
+            f"search by; there are: {', '.join(splits)}; name one with --split, which the report "
+            "then says, or take another table"
+        )
     if budget is None:
-        known = [s for s in steering if math.isfinite(s.seconds)] or steering or settings
+        known = [s for s in steering if math.isfinite(s.seconds)] or steering
         return min(known, key=lambda s: s.seconds), None
     try:
         found, epoch = table.setting_at(budget)

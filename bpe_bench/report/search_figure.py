@@ -49,15 +49,16 @@ def search_figure(reports: Sequence[SearchReport]) -> Figure:
         size, unit = _unit(max(report.curve.seconds[-1] for report in drawn))
         for place, report in enumerate(drawn):
             _draw_search(axes, report, place, size)
-        optimum = drawn[0].optimum
-        if optimum is not None and np.isfinite(optimum.validation):
-            value = 100 * optimum.validation
+        split = drawn[0].report_split
+        value = 100 * getattr(drawn[0].optimum, split, np.nan)
+        if np.isfinite(value):
             _draw_line(axes, value, f"optimum {value:.2f} %")
         _set_view(axes, drawn)
         missing = ", ".join(r.searcher for r in reports if r not in drawn)
         note = f"\nnot drawn, because most found nothing at a known time: {missing}"
         axes.set_xlabel(f"simulated device {unit}{note if missing else ''}")
-        axes.set_ylabel("final validation accuracy of the best so far, %")
+        kind = "predicted" if drawn[0].is_predicted else split
+        axes.set_ylabel(f"final {kind} accuracy of the best so far, %")
         _draw_title(axes, f"{drawn[0].space} on {drawn[0].report_dataset}: {_what(drawn)}")
         _draw_grid(axes)
         _draw_legend(figure, axes)

@@ -56,7 +56,7 @@ def test_the_table_that_the_surrogate_learned_from_is_named(bpe_bench, surrogate
     answer, title = out.splitlines()[:2]
     assert title == (
         "nas-bench-201 on cifar10: 1 repeat, seed 0, by a surrogate of whole under 200 epochs x 17 "
-        "layers x 16 channels, 32 pixels (by default)"
+        "layers x 16 channels, 32 pixels (by default), predicting validation accuracy"
     )
     assert re.fullmatch(
         r"random found \d\d\.\d\d % predicted accuracy in one search of 3 evaluations and .*\. "

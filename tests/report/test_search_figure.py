@@ -142,3 +142,12 @@ def test_nothing_to_draw_is_said():
     with pytest.raises(SelectionError) as caught:
         search_figure([make_report("random", {5: None})])
     assert str(caught.value) == "no search found anything at a known time, so there is no curve"
+
+
+def test_where_only_test_accuracies_are_final_the_axis_and_the_optimum_are_of_these():
+    report = make_report("random", {10: 0.9, 20: None}, optimum=Outcome(math.nan, 0.95))
+    figure = search_figure([report])
+    assert figure.axes[0].get_ylabel() == "final test accuracy of the best so far, %"
+    assert lines(figure)["optimum 95.00 %"][0, 1] == pytest.approx(95)
+    usual = search_figure([make_report("random", {10: 0.9, 20: None}, optimum=Outcome(0.95, 0.9))])
+    assert usual.axes[0].get_ylabel() == "final validation accuracy of the best so far, %"
