@@ -52,9 +52,10 @@ def answer_of_report(report: SurrogateReport) -> str:
             f"How well {best} ranks what it never saw is not known: too few rows were held out, "
             "or all are equal."
         )
-    parts = "; ".join(_ranked(report, row) for row in rows)
+    better = any(row.skill.low > 0 for row in report.rows)
+    parts = "; ".join(_ranked(report, row) + _worth(row, len(rows) > 1, better) for row in rows)
     said = f"{best} ranks {parts}. A random order has 0."
-    if not any(row.skill.low > 0 for row in rows):
+    if not better:
         said = (
             f"No model is shown to rank better than a random order: {best} ranks {parts}, where a "
             "random order has 0."
@@ -82,17 +83,33 @@ def _ranked(report: SurrogateReport, row: SurrogateRow) -> str:
     if row.n_twins:
         others = report.n_architectures - row.n_twins
         said += f" ({_figure(row.without_twins)} for the {others} without an isomorphic twin)"
+    return said
+
+
+def _worth(row: SurrogateRow, short: bool, better: bool) -> str:
+    """Say how a row compares with a straight line, where it is better than a random order.
+
+    Parameters
+    ----------
+    row
+        The row.
+    short
+        Without the interval of the difference, as there are more rows.
+    better
+        Whether any row is better than a random order; else that is said of all.
+    """
+    if not row.skill.low > 0:
+        return ", not shown to be better than a random order" if better else ""
     line, above = row.straight_line.value, row.above_straight_line
-    if not skill.low > 0:
-        alone = len(report.rows) == 1 or not any(r.skill.low > 0 for r in report.rows)
-        return said if alone else f"{said}, not shown to be better than a random order"
     if math.isnan(line):
-        return said
+        return ""
     worth = "not shown to differ from"
     if above.low > 0 or above.high < 0:
         worth = "better than" if above.low > 0 else "worse than"
+    if short:
+        return f", {worth} a straight line's {line:.2f}"
     gap, low, high = (_signed(bound) for bound in (above.value, above.low, above.high))
-    return f"{said}, {worth} a straight line's {line:.2f} ({gap} [{low}, {high}])"
+    return f", {worth} a straight line's {line:.2f} ({gap} [{low}, {high}])"
 
 
 def _signed(value: float) -> str:
