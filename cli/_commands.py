@@ -124,4 +124,4 @@ def _parts(value: Any) -> list[str]:
 
 
 def _mentions(message: str, text: str) -> bool:
-    return bool(text) and bool(re.search(rf"(?<![\w.]){re.escape(text)}(?![\w])", message))
+    return bool(text) and bool(re.search(rf"(?<![\w.-]){re.escape(text)}(?![\w-])", message))

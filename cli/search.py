@@ -33,7 +33,7 @@ _PARAMETERS = ("replace", "population", "tournament", "learning_rate", "entropy"
     metavar="NAME",
     help="random, evolution, reinforce or darts; all compares them.",
 )
-@space_option(required=True)
+@space_option("  [default: the table's]")
 @click.option(
     "--estimator",
     type=click.Choice(["table", "surrogate", "train"]),
@@ -166,7 +166,13 @@ def search(
     from bpe_bench.budget import parse_budget
     from bpe_bench.search import SearchPlan, make_searcher, run_plan, write_traces
     from bpe_bench.spaces import get_space
+    from bpe_bench.tables.catalog import open_table
 
+    if not (options["space"] or options["table"]):
+        raise click.UsageError(
+            "search needs --space or --table, found neither; for instance --space nas-bench-201"
+        )
+    options["space"] = options["space"] or open_table(options["table"]).space
     if searcher != "all":
         make_searcher(searcher)  # an unknown one is refused as such
     _refuse_unused(searcher, options["estimator"], options["table"], options["trainer"])

@@ -471,3 +471,12 @@ def test_help_names_defaults(bpe_bench):
     _, out, _ = bpe_bench("search", "--help")
     assert command.name == "search"
     assert "12000 over a table" in " ".join(out.split())
+
+
+def test_a_table_says_what_its_space_is(as_json, fails, table):
+    words = ("search", "--searcher", "random", "--repeats", "1", "--evaluations", "3")
+    assert as_json(*words, "--table", table)["space"] == "nas-bench-201"
+    assert fails(*words) == (
+        "search needs --space or --table, found neither; for instance --space nas-bench-201 "
+        "(see bpe-bench search --help)"
+    )
