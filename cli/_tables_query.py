@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._commands import Command
 from ._options import common
 from ._output import Output, duration, frame, grid, number, shape, whole
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from bpe_bench.tables.table import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("table")
 @click.argument("cell")
 @click.option(
