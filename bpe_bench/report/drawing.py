@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import os
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ _INK, _MUTED, _ACCENT, _SECOND = "#1a1a2e", "#8d99ae", "#c8553d", "#2a6f97"
 _COLOURS = (_ACCENT, _SECOND, "#5b8e55", "#7b5ea7", "#b8860b", "#444b5a")
 _LEADER = "#c3c9d4"
 """Colour of the lines from points to their names."""
+_NOTEBOOK_DPI = 100
 _SUFFIXES = (".png", ".svg", ".pdf")
 _STYLE = {
     "font.size": 9.5,
@@ -121,7 +124,16 @@ def _drawing(width: float, height: float) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure._repr_png_ = partial(_as_png, figure)
+        yield figure
+
+
+def _as_png(figure: Figure) -> bytes:
+    """Return a figure as a notebook shows it, also where pyplot is not loaded."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=_NOTEBOOK_DPI)
+    return image.getvalue()
 
 
 def _points(axes: Any) -> float:

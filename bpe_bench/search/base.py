@@ -21,19 +21,25 @@ _SCORES: tuple[Score, ...] = ("pruned", "full")
 class Searcher(ABC):
     """Proposes architectures, one after the other (ask and tell).
 
-    A searcher is a dataclass of its parameters. `start` begins a search and forgets the one
-    before; all that it draws comes from the generator given there. It is told accuracies on
-    validation images only.
+    A searcher defines `start`, `ask` and `tell`; the rest has defaults. `start` begins a search
+    and forgets the one before; all that it draws comes from the generator given there. It is told
+    accuracies on validation images only. If it is a dataclass, its fields are its parameters.
     """
 
     name: ClassVar[str]
-    """Name on the command line."""
+    """Name in reports and on the command line; by default that of the class. Searchers of
+    different names draw different random numbers."""
 
     own_seconds: float = 0.0
     """Device seconds that the searcher itself has spent so far, beside evaluations."""
 
     on_progress: Callable[[float], None] | None = None
     """Set by the loop: called with the share of the work that is done, if `ask` takes long."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     @abstractmethod
     def start(
@@ -69,12 +75,9 @@ class Searcher(ABC):
         return best
 
     def parameters(self) -> dict[str, Any]:
-        """Return the searcher's parameters as JSON values."""
-        return {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if f.init
-        }
+        """Return the searcher's parameters as JSON values: the fields of a dataclass."""
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        return {f.name: getattr(self, f.name) for f in fields if f.init}
 
 
 def _check_at_least(name: str, value: float, least: float) -> None:

@@ -18,6 +18,7 @@ from bpe_bench.search import (
     RandomSearch,
     RegularizedEvolution,
     Reinforce,
+    Searcher,
     make_searcher,
     repeat_search,
     run_search,
@@ -425,3 +426,18 @@ def test_repeats_leave_the_searcher_alone(toys):
     repeat_search(searcher, toys.Toy(), repeats=2, evaluations=5)
     assert searcher == RandomSearch(replace=False)
     assert get_space("nas-bench-201").size == 15_625
+
+
+def test_a_searcher_needs_three_methods_only(toys):
+    class Mine(Searcher):
+        def start(self, space, rng, evaluations=None):
+            self.draw = lambda: space.sample(rng)
+
+        def ask(self):
+            return self.draw()
+
+        def tell(self, architecture, evaluation):
+            pass
+
+    (trace,) = repeat_search(Mine(), toys.Toy(), repeats=1, evaluations=3)
+    assert (trace.searcher, trace.parameters, trace.evaluations) == ("Mine", {}, 3)

@@ -1,0 +1,30 @@
+"""Notebooks run from top to bottom, and what they define there works in other processes, too."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def run(notebook):
+    """Run a notebook in a kernel that ends with it, and return what its cells show."""
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return [output.get("text") or output["data"] for output in outputs]
+
+
+def test_the_first_hour():
+    pytest.importorskip("matplotlib", reason="it draws a figure")
+    notebook = nbformat.read(EXAMPLES / "first-hour.ipynb", as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    table, question, result, report, figure, search = run(notebook)
+    assert table["text/plain"].startswith("<Table: 200 architectures of nas-bench-201")
+    assert "<table" in table["text/html"]
+    assert question.startswith("validation accuracy 87.94 % after epoch 200")
+    assert "epoch=12" in result["text/plain"]
+    assert "cifar10-valid-200@12" in report["text/html"]
+    assert figure["image/png"].startswith("iVBORw0KGgo")
+    assert search["text/plain"].startswith("<SearchReport: Convolutional found ")
