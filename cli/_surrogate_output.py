@@ -48,7 +48,10 @@ def report_parts(report: SurrogateReport) -> list[RenderableType]:
     if report.target == "cost":
         said[0] += "; R² of the logarithm of seconds"
     if not math.isnan(report.noise_ceiling):
-        said.append(f"noise ceiling of Kendall within a setting: {report.noise_ceiling:.3f}")
+        said.append(
+            f"noise ceiling of Kendall within a setting: {report.noise_ceiling:.3f} between single "
+            "trainings; the means over seeds that are predicted here can be ranked better"
+        )
     chance = report.rows[0]
     if not math.isnan(chance.precision_at_k_chance):
         said.append(
