@@ -207,12 +207,8 @@ def summarise(
         parameters=dict(first.parameters),
         space=first.space,
         table=table,
-        dataset=estimator.dataset,
-        report_dataset=estimator.report_dataset,
-        split=str(getattr(estimator, "split", "validation")),
+        **_facts(estimator),
         report_split=split,
-        estimator=estimator.source,
-        budget=None if estimator.budget is None else estimator.budget.to_dict(),
         repeats=len(traces),
         evaluations_mean=evaluations,
         simulated_seconds=seconds,
@@ -231,9 +227,6 @@ def summarise(
         target_reached=math.nan if math.isnan(target) else float((reached != math.inf).mean()),
         speedup=speedup_of(first, evaluations, seconds, estimator),
         failed_evaluations=sum(s.state != "done" for trace in traces for s in trace.steps),
-        known_architectures=getattr(estimator, "known", None),
-        space_size=get_space(first.space).size,
-        missing=getattr(estimator, "missing", None),
         evaluated_mean=_mean_of_known(signals),
         chance=chance_of(estimator, evaluations),
         best=_best(traces, final),
@@ -257,6 +250,20 @@ def _to_frame(reports: Sequence[SearchReport]) -> pd.DataFrame:
                 values[f"{name}_{key}" if key else name] = part
         rows.append(values)
     return pd.DataFrame(rows).set_index("searcher")
+
+
+def _facts(estimator: Estimator) -> dict[str, Any]:
+    """Return what a report says of the estimator."""
+    return {
+        "dataset": estimator.dataset,
+        "report_dataset": estimator.report_dataset,
+        "split": str(getattr(estimator, "split", "validation")),
+        "estimator": estimator.source,
+        "budget": None if estimator.budget is None else estimator.budget.to_dict(),
+        "known_architectures": getattr(estimator, "known", None),
+        "space_size": get_space(estimator.space).size,
+        "missing": getattr(estimator, "missing", None),
+    }
 
 
 def _report_split(optimum: Outcome | None) -> str:
