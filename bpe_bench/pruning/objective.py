@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -160,7 +161,8 @@ class Replay:
         if len(usable) < _FEWEST_SETTINGS:
             raise SelectionError(
                 f"pruning needs at least {_FEWEST_SETTINGS} settings with a correlation and a "
-                f"cost, found {len(usable)}; widen the selection or use a larger table"
+                f"cost, found {len(usable)}; widen the selection or use a larger table, or rank "
+                f"what there is: bpe-bench correlate {shlex.quote(name or 'TABLE')}"
             )
         pool = Evidence(usable)
         _check_varied(pool)

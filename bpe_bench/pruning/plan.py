@@ -168,8 +168,10 @@ def plan_search(
             seed=seed,
         ), ()
     budget, notes = best.row.budget, list[str]()
+    if plan.objective == "surrogate" and plan.images is None:
+        notes.append("the search trains on the bundled digits, as --data names no other images")
     if plan.device == "cpu" and not plan.trainer and budget.precision != "fp32":
-        notes = [f"the search trains in fp32: on a CPU {budget.precision} saves nothing"]
+        notes.append(f"the search trains in fp32: on a CPU {budget.precision} saves nothing")
         budget = budget.replace(precision="fp32")
     return SearchPlan(
         report.space,

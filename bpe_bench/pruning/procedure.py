@@ -47,6 +47,7 @@ def prune(
         For an allowance that is not above 0.
     """
     _check_allowances(max_cost_hours)
+    max_cost_hours = tuple(dict.fromkeys(max_cost_hours))
     (judging,) = rng.spawn(1)
     run = _Pruning(objective, rules, rng, progress).run()
     notes: list[str] = []
@@ -72,7 +73,7 @@ def prune(
         evidence="sequential" if rules.sequential else "table",
         force=rules.force,
         resamples=rules.resamples,
-        allowances=tuple(max_cost_hours),
+        allowances=max_cost_hours,
         rounds=tuple(run.rounds),
         pruning_order=tuple(n for r in run.rounds for n in r.pruned),
         kept=run.kept(),

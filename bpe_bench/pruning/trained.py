@@ -76,8 +76,7 @@ class _Workplace:
 class Trained:
     """Trains a set of architectures under the settings that pruning needs, through the journal.
 
-    The seed and the results of whole rounds decide which settings come next, so the same
-    command on the same store continues where it was stopped or killed.
+    The seed and the results of whole rounds decide what comes next, so the same command continues.
 
     Raises
     ------
@@ -140,6 +139,7 @@ class Trained:
             "reference": brief(self.reference),
             "architectures": len(self.architectures),
             "device": self.workplace.device,
+            "max_device_hours": most if math.isfinite(most := self.max_device_hours) else None,
             "vary": {name: list(self.settings.values[name]) for name in self.settings.free},
         }
 
@@ -197,8 +197,7 @@ class Trained:
                 raise MissingReferenceError(
                     f"{trained} of {len(self.architectures)} architectures could be trained under "
                     f"the reference ({self.reference}), at least {_FEWEST_ARCHITECTURES} are "
-                    "needed; the reasons: bpe-bench train status --store "
-                    f"{self.workplace.store}"
+                    f"needed; the reasons: bpe-bench train status --store {self.workplace.store}"
                 )
         affordable = self._affordable(rows)
         if affordable:
@@ -207,8 +206,7 @@ class Trained:
         if len(finished) < len(rows):
             self.stopped = (
                 f"the allowance of {self.max_device_hours:g} device hours is used up; the same "
-                "command with a larger one "
-                "continues"
+                "command with a larger one continues"
             )
         self._asked += [row.budget for row in finished]
         return self._correlated(finished)
@@ -355,8 +353,7 @@ class Trained:
         new = [row.budget for row in asked]
         self.notes += [
             f"{names[budget]} has no correlation, because its networks are all equally good or "
-            "were "
-            "not trained to the end; it is left out"
+            "were not trained to the end; it is left out"
             for budget in new
             if budget not in found
         ]
@@ -368,8 +365,7 @@ class Trained:
         if len(set(truth[np.isfinite(truth)])) < 2:
             raise RankingError(
                 f"all networks are equally good under the reference ({self.reference}), so there "
-                "is no ranking to compare with; train it "
-                "longer (--reference)"
+                "is no ranking to compare with; train it longer (--reference)"
             )
         if label is None:
             return False
@@ -379,10 +375,7 @@ class Trained:
 
 
 def _relative_work(budget: Budget) -> float:
-    """Return how the work of a convolutional network grows, for a trainer that nobody knows.
-
-    Only the order of settings that have no measured cost depends on it.
-    """
+    """Return how work grows under an unknown trainer; it only orders what has no cost yet."""
     shape = (budget.layers, budget.channels, budget.channels, budget.image_size, budget.image_size)
     known = [float(value) for value in shape if value is not None]
     return budget.epochs * (budget.data_fraction or 1.0) * math.prod(known)

@@ -202,7 +202,7 @@ def test_output_and_plot_are_written(bpe_bench, tmp_path):
         (
             ["--space", "darts", "--where", "epochs=300"],
             "pruning needs at least 4 settings with a correlation and a cost, found 3; widen the "
-            "selection or use a larger table",
+            "selection or use a larger table, or rank what there is: bpe-bench correlate darts-bpe",
         ),
         (
             ["--space", "darts", "--plot", "figure.bmp"],

@@ -59,7 +59,7 @@ def test_it_names_a_budget_per_allowance_with_its_figures(darts_bpe):
 
 
 def test_allowances_with_the_same_budget_are_one_sentence(darts_bpe):
-    report = pruned(darts_bpe, max_cost_hours=(0.6, 0.7))
+    report = pruned(darts_bpe, max_cost_hours=(0.6, 0.7, 0.6))
     assert report.answer.startswith("Use test32 (BPE-2) within 0.6 h and 0.7 h per network: ")
     assert len(report.answer.splitlines()) == 2
 

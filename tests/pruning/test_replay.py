@@ -449,7 +449,7 @@ def test_an_allowance_that_nobody_meets_is_said(darts_bpe, measured):
             {"selection": Selection(labels=["test5", "test6", "test7"])},
             SelectionError,
             "pruning needs at least 4 settings with a correlation and a cost, found 3; widen the "
-            "selection or use a larger table",
+            "selection or use a larger table, or rank what there is: bpe-bench correlate TABLE",
         ),
         (
             {"max_cost_hours": (0.0,)},
@@ -485,7 +485,7 @@ def test_a_table_without_costs_is_refused(darts_bpe):
         prune(replace(darts_bpe, settings=settings))
     assert str(caught.value) == (
         "pruning needs at least 4 settings with a correlation and a cost, found 0; widen the "
-        "selection or use a larger table"
+        "selection or use a larger table, or rank what there is: bpe-bench correlate TABLE"
     )
 
 
