@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import h5py
 import pytest
-from bpe_bench_cli.main import run
+from bpe_bench_cli.main import bpe_bench, run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,6 +67,17 @@ def test_console_blocks_print_what_they_show(page, capsys):
             printed = capsys.readouterr().out
         pattern = re.escape(shown).replace(re.escape("...\n"), "(?:.*\n)*")
         assert re.fullmatch(pattern, printed), f"{first}\nprints\n{printed}"
+
+
+@pytest.mark.parametrize("page", having("bash"))
+def test_commands_that_are_not_run_have_options_that_exist(page):
+    for block in blocks(page, "bash"):
+        for line in re.findall(r"bpe-bench .*", block.replace("\\\n", " ")):
+            command, words = bpe_bench, shlex.split(line.rpartition("bpe-bench ")[2], comments=True)
+            while isinstance(command, click.Group) and words and words[0] in command.commands:
+                command = command.commands[words.pop(0)]
+            assert words or not isinstance(command, click.Group) or command.invoke_without_command
+            command.make_context(command.name, words)
 
 
 @pytest.mark.parametrize("kernel", ["", "Prescott"], ids=["own", "Prescott"])
