@@ -24,8 +24,8 @@ def known(optimum):
     """Return an estimator that knows the cells."""
     final = {cell: value for value, cell in CELLS.items()}
     return SimpleNamespace(
-        dataset="cifar10", report_dataset="cifar10", source="table", budget=None,
-        full_seconds=math.nan, optimum=lambda: optimum,
+        space="nas-bench-201", dataset="cifar10", report_dataset="cifar10", source="table",
+        budget=None, full_seconds=math.nan, optimum=lambda: optimum,
         outcome=lambda cell: Outcome(final[cell], final[cell]),
     )  # fmt: skip
 
