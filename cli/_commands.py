@@ -64,6 +64,14 @@ class Group(Command, click.Group):
 
     command_class = Command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their first sentences, whole."""
+        with formatter.section("Commands"):
+            commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+            formatter.write_dl(
+                [(str(c.name), c.get_short_help_str(limit=1000)) for c in commands if c]
+            )
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -26,7 +26,7 @@ _EXAMPLES = 2
 
 @click.group(cls=Group)
 def tables() -> None:
-    """List, describe, check, export, import, merge and fetch tables of finished trainings.
+    """List, describe, query, check, export, import, merge and fetch tables of trainings.
 
     \b
     Example:

@@ -106,3 +106,9 @@ def test_an_error_that_names_the_option_itself_is_left_as_it_is(bpe_bench):
     *_, err = bpe_bench("correlate", "darts-bpe", "--top-k", "500")
     assert "--top-k" in err
     assert "(in " not in err
+
+
+def test_a_group_lists_its_commands_with_whole_sentences(bpe_bench):
+    out = bpe_bench("tables", "--help")[1]
+    assert "..." not in out.partition("Commands:")[2]
+    assert "nothing in it is ever executed." in " ".join(out.split())
