@@ -125,7 +125,7 @@ def _drawing(width: float, height: float) -> Iterator[Figure]:
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        figure._repr_png_ = partial(_as_png, figure)
+        vars(figure)["_repr_png_"] = partial(_as_png, figure)
         yield figure
 
 

@@ -76,7 +76,9 @@ class Searcher(ABC):
 
     def parameters(self) -> dict[str, Any]:
         """Return the searcher's parameters as JSON values: the fields of a dataclass."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        fields: tuple[dataclasses.Field[Any], ...] = ()
+        if dataclasses.is_dataclass(self):
+            fields = dataclasses.fields(self)
         return {f.name: getattr(self, f.name) for f in fields if f.init}
 
 
