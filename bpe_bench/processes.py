@@ -87,7 +87,8 @@ def _in_processes(
             yield from results
     except TerminatedWorkerError as error:
         raise ExecutionError(
-            "a process was killed, perhaps for memory; run again with fewer jobs"
+            "a process was killed, perhaps for memory, or could not start; run again with fewer "
+            "jobs"
         ) from error
     except (BrokenProcessPool, pickle.PicklingError) as error:
         # The cause is a traceback as text, its last line the error.

@@ -11,15 +11,16 @@ import pytest
 from bpe_bench import Replay, correlate, read_table, with_top_k, write_table
 from bpe_bench.budget import BPE_1
 from bpe_bench.correlation.planning import plan_trainings
-from bpe_bench.errors import SelectionError
-from bpe_bench.estimators import ProxyEstimator, TableEstimator
+from bpe_bench.errors import SelectionError, UnknownNameError
+from bpe_bench.estimators import Prediction, ProxyEstimator, SurrogateEstimator, TableEstimator
 from bpe_bench.execution.campaign import status_of
 from bpe_bench.execution.journal import Journal
 from bpe_bench.pruning.judging.pool import Pool
 from bpe_bench.search import Darts, read_traces, write_traces
-from bpe_bench.spaces import DeclaredSpace
+from bpe_bench.spaces import DeclaredSpace, get_space, given_architecture
 from bpe_bench.surrogate import Question, evaluate_surrogates, fit_surrogate
 from bpe_bench.tables.catalog import open_table, table_path
+from bpe_bench.tables.curves import Split
 from bpe_bench.tables.exporting import export_table
 from bpe_bench.tables.importers import get_importer
 from bpe_bench.tables.merging import merge
@@ -146,3 +147,53 @@ def test_paths_are_text_or_path(golden, tmp_path):
     assert ProxyEstimator("darts", BPE_1, f"{folder}/store", "digits").optimum() is None
     searcher = Darts(BPE_1, images=tmp_path, checkpoints=f"{folder}/nets")
     assert searcher.parameters()["images"] == folder
+
+
+def test_an_architecture_is_given_as_itself_its_text_or_its_index(golden):
+    space, rng = get_space("nas-bench-201"), np.random.default_rng(0)
+    cell = space.from_index(11)
+    given = (cell, space.format(cell), 11)
+    assert [given_architecture(a, space.name) for a in given] == [cell] * 3
+
+    class Ones:
+        space = "nas-bench-201"
+
+        def predict(self, architectures):
+            share = np.array([a.genes.count(3) / 6 for a in architectures])
+            return Prediction(share, np.full(len(share), 60.0))
+
+    surrogate = SurrogateEstimator(Ones())
+    assert {surrogate.evaluate(a, rng) for a in given} == {surrogate.evaluate(cell, rng)}
+    assert [surrogate.outcome(a).validation for a in given] == [cell.genes.count(3) / 6] * 3
+    table = TableEstimator(golden, "cheap")
+    first = golden.architectures[1]
+    for a in (first, get_space("darts").format(first), 1):
+        assert table.evaluate(a, rng).accuracy == 0.601
+        assert table.expected_seconds(a) == 10.0
+    with pytest.raises(SelectionError) as caught:
+        table.evaluate(6, rng)
+    assert str(caught.value) == "the table counts its 6 architectures from 0, found 6"
+
+
+def test_a_surrogate_takes_architectures_as_text_or_index():
+    fitted = fit_surrogate(
+        "nas-bench-201-curves",
+        Question(budgets=["cifar10-valid-200"]),
+        rng=np.random.default_rng(0),
+        folds=2,
+    )
+    space = get_space("nas-bench-201")
+    cell, budget = space.from_index(11), fitted.settings[0].budget
+    found = fitted.accuracy([cell, space.format(cell), 11], budget).value
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_split_is_given_as_text(golden):
+    assert golden.curves_of("cheap", "test") is golden.curves["cheap", Split.TEST]
+    assert golden.steering_accuracy("cheap", "validation")[0] == 0.611
+    with pytest.raises(UnknownNameError) as caught:
+        golden.accuracy("cheap", "tset")
+    assert str(caught.value) == (
+        "unknown split 'tset' of setting 'cheap' (did you mean 'test'?); there are: validation, "
+        "test"
+    )

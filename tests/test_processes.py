@@ -73,7 +73,7 @@ def test_a_killed_process_is_said():
     with pytest.raises(ExecutionError) as caught:
         share_work(lambda number: os._exit(1), range(4), jobs=2)
     assert str(caught.value) == (
-        "a process was killed, perhaps for memory; run again with fewer jobs"
+        "a process was killed, perhaps for memory, or could not start; run again with fewer jobs"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..budget import Budget
-from ..spaces import Architecture
+from ..spaces import AnyArchitecture, Architecture, given_architecture
 from ..tables.curves import FloatArray
 from .base import Estimator, Evaluation, Outcome, Source
 
@@ -93,13 +93,13 @@ class SurrogateEstimator:
         """Mean device seconds of full training; NaN unless a judge knows them."""
         return math.nan if self.judge is None else self.judge.full_seconds
 
-    def expected_seconds(self, architecture: Architecture) -> float:
+    def expected_seconds(self, architecture: AnyArchitecture) -> float:
         """Return the predicted cost."""
-        return float(self.surrogate.predict([architecture]).seconds[0])
+        return float(self._predicted(self.surrogate, architecture).seconds[0])
 
-    def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
+    def evaluate(self, architecture: AnyArchitecture, rng: np.random.Generator) -> Evaluation:
         """Return what the surrogate predicts, with its interval."""
-        predicted = self.surrogate.predict([architecture])
+        predicted = self._predicted(self.surrogate, architecture)
         accuracy = float(predicted.accuracy[0])
         seconds = float(predicted.seconds[0])
         if not math.isfinite(accuracy):
@@ -107,11 +107,14 @@ class SurrogateEstimator:
         low, high = _first(predicted.low), _first(predicted.high)
         return Evaluation(accuracy, seconds, "surrogate", low=low, high=high)
 
-    def outcome(self, architecture: Architecture) -> Outcome:
+    def outcome(self, architecture: AnyArchitecture) -> Outcome:
         """Return the figures of the judge; without one the prediction, which saw no test image."""
         if self.judge is not None:
-            return self.judge.outcome(architecture)
-        return Outcome(float(self.full.predict([architecture]).accuracy[0]), math.nan)
+            return self.judge.outcome(given_architecture(architecture, self.space))
+        return Outcome(float(self._predicted(self.full, architecture).accuracy[0]), math.nan)
+
+    def _predicted(self, surrogate: Surrogate, architecture: AnyArchitecture) -> Prediction:
+        return surrogate.predict([given_architecture(architecture, self.space)])
 
     def optimum(self) -> Outcome | None:
         """Return the optimum of the judge, None without one: predictions do not know the best."""

@@ -13,7 +13,7 @@ from ..budget import NAMED_BUDGETS, Budget, BudgetSpace, encode, parse_budget
 from ..errors import LeakError, SelectionError, UnknownNameError
 from ..hyper_parameters import HYPER_PARAMETERS, written
 from ..randomness import settled
-from ..spaces import Architecture, PartialSpace, SearchSpace, get_space
+from ..spaces import AnyArchitecture, PartialSpace, SearchSpace, get_space, given_architecture
 from ..tables.catalog import TableLike, given_table
 from ..tables.curves import FloatArray, Split
 from ..tables.table import Setting, Table
@@ -113,12 +113,12 @@ class TableEstimator:
         # As arrays to other processes: the table itself may be an open file.
         return _remade, (self.__dict__,)
 
-    def expected_seconds(self, architecture: Architecture) -> float:
+    def expected_seconds(self, architecture: AnyArchitecture) -> float:
         """Return what the evaluation costs in the table."""
         place = self._place(architecture)
         return self._usual_seconds if place is None else float(self._seconds[place])
 
-    def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
+    def evaluate(self, architecture: AnyArchitecture, rng: np.random.Generator) -> Evaluation:
         """Look an architecture up; one whose accuracy is missing has failed."""
         place, cost = self._place(architecture), self.expected_seconds(architecture)
         values = self._signal[:, [] if place is None else place].ravel()
@@ -131,7 +131,7 @@ class TableEstimator:
             )
         return Evaluation(float(accuracy), cost, "table")
 
-    def outcome(self, architecture: Architecture) -> Outcome:
+    def outcome(self, architecture: AnyArchitecture) -> Outcome:
         """Return the accuracies of full training, means over seeds."""
         validation, test = self._final
         place = self._place(architecture)
@@ -160,8 +160,16 @@ class TableEstimator:
         known = self._seconds[np.isfinite(self._seconds)]
         return float(known.mean()) if len(known) else math.nan
 
-    def _place(self, architecture: Architecture) -> int | None:
+    def _place(self, architecture: AnyArchitecture) -> int | None:
         """Return the place of an architecture; None if it is missing and counts as failed."""
+        if isinstance(architecture, int | np.integer):
+            if not 0 <= architecture < len(self._seconds):
+                raise SelectionError(
+                    f"the table counts its {len(self._seconds)} architectures from 0, found "
+                    f"{architecture}"
+                )
+            return int(architecture)
+        architecture = given_architecture(architecture, self.space)
         place = self._places.get(architecture.genes)
         same = architecture.space == self.space
         if same and (place is not None or self.missing == "failed"):

@@ -13,7 +13,7 @@ from ..budget import Budget
 from ..execution import OWN_TASK, TRAINING_TASK, run_trial
 from ..execution.campaign import dataset_name, make_trials
 from ..execution.journal import FINAL_STATES, Journal, JournalEntry
-from ..spaces import Architecture
+from ..spaces import AnyArchitecture, given_architecture
 from ..tables.curves import Split
 from ..training.own_trainer import AnyTrainer, OwnTrainer
 from ..training.trial import Trial
@@ -63,7 +63,7 @@ class ProxyEstimator:
         """Name of the data set, the same for signal and report."""
         return self.dataset
 
-    def expected_seconds(self, architecture: Architecture) -> float:
+    def expected_seconds(self, architecture: AnyArchitecture) -> float:
         """Return the seconds of this training, or of similar ones; NaN if there are none."""
         trial = self._trial(architecture)
         with Journal(self.store) as journal:
@@ -73,7 +73,7 @@ class ProxyEstimator:
             expected = journal.expected_seconds(trial)
         return math.nan if expected is None else expected
 
-    def evaluate(self, architecture: Architecture, rng: np.random.Generator) -> Evaluation:
+    def evaluate(self, architecture: AnyArchitecture, rng: np.random.Generator) -> Evaluation:
         """Train an architecture, or read its training from the journal."""
         entry = self._entry(architecture)
         if entry.state == "done":
@@ -81,7 +81,7 @@ class ProxyEstimator:
         state: State = "diverged" if entry.state == "diverged" else "failed"
         return Evaluation(math.nan, _seconds(entry), "training", state, entry.message)
 
-    def outcome(self, architecture: Architecture) -> Outcome:
+    def outcome(self, architecture: AnyArchitecture) -> Outcome:
         """Return accuracies after the last epoch under the budget; test is looked at only here."""
         entry = self._entry(architecture)
         if entry.state != "done":
@@ -91,7 +91,7 @@ class ProxyEstimator:
     def optimum(self) -> None:
         """Return None: nobody has trained the whole space."""
 
-    def _entry(self, architecture: Architecture) -> JournalEntry:
+    def _entry(self, architecture: AnyArchitecture) -> JournalEntry:
         options: dict[str, Any] = {"source": self.images, "device": self.device, "threads": 1}
         task = self.task
         if self.trainer is not None:
@@ -99,9 +99,9 @@ class ProxyEstimator:
         trial = self._trial(architecture)
         return run_trial(self.store, trial, task, options, stale_after=self.stale_after)
 
-    def _trial(self, architecture: Architecture) -> Trial:
+    def _trial(self, architecture: AnyArchitecture) -> Trial:
         (trial,) = make_trials(
-            [architecture],
+            [given_architecture(architecture, self.space)],
             [self.budget],
             dataset=self.dataset,
             seeds=[self.seed],

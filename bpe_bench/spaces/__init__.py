@@ -15,11 +15,13 @@ from .partial import PartialSpace
 __all__ = [
     "ENCODINGS",
     "SPACES",
+    "AnyArchitecture",
     "Architecture",
     "DeclaredSpace",
     "PartialSpace",
     "SearchSpace",
     "get_space",
+    "given_architecture",
     "open_space",
     "register_space",
 ]
@@ -33,6 +35,26 @@ SPACES: dict[str, SearchSpace] = {
     )
 }
 """All search spaces by name: those that come with the package, and those registered since."""
+
+
+AnyArchitecture = Architecture | str | int
+"""An architecture: the object, its text, or its index."""
+
+
+def given_architecture(given: AnyArchitecture, space: str) -> Architecture:
+    """Return an architecture that may be given as text, or by its index in a space.
+
+    Raises
+    ------
+    GenotypeError
+        If the text is malformed, or there is no such index.
+    SelectionError
+        If the space is too large for indices.
+    """
+    if isinstance(given, Architecture):
+        return given
+    own = get_space(space)
+    return own.parse(given) if isinstance(given, str) else own.from_index(given)
 
 
 def get_space(name: str, *, having: str | None = None) -> SearchSpace:

@@ -14,7 +14,7 @@ from ..errors import SelectionError, SurrogateFileError, UnknownNameError, unkno
 from ..estimators import Prediction
 from ..files import Shown
 from ..inference import check_confidence
-from ..spaces import Architecture, get_space
+from ..spaces import AnyArchitecture, Architecture, get_space, given_architecture
 from ..tables.catalog import TableLike, given_table
 from ..tables.storage import content_hash
 from ..tables.table import Setting, Split, Table, settings_frame
@@ -73,7 +73,7 @@ class FittedSurrogate(Shown):
 
     def accuracy(
         self,
-        architectures: Sequence[Architecture],
+        architectures: Sequence[AnyArchitecture],
         budget: Budget,
         *,
         given: FloatArray | None = None,
@@ -85,7 +85,7 @@ class FittedSurrogate(Shown):
         Parameters
         ----------
         architectures
-            A architectures of its space.
+            A architectures of its space: objects, texts, or indices of the space.
         budget
             The budget of their training.
         given
@@ -102,7 +102,7 @@ class FittedSurrogate(Shown):
 
     def cost(
         self,
-        architectures: Sequence[Architecture],
+        architectures: Sequence[AnyArchitecture],
         budget: Budget,
         *,
         confidence: float = CONFIDENCE,
@@ -299,7 +299,7 @@ class FittedSurrogate(Shown):
         model = self.models.get("accuracy")
         return model.columns.given if model is not None else ()
 
-    def given_from(self, table: TableLike, architectures: Sequence[Architecture]) -> FloatArray:
+    def given_from(self, table: TableLike, architectures: Sequence[AnyArchitecture]) -> FloatArray:
         """Look up the accuracies that must be given, (A, G); NaN where missing.
 
         Raises
@@ -352,7 +352,7 @@ class FittedSurrogate(Shown):
     def _forecast(
         self,
         target: TargetName,
-        architectures: Sequence[Architecture],
+        asked: Sequence[AnyArchitecture],
         budget: Budget,
         given: FloatArray | None,
         confidence: float,
@@ -362,6 +362,7 @@ class FittedSurrogate(Shown):
         model = self._model(target)
         if not extrapolate:
             _check_inside(budget, self.ranges)
+        architectures = [given_architecture(a, self.space) for a in asked]
         for architecture in architectures:
             if architecture.space != self.space:
                 raise SelectionError(

@@ -329,7 +329,7 @@ class Table(Shown):
         """Return the splits on which a setting was measured."""
         return tuple(split for split in Split if (label, split) in self.curves)
 
-    def curves_of(self, label: str, split: Split) -> Curves:
+    def curves_of(self, label: str, split: Split | str) -> Curves:
         """Return the curves of a setting on a split.
 
         Raises
@@ -338,9 +338,9 @@ class Table(Shown):
             If it was not measured on that split.
         """
         if (label, split) not in self.curves:
-            known = self.splits(label)
+            known = map(str, self.splits(label))
             raise unknown_name("split", str(split), known, of=f"setting {label!r}")
-        return self.curves[label, split]
+        return self.curves[label, Split(split)]
 
     def ranking_split(self, *labels: str) -> Split:
         """Return the split to rank by: validation if all settings have it, else test.
@@ -360,7 +360,7 @@ class Table(Shown):
     def accuracy(
         self,
         label: str,
-        split: Split,
+        split: Split | str,
         *,
         epoch: int | None = None,
         seed: _Seed = "mean",
@@ -526,7 +526,7 @@ class Table(Shown):
                 return float(part[both].sum() / whole[both].sum())
         return epoch / setting.budget.epochs
 
-    def steering_accuracy(self, label: str, split: Split, **options: Any) -> FloatArray:
+    def steering_accuracy(self, label: str, split: Split | str, **options: Any) -> FloatArray:
         """Return accuracies that a search may look at; otherwise as `accuracy`.
 
         Raises
@@ -534,6 +534,7 @@ class Table(Shown):
         LeakError
             If asked for test accuracy.
         """
+        split = Split.of(split)
         if not split.may_steer:
             allowed = ", ".join(s for s in self.splits(label) if s.may_steer)
             raise LeakError(
