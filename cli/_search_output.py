@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bpe_bench.search import SearchReport, SearchResult
 
 
+_YES_NO = {"True": "yes", "False": "no"}
+
+
 def search_tables(result: SearchResult) -> list[RenderableType]:
     """Return the parts of the output for a reader."""
     first = result.reports[0]
@@ -22,15 +25,14 @@ def search_tables(result: SearchResult) -> list[RenderableType]:
         f": {_repeats(first)}, {_source(first)}",
     )
     rows = [_row(report) for report in result.reports]
-    unknown = {name for name in rows[0] if all(row[name] == "–" for row in rows)}
-    rows = [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
+    known = dict.fromkeys(name for row in rows for name, cell in row.items() if cell != "–")
     parts: list[RenderableType] = [
         result.answer,
         title,
         *_chosen(result.reports),
-        grid(rows, left=["searcher"]),
+        grid([{name: row.get(name) for name in known} for row in rows], left=["searcher"]),
     ]
-    parts += [*_optimum(first), *_coverage(result.reports), *_full_cost(first)]
+    parts += [*_optimum(first), *_coverage(result.reports), *_full_cost(result.reports)]
     parts += [f"best found by {r.searcher}: {r.best}" for r in result.reports if r.best]
     parts += [comparison.verdict for comparison in result.comparisons]
     if result.comparisons:
@@ -65,7 +67,18 @@ def _chosen(reports: Sequence[SearchReport]) -> list[str]:
             f"device {chosen['device']}"
         )
     supernets = [r.parameters["budget"] for r in reports if r.searcher == "darts"]
-    return lines + [f"supernet of darts: {_sizes(budget)}" for budget in supernets]
+    lines += [f"supernet of darts: {_sizes(budget)}" for budget in supernets]
+    return [*lines, f"parameters: {'; '.join(map(_parameters, reports))}"]
+
+
+def _parameters(report: SearchReport) -> str:
+    """Return the parameters of a searcher, but for those that have lines of their own."""
+    said = [
+        f"{name.replace('_', ' ')} {_YES_NO.get(str(value), value)}"
+        for name, value in report.parameters.items()
+        if isinstance(value, int | float | str) and name not in ("images", "device", "checkpoints")
+    ]
+    return f"{report.searcher} ({', '.join(said)})" if said else report.searcher
 
 
 def _optimum(report: SearchReport) -> list[str]:
@@ -75,15 +88,18 @@ def _optimum(report: SearchReport) -> list[str]:
     return [f"the optimum: {', '.join(known)}"] if known else []
 
 
-def _full_cost(report: SearchReport) -> list[str]:
+def _full_cost(reports: Sequence[SearchReport]) -> list[str]:
     """Say what the column of costs compares."""
-    times = report.speedup.full_training
-    if math.isnan(times):
+    costs = [
+        r.speedup.full_training * r.simulated_seconds / r.evaluations_mean
+        for r in reports
+        if not math.isnan(r.speedup.full_training)
+    ]
+    if not costs:
         return []
-    full = times * report.simulated_seconds / report.evaluations_mean
     return [
-        f"of full cost: an evaluation's cost as a share of full training ({full:,.0f} s, the mean "
-        "over the table); what either would find is not compared"
+        f"of full cost: an evaluation's cost as a share of full training ({costs[0]:,.0f} s, the "
+        "mean over the table); what either would find is not compared"
     ]
 
 

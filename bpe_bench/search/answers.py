@@ -26,7 +26,7 @@ def answer_of_several(
     """Return which searcher found the best, and from which others the test separates it."""
     able = [report for report in reports if not math.isnan(report.final_mean)]
     if not able:
-        return _nothing(reports[0])
+        return _nothing(*reports)
     best = max(able, key=lambda report: report.final_mean)
     own = [c for c in comparisons if best.searcher in (c.first, c.second)]
     said = [_compared(own, best.searcher)] if own else []
@@ -35,11 +35,12 @@ def answer_of_several(
     return " ".join([f"Of {len(reports)} searchers {_found(best)}.", *said])
 
 
-def _nothing(report: SearchReport) -> str:
-    if not math.isnan(report.evaluated_mean):
-        return f"What {report.searcher} found cannot be judged: its final accuracy is not known."
+def _nothing(report: SearchReport, *others: SearchReport) -> str:
+    names = ", ".join(r.searcher for r in (report, *others))
+    if not all(math.isnan(r.evaluated_mean) for r in (report, *others)):
+        return f"What {names} found cannot be judged: its final accuracy is not known."
     return (
-        f"{report.searcher} found nothing in {_searches(report.repeats)}: no evaluation ended "
+        f"{names} found nothing in {_searches(report.repeats)}: no evaluation ended "
         "well, or the allowance was too small for one."
     )
 

@@ -1,6 +1,7 @@
 """``bpe-bench search``: what it prints and writes, and how it refuses."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
     )
     assert warning in err.splitlines()
     assert "allowance of each: at most 3.33 h of simulated time (by default)" in out.splitlines()
-    assert " 1.0 " in out.splitlines()[4]
+    assert " 1.0 " in out.splitlines()[5]
     assert warning not in search(*words)[2]
 
 
@@ -256,6 +257,25 @@ def test_all_searchers_take_the_parameters_that_they_have(search):
     assert random == {"replace": True}
     assert (evolution["tournament"], evolution["population"]) == (5, 6)
     assert (reinforce["entropy"], reinforce["learning_rate"]) == (0.5, 0.2)
+
+
+def test_searchers_of_which_one_found_nothing_are_in_one_table(search, whole_space, tmp_path):
+    """Cells cost 100 s, those whose first gene is not 4 cost 1,000 s; the allowance is 150 s."""
+    cheap = np.array([cell.genes[0] == 4 for cell in whole_space.architectures])
+    seconds = {("short", "seconds"): np.where(cheap, 100.0, 1000.0)}
+    write_table(replace(whole_space, measures=seconds), tmp_path / "dear.h5")
+    found = {}
+    for seed in range(20):
+        words = ("--seconds", 150, "--repeats", 1, "--seed", seed)
+        status, out, _ = search(*words, searcher="all", over=tmp_path / "dear.h5")
+        assert status == 0
+        counts = re.findall(r"^(?:random|evolution|reinforce) +(\d\.\d) ", out, re.MULTILINE)
+        found[tuple(counts)] = out
+    some = next(out for counts, out in found.items() if len(set(counts)) == 2)
+    assert " of full cost" in some
+    nothing = found["0.0", "0.0", "0.0"]
+    assert nothing.startswith("random, evolution, reinforce found nothing in one search: ")
+    assert "of full cost" not in nothing
 
 
 def test_nothing_found_is_said(search):
@@ -410,6 +430,9 @@ def test_what_was_chosen_is_said(search):
     assert status == 0
     assert "nas-bench-201 on cifar10: 3 repeats, seed 4, by table " in out
     assert "allowance of each: at most 3.33 h of simulated time (by default)" in out.splitlines()
+    assert "parameters: random (replace yes)" in out.splitlines()
+    _, out, _ = search("--evaluations", 20, "--repeats", 1, searcher="evolution")
+    assert "parameters: evolution (population 6, tournament 3, score pruned)" in out.splitlines()
     found = as_json(search("--seconds", 500, "--budget", "short", "--format", "json"))
     assert found["choices"] == {
         "budget": "short", "evaluations": None, "seconds": 500.0, "repeats": 100, "seed": 0,

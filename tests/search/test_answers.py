@@ -181,7 +181,9 @@ def test_few_repeats_separate_nothing(make_trace, toys):
         "points below the best of the space. These few repeats do not separate it from random."
     )
     nothing = several(make_trace, toys, random=[math.nan], evolution=[math.nan])
-    assert nothing.answer == "What random found cannot be judged: its final accuracy is not known."
+    assert nothing.answer == (
+        "What random, evolution found cannot be judged: its final accuracy is not known."
+    )
 
 
 def test_evolution_over_a_table_is_judged_by_its_own_figures(proxy):
