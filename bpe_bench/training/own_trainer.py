@@ -186,9 +186,13 @@ class OwnTrainer:
         """
         if isinstance(given, OwnTrainer):
             return given
-        train, home, source = _imported(given) if isinstance(given, str) else (given, "", "")
-        name = getattr(train, "__qualname__", type(train).__qualname__)
-        name = ":".join(part for part in (home or _home_of(train), name) if part)
+        if isinstance(given, str):
+            train, home, source = _imported(given)
+            function = given.rpartition(":")[2]
+        else:
+            train, home, source = given, _home_of(given), ""
+            function = getattr(train, "__name__", type(train).__name__)
+        name = f"{home}:{function}" if home else function
         _check_call(train, name)
         version = str(getattr(train, "version", ""))
         dataset, device = (str(getattr(train, what, "")) for what in ("dataset", "device"))
@@ -252,7 +256,7 @@ def train_trial(
     except _Left:
         pass
     except (Exception, SystemExit) as error:
-        if place := _place(error):
+        if place := _place(error, own.name):
             error.add_note(place)
         raise
     return told._end(own.name)
@@ -309,7 +313,7 @@ def _imported(text: str) -> tuple[Train, str, str]:
         raise
     except (Exception, SystemExit) as error:
         said = " ".join([f"{type(error).__name__}:", *str(error).split()])
-        place = "" if isinstance(error, SyntaxError) else _place(error)
+        place = "" if isinstance(error, SyntaxError) else _place(error, text)
         at = f" ({place})" if place else f"; give {_FORM}" if where not in sys.modules else ""
         raise TrainingError(f"the trainer {text!r} cannot be imported: {said}{at}") from error
     if not hasattr(module, name):
@@ -341,8 +345,8 @@ def _home_of(train: Train) -> str:
     module = getattr(train, "__module__", None) or type(train).__module__
     if module != "__main__":
         return module
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    return Path(file).stem if file else ""
+    file = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    return file.stem if file.suffix == ".py" else ""
 
 
 def _check_call(train: Any, name: str) -> None:
@@ -361,8 +365,11 @@ def _check_call(train: Any, name: str) -> None:
         ) from None
 
 
-def _place(error: BaseException) -> str:
-    """Return the file and the line of one's own code that an exception comes from."""
+def _place(error: BaseException, name: str) -> str:
+    """Return the file and the line of one's own code that an exception comes from.
+
+    Code that was sent from another process does not know its file; then it has a name.
+    """
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -372,4 +379,5 @@ def _place(error: BaseException) -> str:
     if not frames or not frames[0].lineno:
         return ""
     own = [frame for frame in frames if frame.filename == frames[0].filename]
-    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
+    file = own[-1].filename
+    return f"{name if file.startswith('<') else Path(file).name}, line {own[-1].lineno}"
