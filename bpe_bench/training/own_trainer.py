@@ -306,9 +306,9 @@ def _imported(text: str) -> tuple[Train, str, str]:
         if file.suffix == ".py":
             if not file.is_file():
                 raise SelectionError(f"no file {where} for the trainer {text!r}; give {_FORM}")
-            module, home, where = _of_file(file), file.stem, str(file)
+            module, home, place = _of_file(file), file.stem, str(file)
         else:
-            module, home = importlib.import_module(where), where
+            module, home, place = importlib.import_module(where), where, where
     except SelectionError:
         raise
     except (Exception, SystemExit) as error:
@@ -323,7 +323,7 @@ def _imported(text: str) -> tuple[Train, str, str]:
             if inspect.isfunction(f) and f.__module__ == module.__name__
         ]
         raise unknown_name("function", name, own, of=where)
-    return getattr(module, name), home, f"{where}:{name}"
+    return getattr(module, name), home, f"{place}:{name}"
 
 
 def _of_file(file: Path) -> ModuleType:

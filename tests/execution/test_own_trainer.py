@@ -209,12 +209,18 @@ def train(architecture, budget, seed, report):
 
 space = open_space("nets.toml")
 trials = make_trials(list(space)[:3], [parse_budget("epochs=1", complete=False)], trainer=train)
-status = run_campaign(Path("store.sqlite"), trials, trainer=train, jobs=2)
+status = run_campaign(Path("store.sqlite"), trials, trainer=train, jobs=1)
 print(trials[0].trainer, status.counts["done"])
 """
 
 
-@pytest.mark.parametrize(("how", "name"), [("script", "mine:train"), ("standard input", "train")])
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        ("script", "mine:train"),
+        pytest.param("standard input", "train", marks=pytest.mark.slow),
+    ],
+)
 def test_it_may_be_defined_in_a_script_without_a_guard(how, name, nets, tmp_path):
     (tmp_path / "mine.py").write_text(SCRIPT)
     script = how == "script"
