@@ -267,6 +267,12 @@ def run_campaign(
     options: dict[str, Any] = {"source": source, "device": device, "threads": 1}
     task = TRAINING_TASK
     own = None if trainer is None else OwnTrainer.of(trainer)
+    name = "" if own is None else own.name
+    if any(trial.trainer != name for trial in trials):
+        raise SelectionError(
+            f"the trials are for {trials[0].trainer or 'bpe-bench'}, found as trainer "
+            f"{name or 'none'}; give the same to make_trials and to run_campaign"
+        )
     if own is not None:
         task, options = OWN_TASK, {"trainer": own, "threads": 1}
         pack(own)  # fails before anything is planned
@@ -275,7 +281,7 @@ def run_campaign(
     if own is None:
         check_space(store, trials, jobs)
     with Journal(store) as journal:
-        _check_trainers(journal, trials, own.name if own else "")
+        _check_waiting(journal, name)
         journal.add(trials)
     executor(
         Path(store),
@@ -289,13 +295,8 @@ def run_campaign(
     return status_of(store)
 
 
-def _check_trainers(journal: Journal, trials: Sequence[Trial], name: str) -> None:
-    """Refuse trials, new or waiting, of another trainer than the named, which would run, too."""
-    if any(trial.trainer != name for trial in trials):
-        raise SelectionError(
-            f"the trials are for {trials[0].trainer or 'bpe-bench'}, found as trainer "
-            f"{name or 'none'}; give the same to make_trials and to run_campaign"
-        )
+def _check_waiting(journal: Journal, name: str) -> None:
+    """Refuse a store with unfinished trials of another trainer than the named, which would run."""
     waiting = (entry.trial.trainer for entry in journal.entries(("planned", "running")))
     if foreign := [trainer or "bpe-bench" for trainer in waiting if trainer != name]:
         raise JournalError(
