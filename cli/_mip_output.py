@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, interval, number, titled, trainings
+from ._output import duration, grid, interval, number, titled, usual_trainings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -121,9 +121,12 @@ def _recommended(report: PruningReport) -> list[RenderableType]:
     """Return the recommended budgets, and what the columns mean."""
     from bpe_bench.pruning.answers import brief
 
-    differ, same = trainings([item.row.budget for item in report.recommended])
+    named = [_label(report, item.row).startswith("(") for item in report.recommended]
+    labelled = [i.row.budget for i, n in zip(report.recommended, named, strict=True) if not n]
+    differ, usual = usual_trainings(labelled)
+    texts = iter(differ)
     rows = []
-    for item, training in zip(report.recommended, differ, strict=True):
+    for item, unlabelled in zip(report.recommended, named, strict=True):
         cells = _figures(report, item.row, "recommended")
         cells["held out"] = _held_out(item)
         cells["cost"] = duration(item.row.cost_seconds)
@@ -132,17 +135,19 @@ def _recommended(report: PruningReport) -> list[RenderableType]:
             cells["best within"] = ", ".join(f"{hours:g} h" for hours in item.best_under_hours)
         if report.pruning_order:
             cells["pruned space"] = "inside" if item.in_remaining_space else "outside"
-        named = _label(report, item.row).startswith("(")
-        cells["training"] = f"--budget {brief(item.row.budget)}" if named else training
+        own = f"--budget {brief(item.row.budget)}"
+        cells["training"] = own if unlabelled else next(texts)
         rows.append(cells)
-    unlabelled = any(row["recommended"].startswith("(") for row in rows)
     parts: list[RenderableType] = [
         grid(rows, left=["recommended", "device", "best within", "pruned space", "training"]),
         "held out: chosen among budgets of at most this cost on half of the architectures, ranked "
         "on the other half",
-        f"training: epochs x layers x channels, pixels, and what else differs; all: {same}",
     ]
-    if unlabelled:
+    if labelled:
+        parts.append(
+            f"training: epochs x layers x channels, pixels; unless said otherwise: {usual}"
+        )
+    if any(named):
         parts.append(
             "--budget ...: for train, search and surrogate predict; predicted budgets were never "
             "trained"

@@ -174,24 +174,25 @@ def shape(budget: Budget) -> str:
     return f"{budget.epochs} x {layers} x {channels}, {pixels}"
 
 
-def trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
-    """Return what differs between budgets, a text for each, and what is the same in all.
-
-    The size of the training is ``shape``; other values have a word that says what they are.
-    """
+def usual_trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
+    """Return a text for each budget, and what most budgets have and their texts leave out."""
     from bpe_bench.hyper_parameters import HYPER_PARAMETERS
 
-    free = [n for n in HYPER_PARAMETERS if len({getattr(b, n) for b in budgets}) > 1]
-    size = ("epochs", "layers", "channels", "image_size")
-    shaped = size if set(free) & set(size[1:]) else ()
-
-    def said(budget: Budget, names: Iterable[str]) -> list[str]:
-        return [_hyper_parameter(n, getattr(budget, n)) for n in names if n not in shaped]
-
-    differ = [
-        ", ".join([*([shape(budget)] if shaped else []), *said(budget, free)]) for budget in budgets
-    ]
-    return differ, ", ".join(said(budgets[0], (n for n in HYPER_PARAMETERS if n not in free)))
+    size = ("layers", "channels", "image_size")
+    shaped = any(len({getattr(b, name) for b in budgets}) > 1 for name in size)
+    names = [name for name in HYPER_PARAMETERS if not (shaped and name in ("epochs", *size))]
+    usual = {}
+    for name in names:
+        for value, count in Counter(getattr(b, name) for b in budgets).most_common(1):
+            if 2 * count > len(budgets):
+                usual[name] = value
+    texts = []
+    for budget in budgets:
+        values = {name: getattr(budget, name) for name in names}
+        unusual = [n for n in names if n not in usual or values[n] != usual[n]]
+        parts = [shape(budget)] if shaped else []
+        texts.append(", ".join(parts + [_hyper_parameter(n, values[n]) for n in unusual]))
+    return texts, ", ".join(_hyper_parameter(name, value) for name, value in usual.items())
 
 
 def _hyper_parameter(name: str, value: Any) -> str:
@@ -295,27 +296,6 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
 
     mixed = [name for name in rows.columns if rows[name].dtype == object]
     return rows.assign(**{name: rows[name].map(cell) for name in mixed})
-
-
-def usual_trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
-    """Return a text for each budget, and what most budgets have and their texts leave out."""
-    from bpe_bench.hyper_parameters import HYPER_PARAMETERS
-
-    size = ("layers", "channels", "image_size")
-    shaped = any(len({getattr(b, name) for b in budgets}) > 1 for name in size)
-    names = [name for name in HYPER_PARAMETERS if not (shaped and name in ("epochs", *size))]
-    usual = {}
-    for name in names:
-        value, count = Counter(getattr(b, name) for b in budgets).most_common(1)[0]
-        if 2 * count > len(budgets):
-            usual[name] = value
-    texts = []
-    for budget in budgets:
-        values = {name: getattr(budget, name) for name in names}
-        unusual = [n for n in names if n not in usual or values[n] != usual[n]]
-        parts = [shape(budget)] if shaped else []
-        texts.append(", ".join(parts + [_hyper_parameter(n, values[n]) for n in unusual]))
-    return texts, ", ".join(_hyper_parameter(name, value) for name, value in usual.items())
 
 
 def _cell(value: Any) -> str | None:

@@ -51,7 +51,7 @@ def test_table_shows_rounds_order_and_recommendations(bpe_bench, as_json):
     assert cutout.count("*") == len(found["rounds"])
     # What differs is in the rows, what does not below them, and what was decided last.
     assert next(line for line in lines if line.startswith("test32 (BPE-2) ")).endswith(
-        " outside       30 x 16 x 16, 16, batch 128, rate 0.03, cosine, fp32"
+        " outside       30 x 16 x 16, 16, fp32"
     )
     assert lines[-1] == (
         "choices: dataset cifar10; split test; reference full; reference split test; "
