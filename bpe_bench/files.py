@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 20
 """So many rows of a result are shown in a notebook."""
+_LONGEST_LINE = 500
+"""Characters of a result at a prompt."""
 _LONGEST_STEM = 40
 """Characters of a file's name that go into the name of its temporary one."""
 _PICKLE_FAULTS = (
@@ -175,13 +177,15 @@ class Shown:
         return frame[[name for name in self._columns or frame.columns if name in frame.columns]]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {shown(self._line(), 400)}>"
+        # Names come from files, so the line may have anything in it.
+        line = " ".join("".join(c if c.isprintable() else " " for c in self._line()).split())
+        return f"<{type(self).__name__}: {line[:_LONGEST_LINE]}>"
 
     def _repr_html_(self) -> str:
-        # Names come from files: both escape them.
         frame = self._frame()
         table = frame.to_html(max_rows=_MOST_ROWS, border=0, float_format="{:.4g}".format)
-        return f"<p>{html.escape(self._line())}</p>\n{table}"
+        line = html.escape(self._line()).replace("\n", "<br>")
+        return f"<p>{line}</p>\n{table}"
 
 
 class Reader(Protocol):

@@ -15,8 +15,9 @@ from bpe_bench.errors import SelectionError, UnknownNameError
 from bpe_bench.estimators import Prediction, ProxyEstimator, SurrogateEstimator, TableEstimator
 from bpe_bench.execution.campaign import status_of
 from bpe_bench.execution.journal import Journal
+from bpe_bench.pruning import ObjectivePlan, make_objective
 from bpe_bench.pruning.judging.pool import Pool
-from bpe_bench.search import Darts, read_traces, write_traces
+from bpe_bench.search import Darts, SearchPlan, read_traces, run_plan, write_traces
 from bpe_bench.spaces import DeclaredSpace, get_space, given_architecture
 from bpe_bench.surrogate import Question, evaluate_surrogates, fit_surrogate
 from bpe_bench.tables.catalog import open_table, table_path
@@ -197,3 +198,16 @@ def test_a_split_is_given_as_text(golden):
         "unknown split 'tset' of setting 'cheap' (did you mean 'test'?); there are: validation, "
         "test"
     )
+
+
+def test_a_search_and_pruning_are_planned_over_a_table_given_in_any_way():
+    path, found, objectives = table_path("nas-bench-201-curves"), [], []
+    for table in (open_table("nas-bench-201-curves"), "nas-bench-201-curves", path):
+        plan = SearchPlan("nas-bench-201", table=table, evaluations=3, repeats=2, jobs=1)
+        found.append(run_plan(plan).reports[0])
+    assert len({report.validation_mean for report in found}) == 1
+    assert [report.table for report in found] == ["", "nas-bench-201-curves", str(path)]
+    for table in (open_table("darts-bpe"), "darts-bpe", table_path("darts-bpe")):
+        plan = ObjectivePlan("darts", table=table)
+        objectives.append(make_objective(plan, np.random.default_rng(0)).name)
+    assert objectives == ["", "darts-bpe", str(table_path("darts-bpe"))]

@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bpe_bench import Replay, Rules, correlate, prune
 from bpe_bench.correlation.planning import plan_trainings
 from bpe_bench.correlation.regression import Check, RegressionReport
 from bpe_bench.estimators import TableEstimator
+from bpe_bench.files import Shown
 from bpe_bench.pruning.judging import Pool, judge, make_methods
 from bpe_bench.search import RandomSearch, repeat_search, summarise
 from bpe_bench.search.plan import SearchResult
@@ -88,3 +90,14 @@ def test_settings_and_curves_are_one_line(golden):
         "<Table: 6 architectures of darts under 3 settings, data set cifar10, validation and test "
         "accuracies; full training: full>"
     )
+
+
+def test_what_is_not_printable_is_not_shown():
+    class Odd(Shown):
+        answer = "one\nline\x1b[31m \u202e of text \u00b1 1"
+
+        def to_frame(self):
+            return pd.DataFrame({"a": [1.0]})
+
+    assert repr(Odd()) == "<Odd: one line [31m of text \u00b1 1>"
+    assert "<p>one<br>line" in Odd()._repr_html_()

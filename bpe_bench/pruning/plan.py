@@ -18,7 +18,7 @@ from ..hyper_parameters import Value
 from ..search import SearchPlan, make_searcher
 from ..spaces import get_space
 from ..surrogate import FittedSurrogate, Question, fit_surrogate, load_surrogate
-from ..tables.catalog import open_table_of
+from ..tables.catalog import TableLike, open_table_of
 from ..tables.table import Split
 from ..training.own_trainer import AnyTrainer, OwnTrainer
 from .objective import Objective, ObjectiveKind, Replay
@@ -37,8 +37,8 @@ class ObjectivePlan:
     space: str | None = None
     """By default that of the table or surrogate."""
     objective: ObjectiveKind = "replay"
-    table: str | None = None
-    """Name or path; by default the first registered one of the space."""
+    table: TableLike | None = None
+    """Name, path or object; by default the first registered one of the space."""
     statistic: str | None = None
     """By default that of the surrogate, else Spearman's."""
     split: Split | None = None

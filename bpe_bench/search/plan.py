@@ -19,6 +19,7 @@ from ..execution.campaign import default_budgets
 from ..execution.readiness import check_ready
 from ..files import Shown
 from ..spaces import get_space
+from ..tables.catalog import TableLike
 from ..training.own_trainer import AnyTrainer
 from .answers import answer_of_several
 from .base import Searcher
@@ -60,9 +61,9 @@ class SearchPlan:
     published: bool = False
     """Whether evolution and reinforce have the parameters of Zheng et al., CVPR 2020."""
     estimator: Literal["table", "surrogate", "train"] = "table"
-    table: str | None = None
-    """Name or path; by default the registered table of the whole space. For a surrogate, the
-    table that it was fitted to, whose accuracies then judge what is found."""
+    table: TableLike | None = None
+    """Name, path or object; by default the registered table of the whole space. For a surrogate,
+    the table that it was fitted to, whose accuracies then judge what is found."""
     dataset: str | None = None
     """Data set of a table's signal."""
     report_dataset: str | None = None

@@ -11,7 +11,7 @@ from ..estimators import Estimator, ProxyEstimator, SurrogateEstimator, TableEst
 from ..execution.campaign import dataset_name, default_budgets
 from ..spaces import get_space
 from ..surrogate import load_surrogate
-from ..tables.catalog import entries, open_table_of
+from ..tables.catalog import TableLike, entries, open_table_of
 from ..tables.table import Setting, Table
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _length(setting: Setting) -> tuple[int, float]:
     return setting.budget.epochs, setting.seconds if math.isfinite(setting.seconds) else math.inf
 
 
-def _whole_table(space: str, table: str | None = None) -> tuple[str, Table]:
+def _whole_table(space: str, table: TableLike | None = None) -> tuple[str, Table]:
     """Open the named table, or the registered one that holds the whole space.
 
     Returns

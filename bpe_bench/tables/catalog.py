@@ -221,7 +221,7 @@ def given_table(table: TableLike, name: str = "") -> tuple[Table, str]:
     return open_table(table), name or os.fspath(table)
 
 
-def open_table_of(space: str | None, name: str | None = None) -> tuple[str, Table]:
+def open_table_of(space: str | None, given: TableLike | None = None) -> tuple[str, Table]:
     """Open a table of a search space: the one named, or the first registered one on this machine.
 
     Without a space it is the one named, whatever its space.
@@ -238,7 +238,7 @@ def open_table_of(space: str | None, name: str | None = None) -> tuple[str, Tabl
     SelectionError
         If the table is of another space, or no table is registered for this one.
     """
-    if name is None:
+    if given is None:
         if space is None:
             raise SelectionError(
                 "a space or a table is needed, found neither; name one, for instance --space darts"
@@ -250,8 +250,8 @@ def open_table_of(space: str | None, name: str | None = None) -> tuple[str, Tabl
                 f"no table is registered for space {space!r}; name one by its path"
             )
         here = [entry for entry in registered if entry.path is not None]
-        name = (here or registered)[0].name
-    table = open_table(name)
+        given = (here or registered)[0].name
+    table, name = given_table(given)
     if space not in (None, table.space):
         raise SelectionError(
             f"table {name!r} is of space {table.space!r}, not of {space!r}; choose another table "
