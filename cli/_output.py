@@ -138,10 +138,10 @@ def _lines(what: str) -> Callable[[float], None]:
     def log(share: float) -> None:
         nonlocal last
         now = time.monotonic()
-        if 0 < share < 1 and now - last >= _LOG_SECONDS:
+        if share < 1 and now - last >= _LOG_SECONDS:
             last = now
-            left = duration((now - start) * (1 - share) / share)
-            click.echo(f"{what}: {share:.0%} done, about {left} left", err=True)
+            left = f", about {duration((now - start) * (1 - share) / share)} left" if share else ""
+            click.echo(f"{what}: {share:.0%} done{left}", err=True)
 
     return log
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ._commands import Group
+from ._mip_output import chosen_text
 from ._options import (
     common,
     of_recipe,
@@ -22,8 +26,17 @@ from ._output import Output, duration, frame, grid, number, quoted
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from bpe_bench.budget import Budget
     from bpe_bench.correlation.planning import Plan
     from bpe_bench.execution.campaign import Expected, Status
+    from bpe_bench.execution.report import CampaignReport
+    from bpe_bench.training.trial import Trial
+
+_MOST_SEEDS = 10_000
+_PROTOCOLS = {
+    "split": "split (a fifth of the training images validates)",
+    "paper": "paper (all training images train, accuracy is on test images)",
+}
 
 _store_option = store_option("bpe-bench-trainings.sqlite")
 
@@ -96,20 +109,22 @@ def train(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from bpe_bench.budget import parse_budget
     from bpe_bench.execution.campaign import (
         choose_architectures,
         dataset_name,
         default_budgets,
-        expected_costs,
+        default_jobs,
         make_trials,
-        run_campaign,
     )
+    from bpe_bench.execution.readiness import check_ready
+    from bpe_bench.execution.report import done_in
     from bpe_bench.randomness import as_generator
     from bpe_bench.spaces import get_space
     from bpe_bench.training.own_trainer import OwnTrainer
 
-    refuse_stray(of_recipe(trainer))
+    drawn = architectures.startswith("sample:")
+    seeded = (drawn, "--architectures sample:N", f"--architectures {architectures}")
+    refuse_stray({**of_recipe(trainer), "seed": seeded})
     own = None if trainer is None else OwnTrainer.of(trainer)
     get_space(space, having=None if own else "network")
     if own is not None and not budgets:
@@ -117,35 +132,83 @@ def train(
             "--trainer needs --budget, because its budgets have no default; for instance --budget "
             "epochs=2"
         )
-    chosen = choose_architectures(architectures, space, as_generator(seed))
-    texts = budgets or default_budgets(space, source)
+    found = choose_architectures(architectures, space, as_generator(seed))
+    chosen = tuple(dict.fromkeys(found))
+    parsed = _parsed(budgets or default_budgets(space, source), complete=own is None)
+    numbers = _seeds(seeds)
+    if not dry_run:
+        check_ready(store, None if own else options["device"])
+    dataset = own.dataset if own else dataset_name(source)
     trials = make_trials(
-        chosen,
-        [parse_budget(text, complete=own is None) for text in texts],
-        dataset=own.dataset if own else dataset_name(source),
-        seeds=_seeds(seeds),
-        protocol=protocol,
-        trainer=own,
+        chosen, parsed, dataset=dataset, seeds=numbers, protocol=protocol, trainer=own
     )
+    choices: dict[str, Any] = {
+        "space": space,
+        "images": "those of the trainer" if own else source or "digits (of scikit-learn)",
+        "dataset": dataset,
+        "architectures": f"{len(chosen)} ({architectures}{f', --seed {seed}' if drawn else ''})",
+        "budgets": list(map(str, parsed)),
+        "seeds": numbers,
+    }
+    if own is None:
+        choices |= {"protocol": _PROTOCOLS[protocol], "device": options["device"]}
+    else:
+        choices["trainer"] = own.name
+    if len(chosen) < len(found):
+        out.warn([f"{len(found) - len(chosen)} of {len(found)} architectures repeat others"])
     if dry_run:
-        expected = expected_costs(trials)
-        rows = [one.to_json() for one in expected]
-        out.emit(lambda: {"rows": rows}, lambda: frame(rows), lambda: [_expected_grid(expected)])
+        _show_expected(out, trials, done_in(store, trials), choices)
         return
-    epochs = sum(trial.budget.epochs for trial in trials)
-    with out.progress(f"training {len(trials)} networks") as progress:
-        status = run_campaign(
-            store,
-            trials,
-            source=source,
-            trainer=own,
-            on_progress=lambda now: progress(min(1.0, now.epochs / epochs)),
-            **options,
-        )
-    _emit(out, status.to_json(), lambda: _status_lines(status))
+    choices["jobs"] = options["jobs"] = options["jobs"] or default_jobs(options["device"])
+    report = _trained(out, store, trials, choices, source=source, trainer=own, **options)
+    out.emit(report.to_json, lambda: frame([report.status.to_json()]), lambda: _lines(report))
     out.note(f"a table of it: bpe-bench tables import journal {quoted(store)} -o trained.h5")
-    if status.failures:
+    if report.status.failures:
         raise click.exceptions.Exit(1)
+
+
+def _show_expected(
+    out: Output, trials: Sequence[Trial], done: int, choices: dict[str, Any]
+) -> None:
+    """Show what trainings would cost."""
+    from bpe_bench.execution.campaign import expected_costs
+
+    expected = expected_costs(trials)
+    rows = [one.to_json() for one in expected]
+    seconds = sum(one.trainings * one.seconds_each for one in expected)
+    time = (
+        f"their time is unknown, as no table has costs on {expected[0].dataset}; train one network "
+        "first, with --architectures sample:1"
+        if math.isnan(seconds)
+        else f"in all they take about {duration(seconds)} on one {expected[0].device}"
+    )
+    before = f", {done} of them done before" if done else ""
+    answer = f"{len(trials)} trainings{before}: {time}."
+    out.emit(
+        lambda: {"answer": answer, "rows": rows, "done_before": done, "choices": choices},
+        lambda: frame(rows),
+        lambda: [answer, _expected_grid(expected), _chosen(choices)],
+    )
+
+
+def _trained(
+    out: Output, store: Path, trials: Sequence[Trial], choices: dict[str, Any], **options: Any
+) -> CampaignReport:
+    """Train, and say what it brought."""
+    from bpe_bench.execution.campaign import run_campaign
+    from bpe_bench.execution.report import done_in, report_campaign
+
+    before, start = done_in(store, trials), time.monotonic()
+    count = len(trials) - before
+    if count:
+        out.note(
+            f"{count} networks are trained on {choices['dataset']}, {choices['jobs']} at a time; "
+            "Ctrl-C stops, and the same command goes on"
+        )
+    with out.progress(f"training {count} networks") as progress:
+        status = run_campaign(store, trials, on_progress=lambda now: progress(now.share), **options)
+    seconds = time.monotonic() - start
+    return report_campaign(trials, status, done_before=before, seconds=seconds, choices=choices)
 
 
 @train.command()
@@ -161,7 +224,11 @@ def status(store: Path, out: Output) -> None:
     from bpe_bench.execution.campaign import status_of
 
     found = status_of(store)
-    _emit(out, found.to_json(), lambda: _status_lines(found))
+    out.emit(
+        lambda: {"answer": found.answer, **found.to_json()},
+        lambda: frame([found.to_json()]),
+        lambda: [found.answer, *_status_lines(found)],
+    )
 
 
 @train.command()
@@ -226,16 +293,37 @@ def plan(table: str, hours: float, budgets: tuple[str, ...], seed: int, out: Out
     out.warn(found.warnings)
 
 
+def _parsed(texts: Sequence[str], *, complete: bool) -> list[Budget]:
+    """Return budgets, each once."""
+    from bpe_bench.budget import parse_budget
+
+    found: dict[Budget, str] = {}
+    for text in texts:
+        budget = parse_budget(text, complete=complete)
+        if budget in found:
+            raise click.UsageError(
+                f"--budget {text} is the same as --budget {found[budget]}; leave one out"
+            )
+        found[budget] = text
+    return list(found)
+
+
 def _seeds(text: str) -> list[int]:
+    """Return the seeds that a text names."""
+    from bpe_bench.tables.curves import LARGEST
+
     seeds: list[int] = []
-    try:
-        for part in text.split(","):
-            first, dash, last = part.partition("-")
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
-        seeds = []
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise click.UsageError(f"--seeds wants numbers as 0 or 0,1,2 or 0-2, found {text!r}")
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if not first <= last <= min(LARGEST, first + _MOST_SEEDS):
+            raise click.UsageError(
+                f"--seeds wants whole numbers from 0 to {LARGEST}, as 0 or 0,1,2 or 0-2, found "
+                f"{text!r}"
+            )
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise click.UsageError(f"--seeds {text} names a seed twice; name each once")
     return seeds
 
 
@@ -256,6 +344,19 @@ def _expected_grid(expected: Sequence[Expected]) -> RenderableType:
         for one in expected
     ]
     return grid(rows, left=["budget", "data set", "as predicted for"])
+
+
+def _lines(report: CampaignReport) -> list[RenderableType]:
+    best = [] if report.best is None else [f"best network: {report.best.architecture}"]
+    return [report.answer, *best, *_status_lines(report.status), _chosen(report.choices)]
+
+
+def _chosen(choices: Mapping[str, Any]) -> str:
+    texts = {
+        name: " and ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in choices.items()
+    }
+    return f"choices: {chosen_text(texts)}"
 
 
 def _status_lines(status: Status) -> list[RenderableType]:
@@ -286,4 +387,4 @@ def _plan_table(plan: Plan) -> list[RenderableType]:
         }
         for gap in plan.rows
     ]
-    return [title, *([grid(rows, left=["budget", "device"])] if rows else [])]
+    return [plan.answer, title, *([grid(rows, left=["budget", "device"])] if rows else [])]

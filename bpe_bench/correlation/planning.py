@@ -86,9 +86,26 @@ class Plan(Shown):
         count = sum(len(row.architectures) for row in self.rows)
         return f"{count} trainings in {self.hours_planned:.3g} of {self.hours:.3g} device hours"
 
+    @property
+    def answer(self) -> str:
+        """Say what to train first, and what that brings."""
+        if not self.rows:
+            reason = self.warnings[0] if self.warnings else "each costs more; allow more hours"
+            return f"Nothing can be planned within {self.hours:g} device hours: {reason}."
+        first = self.rows[0]
+        others = f", and of {len(self.rows) - 1} other settings" if len(self.rows) > 1 else ""
+        return (
+            f"Train {len(first.architectures)} more architectures under {first.label}{others}: in "
+            f"{first.cost_seconds * len(first.architectures) / 3600:.3g} device hours its "
+            f"{'' if first.trained else 'predicted '}correlation of {first.correlation:.2f} is "
+            "known to ± "
+            f"{first.expected_half_width:.2f} instead of ± {first.half_width:.2f}."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         return {
+            "answer": self.answer,
             "table": self.table,
             "hours": self.hours,
             "hours_planned": self.hours_planned,

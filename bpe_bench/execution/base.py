@@ -39,6 +39,8 @@ class Progress:
     """Device seconds of those epochs."""
     seconds_left: float | None
     """Seconds until all is done at the pace of this run; None if unknown."""
+    share: float = 0.0
+    """Share of this run's time that is over, from 0 to 1; 0 if unknown."""
 
     @property
     def left(self) -> int:

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import re
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ..budget import BPE_1, Budget
 from ..correlation.correlating import correlate
 from ..correlation.prediction import CostModel
 from ..correlation.selection import Selection
-from ..errors import BpeBenchError, JournalError, SelectionError
+from ..errors import BpeBenchError, JournalError, SelectionError, duration
 from ..processes import pack
 from ..spaces import Architecture, get_space
 from ..tables.catalog import entries, open_table, open_table_of
@@ -54,6 +55,29 @@ class Status:
     """Expected device seconds of the remaining trials; None if unknown."""
     failures: tuple[str, ...]
     """What went wrong, a line per failed trial."""
+
+    @property
+    def answer(self) -> str:
+        """Say how far the trainings are, and what to do next."""
+        done, store = self.counts["done"], shlex.quote(self.store)
+        unsuccessful = self.counts["failed"] + self.counts["diverged"]
+        waiting = self.counts["planned"] + self.counts["running"]
+        total = done + unsuccessful + waiting
+        if not total:
+            return "No trainings are planned in this store; plan some with: bpe-bench train"
+        said = f"{done} of {total} trainings are done"
+        if unsuccessful:
+            said += (
+                f", {unsuccessful} failed or diverged; start them over with: bpe-bench train retry "
+                f"--store {store}"
+            )
+        if waiting:
+            left = self.estimated_seconds_left
+            rest = f", about {duration(left)} of device time" if left else ""
+            return f"{said}; {waiting} are left{rest}: `bpe-bench train` as it was called goes on."
+        if not done:
+            return f"{said}."
+        return f"{said}; make a table of them with: bpe-bench tables import journal {store} -o FILE"
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON values."""

@@ -117,14 +117,14 @@ class _Pace:
         left = self._journal.estimate_left()
         # Evaluation, starting up and waiting for each other cost time, too: so the pace is
         # that of the run, not the number of jobs.
-        made = device_seconds - self._before
+        made, gone = device_seconds - self._before, time.monotonic() - self._start
         if left and made <= 0:
             left = None
         elif left:
-            left *= (time.monotonic() - self._start) / made
-        return Progress(
-            self._journal.counts(), self._journal.epochs_recorded(), device_seconds, left
-        )
+            left *= gone / made
+        share = 0.0 if left is None else gone / max(gone + left, 1e-9)
+        counts, epochs = self._journal.counts(), self._journal.epochs_recorded()
+        return Progress(counts, epochs, device_seconds, left, share)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ MISSING = -1
 """The count of a training that was not made or not recorded."""
 MEAN_OF_SEEDS = -1
 """The seed of figures that their source gives only as a mean over seeds."""
+LARGEST = 2**31 - 1
+"""Seeds and epochs are kept in 32 bits, so none may be larger."""
 
 
 class Split(StrEnum):
@@ -102,8 +104,10 @@ class Curves:
         )
 
     def __post_init__(self) -> None:
-        epochs = np.ascontiguousarray(self.epochs, dtype=np.int32)
-        seeds = np.ascontiguousarray(self.seeds, dtype=np.int32)
+        epochs = _in_32_bits(self.epochs, "recorded epochs must count from 1 and ascend", 1)
+        seeds = _in_32_bits(
+            self.seeds, f"seeds count from 0, and {MEAN_OF_SEEDS} is a mean", MEAN_OF_SEEDS
+        )
         counts = self.counts
         if not isinstance(counts, CountReader):
             counts = np.asarray(counts)
@@ -114,7 +118,7 @@ class Curves:
             )
         if self.split_size < 1 or self.scale < 1 or 0 in counts.shape:
             raise InvalidTableError("curves need at least one image, seed, epoch and architecture")
-        if epochs[0] < 1 or np.any(np.diff(epochs) <= 0):
+        if np.any(np.diff(epochs) <= 0):
             raise InvalidTableError("recorded epochs must count from 1 and ascend")
         if np.unique(seeds).size < seeds.size:
             raise InvalidTableError(f"seeds must differ, found {seeds.tolist()}")
@@ -250,6 +254,19 @@ class Curves:
 
     def _fractions(self, column: CountArray) -> FloatArray:
         return np.where(column == MISSING, np.nan, column / self.most)
+
+
+def _in_32_bits(values: npt.ArrayLike, rule: str, least: int) -> npt.NDArray[np.int32]:
+    """Return whole numbers as they are kept; refuse those that would become others."""
+    try:
+        whole = np.asarray(values).astype(np.int64)
+    except OverflowError:
+        whole = np.array([LARGEST + 1])
+    if whole.size and not (least <= whole.min() and whole.max() <= LARGEST):
+        raise InvalidTableError(
+            f"{rule}, and none is larger than {LARGEST}; found {np.asarray(values).tolist()}"
+        )
+    return np.ascontiguousarray(whole, dtype=np.int32)
 
 
 def _check_counts(counts: npt.NDArray[np.generic], most: int) -> None:

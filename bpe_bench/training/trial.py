@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ..budget import Budget
 from ..errors import SelectionError
 from ..spaces import Architecture, DeclaredSpace, get_space
-from ..tables.curves import Split
+from ..tables.curves import LARGEST, Split
 
 CODE_VERSION = "1"
 """Goes up when a change of the training code changes results; earlier trials then count as
@@ -63,6 +63,11 @@ class Trial:
         if self.protocol not in PROTOCOLS:
             raise SelectionError(
                 f"protocol must be one of {', '.join(PROTOCOLS)}, found {self.protocol!r}"
+            )
+        if not 0 <= self.seed <= LARGEST:
+            raise SelectionError(
+                f"a seed is a whole number from 0 to {LARGEST} (tables keep 32 bits), found "
+                f"{self.seed}"
             )
         if not self.trainer:
             self.budget.check_trainable()

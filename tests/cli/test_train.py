@@ -7,6 +7,7 @@ from bpe_bench_cli.main import run
 
 from bpe_bench.execution.journal import Journal
 from bpe_bench.spaces import get_space
+from bpe_bench.tables.curves import Split
 from bpe_bench.tables.storage import read_table
 
 CHEAP = "epochs=1,batch_size=64,learning_rate=0.05,layers=5,channels=2,image_size=8"
@@ -39,6 +40,26 @@ def test_from_training_to_a_ranking(train, tmp_path, capsys):
     assert (status, found["done"], found["planned"]) == (0, 12, 0)
     assert found["device_seconds"] > 0
     assert "tables import journal" in said
+    assert said.startswith("12 networks are trained on digits, 2 at a time; Ctrl-C stops")
+    best = found["best"]
+    assert found["answer"].startswith("12 of 12 trainings of nas-bench-201 on digits are done, in ")
+    assert (
+        f"The best of 6 under epochs=2, channels=4 has {best['accuracy']:.1%} ["
+        in (found["answer"])
+    )
+    with Journal(train.store, read_only=True) as journal:
+        last = [e.records[-1].results for e in journal if e.trial.budget.epochs == 2]
+    counts = sorted(results[Split.VALIDATION].correct for results in last)
+    assert (best["images"], best["accuracy"]) == (287, counts[-1] / 287)
+    assert best["rival"] == counts[-2] / 287
+    choices = found["choices"]
+    assert (choices["images"], choices["dataset"]) == ("digits (of scikit-learn)", "digits")
+    assert choices["architectures"].startswith("6 (")
+    assert (choices["seeds"], choices["device"], choices["jobs"]) == ([0], "cpu", 2)
+    assert len(choices["budgets"]) == 2
+    assert choices["protocol"].startswith("split")
+    again = train()[1]["answer"]
+    assert again.startswith("All 12 trainings of nas-bench-201 on digits were in the store, so ")
     table = str(tmp_path / "trained.h5")
     assert run(["tables", "import", "journal", str(train.store), "-o", table, "--quiet"]) == 0
     labels = [setting.label for setting in read_table(table).settings]
@@ -62,6 +83,10 @@ def test_a_dry_run_trains_nothing(train):
     assert status == 0
     assert [row["trainings"] for row in found["rows"]] == [6, 6]
     assert found["rows"][0]["predicted_seconds"] is None  # no table has costs of the digits
+    assert found["answer"] == (
+        "12 trainings: their time is unknown, as no table has costs on digits; train one network "
+        "first, with --architectures sample:1."
+    )
     assert not train.store.exists()
 
 
@@ -82,9 +107,16 @@ def test_failures_are_said_and_can_be_tried_again(train, train_by, capsys):
     status, found, _ = train("--budget", CHEAP.replace("layers=5", "layers=8"))
     assert (status, found["failed"], found["done"]) == (1, 6, 12)
     assert len(found["failures"]) == 6
+    assert (
+        "6 failed or diverged; start them over with: bpe-bench train retry --store "
+        in (found["answer"])
+    )
     store = ["--store", str(train.store)]
     assert run(["train", "status", *store]) == 0
-    assert "6 failed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "12 of 18 trainings are done, 6 failed or diverged; start them over with"
+    )
     assert run(["train", "retry", *store, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"planned_again": 6}
     assert run(["train", "status", *store, "--format", "json"]) == 0
@@ -97,9 +129,10 @@ def test_a_long_path_stays_in_one_line(capsys, tmp_path):
     store.parent.mkdir()
     with Journal(store):
         assert run(["train", "status", "--store", str(store)]) == 0
-    assert capsys.readouterr().out == (
-        f"{store}: 0 planned, 0 running, 0 done, 0 failed, 0 diverged; 0 s of device time\n"
-    )
+    assert capsys.readouterr().out.splitlines() == [
+        "No trainings are planned in this store; plan some with: bpe-bench train",
+        f"{store}: 0 planned, 0 running, 0 done, 0 failed, 0 diverged; 0 s of device time",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +141,26 @@ def test_a_long_path_stays_in_one_line(capsys, tmp_path):
         (["--space", "mars"], "unknown search space 'mars'"),
         (["--budget", "BPE-7"], "unknown budget 'BPE-7'"),
         (["--budget", "BPE-1,epochs=0"], "epochs must be a whole number of at least 1, found 0"),
-        (["--seeds", "0,0"], "--seeds wants numbers as 0 or 0,1,2 or 0-2, found '0,0'"),
-        (["--seeds", "x"], "--seeds wants numbers as 0 or 0,1,2 or 0-2, found 'x'"),
+        (["--seeds", "0,0"], "--seeds 0,0 names a seed twice; name each once"),
+        (["--seeds", "0-2,1"], "--seeds 0-2,1 names a seed twice; name each once"),
+        *(
+            (
+                ["--seeds", text],
+                "--seeds wants whole numbers from 0 to 2147483647, as 0 or 0,1,2 or 0-2, found "
+                f"'{text}'",
+            )
+            for text in ("x", "", "-1", "3000000000", "4294967295", "0-4000000000", "5-2")
+        ),
+        (
+            ["--budget", "BPE-1", "--budget", "BPE-1,epochs=10"],
+            "--budget BPE-1,epochs=10 is the same as --budget BPE-1; leave one out",
+        ),
+        (
+            ["--architectures", "darts-bpe:0-3", "--seed", "1"],
+            "--seed goes with --architectures sample:N, found --architectures darts-bpe:0-3",
+        ),
+        (["--device", "gpu"], "networks are trained on cpu, cuda or cuda:N, found device 'gpu'"),
+        (["--store", "none/a.sqlite"], "cannot write the store none/a.sqlite: No such file"),
         (["--architectures", "darts-bpe:200"], "table 'darts-bpe' has architectures 0-99"),
         (["--data", "no/such/folder"], "no/such/folder"),
     ],
@@ -138,6 +189,11 @@ def test_a_plan_names_trainings_and_what_they_bring(capsys):
     printed = capsys.readouterr()
     plan = json.loads(printed.out)
     (row,) = plan["rows"]
+    assert plan["answer"].startswith(
+        f"Train {row['trainings']} more architectures under {row['label']}: in "
+        f"{row['trainings'] * row['cost_seconds'] / 3600:.3g} device hours its predicted "
+        f"correlation of {row['correlation']:.2f} is known to ± "
+    )
     assert row["trainings"] == len(row["architectures"]) >= 10
     assert plan["hours_planned"] <= 5
     assert row["expected_half_width"] < row["half_width"]

@@ -273,3 +273,22 @@ def test_an_epoch_costs_what_was_measured_or_its_share(golden):
     table = dataclasses.replace(golden, measures=measured)
     assert table.cost_share("cheap", 5) == pytest.approx(0.7)
     assert table.cost_share("cheap", 1) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"seeds": np.array([2**32 - 1])},
+            "seeds count from 0, and -1 is a mean, and none is larg",
+        ),
+        ({"seeds": [3_000_000_000]}, "than 2147483647; found \\[3000000000\\]"),
+        ({"seeds": [2**70]}, "none is larger than 2147483647; found"),
+        ({"seeds": [-2]}, "seeds count from 0, and -1 is a mean"),
+        ({"epochs": [2**31]}, "ascend, and none is larger than 2147483647; found \\[2147483648\\]"),
+    ],
+)
+def test_seeds_and_epochs_that_32_bits_would_change_are_refused(changed, said):
+    parts = {"counts": np.zeros((1, 1, 2), int), "split_size": 10, "epochs": [1], "seeds": [0]}
+    with pytest.raises(InvalidTableError, match=said):
+        Curves(**{**parts, **changed})
