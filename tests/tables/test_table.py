@@ -186,7 +186,11 @@ def curves(counts=((0, 1),), size=10, epochs=(1,), seeds=(0,)):
         ),
         # Fractions would all become 0.
         ({"counts": ((0.5, 0.9),)}, "counts must be whole numbers, found float64"),
-        ({"epochs": (0,)}, "recorded epochs must count from 1 and ascend"),
+        (
+            {"epochs": (0,)},
+            "recorded epochs must count from 1 and ascend, and none is larger than 2147483647; "
+            "found [0]",
+        ),
     ],
 )
 def test_malformed_curves(arguments, message):
