@@ -192,7 +192,10 @@ def usual_trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
         unusual = [n for n in names if n not in usual or values[n] != usual[n]]
         parts = [shape(budget)] if shaped else []
         texts.append(", ".join(parts + [_hyper_parameter(n, values[n]) for n in unusual]))
-    return texts, ", ".join(_hyper_parameter(name, value) for name, value in usual.items())
+    known = [_hyper_parameter(n, value) for n, value in usual.items() if value is not None]
+    unknown = [n.replace("_", " ") for n, value in usual.items() if value is None]
+    said = [", ".join(known), f"unknown: {', '.join(unknown)}" if unknown else ""]
+    return texts, "; ".join(filter(None, said))
 
 
 def _hyper_parameter(name: str, value: Any) -> str:

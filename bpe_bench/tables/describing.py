@@ -49,7 +49,8 @@ def description(table: Table, name: str) -> dict[str, Any]:
 
 
 def _answer(table: Table, name: str, budgets: int, ceilings: dict[str, float]) -> str:
-    datasets = _listed(_datasets(table))
+    named = ["unknown images" if name == "unknown" else name for name in _datasets(table)]
+    datasets = _listed(named)
     number_of = f"{len(table.architectures):,} {table.space} architectures"
     holds = f"{name}: {number_of} in {_plural(len(table.settings), 'setting')} on {datasets}."
     sentences = [holds, _ranked(table, budgets), _noise(ceilings), _cost(table)]

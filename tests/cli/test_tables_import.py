@@ -61,9 +61,9 @@ def test_import_writes_a_table_and_says_in_a_line_what_it_holds(bpe_bench, resul
     status, out, err = bpe_bench("tables", "import", "long-csv", results, "-o", path)
     assert (status, err) == (0, "")
     assert out == (
-        f"{path}: 2 nas-bench-201 architectures in 1 setting on unknown. It cannot be ranked, "
-        "because full training, 'full', is all that it holds. The noise ceiling is unknown, "
-        "because full training has one seed. The cost of training is unknown.\n"
+        f"{path}: 2 nas-bench-201 architectures in 1 setting on unknown images. It cannot be "
+        "ranked, because full training, 'full', is all that it holds. The noise ceiling is "
+        "unknown, because full training has one seed. The cost of training is unknown.\n"
         f"next: bpe-bench tables info {path}\n"
         f"content SHA-256 {verify_table(path)}\n"
     )
