@@ -112,7 +112,7 @@ def _coverage(reports: Sequence[SearchReport]) -> list[str]:
         use = "the others are never proposed, and regret and optimum are of these"
         if first.missing == "failed":
             use = "the others count as failed evaluations"
-        lines.append(f"the table holds {known:,} of {shown} architectures: {use}")
+        lines.append(f"the table holds {known:,} of {shown} architectures under this budget: {use}")
     counts = [
         f"{r.searcher} {r.failed_evaluations:,} of {r.evaluations_mean * r.repeats:,.0f}"
         for r in reports

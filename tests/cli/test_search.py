@@ -148,7 +148,10 @@ def test_failed_evaluations_are_said(search, whole_space, tmp_path):
     options = ("--evaluations", 50, "--repeats", 2, "--traces", tmp_path / "traces")
     status, out, _ = search(*options, "--missing", "failed", over=tmp_path / "holes.h5")
     assert status == 0
-    held = "the table holds 12,500 of 15,625 architectures: the others count as failed evaluations"
+    held = (
+        "the table holds 12,500 of 15,625 architectures under this budget: the others count as "
+        "failed evaluations"
+    )
     assert held in out.splitlines()
     failed = sum(
         step.architecture.genes[0] == 0
@@ -345,8 +348,8 @@ def test_a_table_of_a_part_of_its_space(bpe_bench):
     )
     assert (status, "best found by evolution" in out, err) == (0, True, "")
     assert (
-        "the table holds 200 of 15,625 architectures: the others are never proposed, and regret "
-        "and optimum are of these"
+        "the table holds 200 of 15,625 architectures under this budget: the others are never "
+        "proposed, and regret and optimum are of these"
     ) in out.splitlines()
 
 
