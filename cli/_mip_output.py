@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, interval, number, titled, usual_trainings
+from ._output import duration, grid, interval, number, titled, usual_trainings, whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bpe_bench.search import SearchReport
 
 
+_UNNAMED = ("predicted", "trained")
+"""What stands for a label where no table has one."""
 _MOST_ROUNDS = 5
 """So many rounds fit beside one another; the last ones are shown."""
 
@@ -121,13 +123,14 @@ def _recommended(report: PruningReport) -> list[RenderableType]:
     """Return the recommended budgets, and what the columns mean."""
     from bpe_bench.pruning.answers import brief
 
-    named = [_label(report, item.row).startswith("(") for item in report.recommended]
-    labelled = [i.row.budget for i, n in zip(report.recommended, named, strict=True) if not n]
-    differ, usual = usual_trainings(labelled)
-    texts = iter(differ)
-    rows = []
-    for item, unlabelled in zip(report.recommended, named, strict=True):
-        cells = _figures(report, item.row, "recommended")
+    differ, usual = usual_trainings([item.row.budget for item in report.recommended])
+    rows, texts = [], list[str]()
+    for item, training in zip(report.recommended, differ, strict=True):
+        label = _label(report, item.row)
+        if label in _UNNAMED:
+            label = f"{label} {len(texts) + 1}"
+            texts.append(f"{label}: --budget {brief(item.row.budget)}")
+        cells = {"recommended": label, **_figures(report, item.row)}
         cells["held out"] = _held_out(item)
         cells["cost"] = duration(item.row.cost_seconds)
         cells["device"] = item.row.device or "–"
@@ -135,23 +138,16 @@ def _recommended(report: PruningReport) -> list[RenderableType]:
             cells["best within"] = ", ".join(f"{hours:g} h" for hours in item.best_under_hours)
         if report.pruning_order:
             cells["pruned space"] = "inside" if item.in_remaining_space else "outside"
-        own = f"--budget {brief(item.row.budget)}"
-        cells["training"] = own if unlabelled else next(texts)
-        rows.append(cells)
+        rows.append({**cells, "training": training})
     parts: list[RenderableType] = [
         grid(rows, left=["recommended", "device", "best within", "pruned space", "training"]),
         "held out: chosen among budgets of at most this cost on half of the architectures, ranked "
         "on the other half",
+        f"training: epochs x layers x channels, pixels; unless stated: {usual}",
+        *map(whole, texts),
     ]
-    if labelled:
-        parts.append(
-            f"training: epochs x layers x channels, pixels; unless said otherwise: {usual}"
-        )
-    if any(named):
-        parts.append(
-            "--budget ...: for train, search and surrogate predict; predicted budgets were never "
-            "trained"
-        )
+    if any(not item.measured for item in report.recommended):
+        parts.append("predicted budgets were never trained")
     return parts
 
 
@@ -161,7 +157,8 @@ def _not_shown(report: PruningReport) -> list[RenderableType]:
 
     rows = [
         {
-            **_figures(report, row, "not shown to rank"),
+            "not shown to rank": _label(report, row),
+            **_figures(report, row),
             "cost": duration(row.cost_seconds),
             "training": brief(row.budget),
         }
@@ -170,9 +167,8 @@ def _not_shown(report: PruningReport) -> list[RenderableType]:
     return [grid(rows, left=["not shown to rank", "training"])]
 
 
-def _figures(report: PruningReport, row: Ranked, title: str) -> dict[str, str]:
+def _figures(report: PruningReport, row: Ranked) -> dict[str, str]:
     return {
-        title: _label(report, row),
         report.statistic.capitalize(): number(row.correlation),
         f"{report.confidence:.0%} interval": interval(row.low, row.high),
     }
@@ -187,5 +183,5 @@ def _label(report: PruningReport, row: Ranked) -> str:
     from bpe_bench.correlation.candidates import Predicted
 
     if isinstance(row, Predicted):
-        return "(predicted)"
-    return "(trained)" if report.objective == "train" else report.name_of(row)
+        return "predicted"
+    return "trained" if report.objective == "train" else report.name_of(row)

@@ -313,7 +313,8 @@ def _render(parts: Sequence[RenderableType], to_terminal: bool) -> str:
     from rich.text import Text
 
     terminal = Console() if to_terminal else None
-    styled = terminal is not None and terminal.is_terminal
+    # A dumb terminal counts as 80 columns wide whatever it is, so that cells would be cut.
+    styled = terminal is not None and terminal.is_terminal and not terminal.is_dumb_terminal
     buffer = io.StringIO()
     console = Console(
         file=buffer,
