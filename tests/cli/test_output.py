@@ -62,7 +62,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:2]))
-def test_other_programs_can_read_what_commands_write(
+def test_commands_answer_first_and_other_programs_can_read_what_they_write(
     as_json, bpe_bench, example_folder, monkeypatch, words
 ):
     monkeypatch.chdir(example_folder)
@@ -71,4 +71,7 @@ def test_other_programs_can_read_what_commands_write(
         cells = [cell for row in rows for cell in row.values()]
         assert cells
         assert [c for c in cells if None in rows[0] or re.match(r"[\[{(]|nan$|None$", c)] == []
-    assert isinstance(as_json(*words), dict)
+    if words[0] != "correlate":
+        found = as_json(*words)
+        assert next(iter(found)) == "answer"
+        assert bpe_bench(*words)[1].startswith(found["answer"])
