@@ -118,6 +118,7 @@ def train(
     )
     from bpe_bench.execution.readiness import check_ready
     from bpe_bench.execution.report import done_in
+    from bpe_bench.pruning.answers import brief
     from bpe_bench.randomness import as_generator
     from bpe_bench.spaces import get_space
     from bpe_bench.training.own_trainer import OwnTrainer
@@ -147,7 +148,7 @@ def train(
         "images": "those of the trainer" if own else source or "digits (of scikit-learn)",
         "dataset": dataset,
         "architectures": f"{len(chosen)} ({architectures}{f', --seed {seed}' if drawn else ''})",
-        "budgets": list(map(str, parsed)),
+        "budgets": list(map(brief, parsed)),
         "seeds": numbers,
     }
     if own is None:
@@ -201,8 +202,9 @@ def _trained(
     before, start = done_in(store, trials), time.monotonic()
     count = len(trials) - before
     if count:
+        networks = "1 network is" if count == 1 else f"{count} networks are"
         out.note(
-            f"{count} networks are trained on {choices['dataset']}, {choices['jobs']} at a time; "
+            f"{networks} trained on {choices['dataset']}, {choices['jobs']} at a time; "
             "Ctrl-C stops, and the same command goes on"
         )
     with out.progress(f"training {count} networks") as progress:
@@ -332,9 +334,11 @@ def _emit(out: Output, row: dict[str, Any], lines: Callable[[], list[RenderableT
 
 
 def _expected_grid(expected: Sequence[Expected]) -> RenderableType:
+    from bpe_bench.pruning.answers import brief
+
     rows = [
         {
-            "budget": str(one.budget),
+            "budget": brief(one.budget),
             "data set": one.dataset,
             "trainings": str(one.trainings),
             "each": duration(one.seconds_each),
