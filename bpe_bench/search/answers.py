@@ -104,12 +104,16 @@ def _compared(comparisons: Sequence[SearcherComparison], best: str) -> str:
             better.append(f"{other} by {size:.2f} points (p = {p:.2g})")
         else:
             same.append(other)
-    parts = [f"It is better than {' and '.join(better)}"] * bool(better)
+    parts = [f"It is better than {_listed(better)}"] * bool(better)
     if same:
         few = "few " * any(one.too_few or math.isnan(one.p_adjusted) for one in comparisons)
-        parts.append(f"these {few}repeats do not separate it from {' and '.join(same)}")
+        parts.append(f"these {few}repeats do not separate it from {_listed(same)}")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _all(report: SearchReport) -> str:

@@ -380,7 +380,7 @@ def _mean_of_known(values: FloatArray) -> float:
 
 
 def _mean_interval(values: FloatArray, confidence: float) -> tuple[float, float]:
-    """Return Student's t interval of a mean; NaN for fewer than two values."""
+    """Return Student's t interval of a mean accuracy; NaN for fewer than two values."""
     from scipy import stats
 
     check_confidence(confidence)
@@ -389,7 +389,7 @@ def _mean_interval(values: FloatArray, confidence: float) -> tuple[float, float]
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     mean = float(values.mean())
-    return settled(mean - half), settled(mean + half)
+    return max(settled(mean - half), 0.0), min(settled(mean + half), 1.0)
 
 
 def _deviation(values: FloatArray) -> float:

@@ -45,6 +45,12 @@ def test_the_interval_of_the_mean_is_students(report):
     assert report.confidence == 0.95
 
 
+def test_the_interval_stays_among_accuracies(make_trace, toys):
+    traces = [make_trace((1, 0.5, 60.0), outcome=Outcome(v, math.nan)) for v in (0.1, 0.9)]
+    report = summarise(traces, toys.Toy())  # Student's t with one degree of freedom: ± 5.1
+    assert (report.final_low, report.final_high) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("evaluations", [1, 2, 3])
 def test_chance_is_that_of_all_draws(proxy, evaluations):
     """All 40ⁿ draws, one by one: the best by signal, among equals as often as any other."""
@@ -173,6 +179,12 @@ def test_of_several_the_best_and_what_separates_it(make_trace, toys):
         f"(p = {p:.2g}); these repeats do not separate it from reinforce."
     )
     assert next(iter(result.to_json())) == "answer"
+
+
+def test_many_searchers_are_listed(make_trace, toys):
+    finals = dict.fromkeys(("random", "evolution", "reinforce", "darts"), [0.9, 0.91])
+    answer = several(make_trace, toys, **finals).answer
+    assert answer.endswith("do not separate it from evolution, reinforce and darts.")
 
 
 def test_few_repeats_separate_nothing(make_trace, toys):
