@@ -113,7 +113,7 @@ def _compared(comparisons: Sequence[SearcherComparison], best: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _all(report: SearchReport) -> str:

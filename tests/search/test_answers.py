@@ -182,7 +182,7 @@ def test_of_several_the_best_and_what_separates_it(make_trace, toys):
 
 
 def test_many_searchers_are_listed(make_trace, toys):
-    finals = dict.fromkeys(("random", "evolution", "reinforce", "darts"), [0.9, 0.91])
+    finals = {name: [0.9, 0.91] for name in ("random", "evolution", "reinforce", "darts")}
     answer = several(make_trace, toys, **finals).answer
     assert answer.endswith("do not separate it from evolution, reinforce and darts.")
 
