@@ -53,7 +53,7 @@ def _settings(rows: Sequence[Mapping[str, Any]], budgets: Sequence[Budget]) -> l
     if " x " in training[0]:
         parts.append("training: epochs x layers x channels, pixels")
     if usual:
-        parts.append(f"unless said otherwise: {usual}")
+        parts.append(f"unless stated: {usual}")
     if "recorded" not in differ:
         parts.append(f"recorded: {rows[0]['recorded']}")
     return parts
