@@ -32,7 +32,7 @@ def answer_of_several(
     said = [_compared(own, best.searcher)] if own else []
     if best.searcher != "random" and not any("random" in (c.first, c.second) for c in own):
         said.append(_worth(best))
-    return " ".join([f"Of {len(reports)} searchers {_found(best)}.", *said])
+    return " ".join([f"The best of {len(reports)} searchers: {_found(best)}.", *said])
 
 
 def _nothing(report: SearchReport, *others: SearchReport) -> str:

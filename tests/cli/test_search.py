@@ -97,7 +97,7 @@ def test_the_table_says_what_is_asked_for(search, tmp_path):
     )
     assert status == 0
     words = " ".join(out.split())
-    assert out.startswith("Of 3 searchers ")
+    assert out.startswith("The best of 3 searchers: ")
     assert ("nas-bench-201 on cifar10: 12 repeats, seed 0, by table ") in words
     assert (
         "under short (by default), 12 epochs x 17 layers x 16 channels, 32 pixels, steered by "
