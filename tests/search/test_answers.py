@@ -174,8 +174,9 @@ def test_of_several_the_best_and_what_separates_it(make_trace, toys):
     ends = stats.ttest_1samp(high, 0).confidence_interval(0.95)
     assert result.answer == (
         "The best of 3 searchers: evolution found 91.00 % validation accuracy on average (95% "
-        f"interval {100 * ends.low:.2f} to {100 * ends.high:.2f}) in 10 searches of 1 evaluation and 1 min "
-        "each, 6.00 points below the best of the space. It is better than random by 10.00 points "
+        f"interval {100 * ends.low:.2f} to {100 * ends.high:.2f}) in 10 searches of 1 evaluation "
+        "and 1 min each, 6.00 points below the best of the space. It is better than random by "
+        "10.00 points "
         f"(p = {p:.2g}); these repeats do not separate it from reinforce."
     )
     assert next(iter(result.to_json())) == "answer"
