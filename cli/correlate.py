@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ._commands import Command
 from ._options import common, ranking
-from ._output import Output, duration, grid, interval, number, shape, titled
+from ._output import Output, duration, grid, interval, number, titled, usual_trainings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,6 +33,11 @@ _FRONT = "● on the Pareto front; ○ on it, but not separable from the next ch
     multiple=True,
     metavar="A B",
     help="Compare two budgets over the same architectures; several pairs are Holm-corrected.",
+)
+@click.option(
+    "--reference",
+    metavar="LABEL",
+    help="Setting to take as full training.  [default: the table's own]",
 )
 @click.option("--dataset", help="Data set of the budgets.  [default: the table's own]")
 @click.option(
@@ -68,6 +73,7 @@ _FRONT = "● on the Pareto front; ○ on it, but not separable from the next ch
 @common
 def correlate(
     table: str,
+    reference: str | None,
     epochs: str,
     factors: str | None,
     split: str | None,
@@ -83,11 +89,12 @@ def correlate(
     seed: int,
     **options: Any,
 ) -> None:
-    """Correlate every budget of TABLE with full training.
+    """Say which cheap budget of TABLE ranks as full training does, and correlate all with it.
 
     TABLE is a registered name or a path (default: darts-bpe). Correlations come
     with intervals over architectures, top-of-ranking metrics, cost and the
-    Pareto front.
+    Pareto front. Recommended is the best that costs at most a tenth of full
+    training, or of the dearest budget where that is not known.
 
     \b
     Example:
@@ -114,6 +121,8 @@ def correlate(
         **options,
     )
     opened = open_table(table)
+    if reference is not None:
+        opened = opened.with_reference(reference)
     with out.progress("correlating") as progress:
         report = correlate_table(
             opened,
@@ -123,6 +132,7 @@ def correlate(
             confidence=confidence,
             bootstrap=as_generator(seed) if interval == "bootstrap" else None,
             comparing=comparing,
+            seed=seed,
             progress=progress,
         )
         report = with_top_k(opened, report, top_k)
@@ -171,15 +181,22 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
     if len(_devices(report)) == 1 and _devices(report)[0]:
         title.append(f"; cost on {_devices(report)[0]}")
     rows = _worth_showing(report)
-    cells = [_row(report, row) for row in rows]
-    parts: list[RenderableType] = [title, grid(cells, left=["budget", "device", "", "training"])]
+    differ, usual = usual_trainings([row.budget for row in rows])
+    cells = [_row(report, row, text) for row, text in zip(rows, differ, strict=True)]
+    table = grid(cells, left=["budget", "device", "", "training"])
+    parts: list[RenderableType] = [report.answer, "", title, table]
     if len(rows) < len(report.rows):
         parts.append(
             f"{len(rows)} of {len(report.rows)} rows; --epochs chooses, --format csv has them all"
         )
-    parts += ["training: epochs x layers x channels, pixels", _FRONT, _chance(report)]
-    parts += [comparison.verdict for comparison in report.comparisons]
-    return parts
+    return [*parts, *_training(differ, usual), _FRONT, _chance(report)]
+
+
+def _training(differ: Sequence[str], usual: str) -> list[str]:
+    """Return how to read the column of training, and what the rows have in common."""
+    order = "epochs x layers x channels, pixels" if any(" x " in text for text in differ) else ""
+    rest = usual and f"{'not named: ' if any(differ) else ''}{usual}"
+    return [f"training: {'; '.join(filter(None, (order, rest)))}"] if order or rest else []
 
 
 def _chance(report: CorrelationReport) -> str:
@@ -188,16 +205,18 @@ def _chance(report: CorrelationReport) -> str:
     said = []
     for name, figure in (("P", "precision"), ("regret", "regret"), ("BR", "best_rank")):
         values = [getattr(top, f"{figure}_at_k_chance") for top in tops]
-        bounds = dict.fromkeys(_figure(name, bound) for bound in (min(values), max(values)))
+        n = max(row.n_architectures for row in report.rows)
+        bounds = dict.fromkeys(_figure(name, bound, n) for bound in (min(values), max(values)))
         said.append(f"{name}@{report.top_k} {' to '.join(bounds)}")
     return f"a random order has on average {', '.join(said)}"
 
 
-def _figure(name: str, value: float) -> str:
-    """Return precision, regret or best rank as text."""
+def _figure(name: str, value: float, n: int) -> str:
+    """Return precision, regret or best rank as text; ranks of n have the digits they need."""
     if name == "regret":
         return number(100 * value, "{:.2f} %")
-    return number(value, "{:.2f}" if name == "P" else "{:.3f}")
+    digits = 2 if name == "P" else max(3, 1 + math.ceil(math.log10(n)))
+    return number(value, f"{{:.{digits}f}}")
 
 
 def _against(report: CorrelationReport) -> str:
@@ -226,22 +245,22 @@ def _worth_showing(report: CorrelationReport) -> list[Measured]:
     return sorted(chosen, key=lambda row: (row.cost_seconds, row.label))
 
 
-def _row(report: CorrelationReport, row: Measured) -> dict[str, str]:
-    published, k, top = report.names.get(row.label), report.top_k, row.top
+def _row(report: CorrelationReport, row: Measured, training: str) -> dict[str, str]:
+    published, k, top, n = report.names.get(row.label), report.top_k, row.top, row.n_architectures
     cells = {
         "budget": f"{row.label} ({published})" if published else row.label,
         report.statistic.capitalize(): number(row.correlation),
         f"{report.confidence:.0%} interval": interval(row.low, row.high),
-        f"P@{k}": _figure("P", top.precision_at_k) if top else "–",
-        f"regret@{k}": _figure("regret", top.regret_at_k) if top else "–",
-        f"BR@{k}": _figure("BR", top.best_rank_at_k) if top else "–",
+        f"P@{k}": _figure("P", top.precision_at_k, n) if top else "–",
+        f"regret@{k}": _figure("regret", top.regret_at_k, n) if top else "–",
+        f"BR@{k}": _figure("BR", top.best_rank_at_k, n) if top else "–",
         "cost": duration(row.cost_seconds),
     }
     if len({other.n_architectures for other in report.rows}) > 1:
-        cells["n"] = str(row.n_architectures)
+        cells["n"] = str(n)
     if not math.isnan(report.noise_ceiling):
         cells["of ceiling"] = number(row.share_of_ceiling, "{:.0%}")
     if len(_devices(report)) > 1:
         cells["device"] = row.device or "–"
     cells[""] = "" if not row.pareto else "○" if row.not_separable_from else "●"
-    return cells | {"training": shape(row.budget)}
+    return cells | ({"training": training} if training else {})

@@ -20,7 +20,9 @@ from ..inference import (
 )
 from ..ranking import STATISTICS
 from ..tables.catalog import TableLike, given_table
+from ..tables.table import Setting
 from .candidates import Candidate, Measured
+from .choice import choose
 from .comparison import Comparison, compare
 from .front import _with_front
 from .report import CorrelationReport, _find_row
@@ -39,6 +41,7 @@ def correlate(
     confidence: float = 0.95,
     bootstrap: np.random.Generator | None = None,
     comparing: Sequence[tuple[str, str]] = (),
+    seed: int | np.random.Generator = 0,
     progress: Callable[[float], None] | None = None,
 ) -> CorrelationReport:
     """Correlate every budget of a table with its reference.
@@ -63,6 +66,9 @@ def correlate(
         are made from the influence of each architecture.
     comparing
         Pairs of budgets to compare over the same architectures.
+    seed
+        Divides the architectures, to judge the recommended budget by those that it was not
+        chosen by.
     progress
         Called with the share of the work that is done.
 
@@ -111,6 +117,16 @@ def correlate(
 
     rows = _with_front(rows, better)
     _note_devices(rows, wanted, notes)
+    recommended = choose(
+        rows,
+        (reference.label, _seconds(reference, wanted)),
+        better,
+        truth=evidence.truth,
+        accuracies=evidence.budgets,
+        statistic=statistic,
+        confidence=confidence,
+        seed=seed,
+    )
     names = table.published_names()
     return CorrelationReport(
         table=name,
@@ -129,7 +145,12 @@ def correlate(
         comparisons=tuple(_compare(rows, names, evidence, comparing, confidence)),
         warnings=(*notes, *table.caveats),
         names=names,
+        recommended=recommended,
     )
+
+
+def _seconds(reference: Setting, wanted: Selection) -> float:
+    return reference.seconds * (wanted.device_factors or {}).get(reference.device, 1.0)
 
 
 def _check_rows(rows: Sequence[Measured], selected: _Selected, notes: list[str]) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import unknown_name
 from ..files import Shown, to_json_value
+from .answers import _answer
 from .candidates import Measured
+from .choice import Choice
 from .comparison import Comparison
 
 if TYPE_CHECKING:
@@ -48,10 +50,16 @@ class CorrelationReport(Shown):
     """Names of published budgets (BPE-1) by label, for those that the table holds."""
     top_k: int | None = None
     """How many of the best count in the rows' `Measured.top`; None if that was not asked for."""
+    recommended: Choice | None = None
+    """The budget to use; None if no budget ranks better than chance."""
 
-    def _line(self) -> str:
-        table = self.table or "a table"
-        return f"{len(self.rows)} budgets of {table} against {self.reference}, {self.statistic}"
+    @property
+    def answer(self) -> str:
+        """Which cheap budget to use, what it costs, how sure that is, and what it is worth.
+
+        A line per comparison instead, if budgets are compared.
+        """
+        return _answer(self)
 
     def row(self, name: str) -> Measured:
         """Return the row of a budget by its label or published name, each also with ``@EPOCH``."""
@@ -69,7 +77,9 @@ class CorrelationReport(Shown):
             "noise_ceiling",
         )  # fmt: skip
         return {
+            "answer": self.answer,
             **{name: to_json_value(getattr(self, name)) for name in plain},
+            "recommended": to_json_value(self.recommended),
             "warnings": list(self.warnings),
             "rows": [row.to_json() for row in self.rows],
             "comparisons": [

@@ -26,9 +26,9 @@ class Selection:
     """Data set of the settings; the table's own by default."""
     reference_dataset: str | None = None
     """Data set of the full training, if not the same."""
-    split: Split | None = None
+    split: Split | str | None = None
     """Where the settings' accuracy is taken; validation if they have it, else test."""
-    reference_split: Split | None = None
+    reference_split: Split | str | None = None
     """Where the accuracy of full training is taken; by default where the settings' is."""
     epochs: Sequence[int] | Literal["all", "last"] = "all"
     """Recorded epochs after which a setting is a candidate."""
@@ -84,9 +84,8 @@ def _select(table: Table, wanted: Selection) -> _Selected:
     notes: list[str] = []
     dataset = wanted.dataset or table.dataset
     reference = _reference(table, dataset, wanted.reference_dataset, notes)
-    reference_split = wanted.reference_split or wanted.split
-    if reference_split is None:
-        reference_split = table.ranking_split(reference.label)
+    asked = wanted.reference_split or wanted.split
+    reference_split = Split.of(asked) if asked else table.ranking_split(reference.label)
     curves = table.curves_of(reference.label, reference_split)  # refuses what does not exist
     settings = _settings(table, dataset, wanted)
     costs = _costs(settings, wanted.device_factors, notes)
@@ -198,7 +197,7 @@ def _split(
 ) -> Split:
     """Return where a setting's accuracy is taken."""
     if wanted.split is not None:
-        return wanted.split
+        return Split.of(wanted.split)
     # Another data set's reference need not have the split that these are ranked by.
     same = wanted.reference_split is None and setting.dataset == reference.dataset
     return reference_split if same else _own_split(table, setting.label)
