@@ -182,7 +182,9 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
         title.append(f"; cost on {_devices(report)[0]}")
     rows = _worth_showing(report)
     differ, usual = usual_trainings([row.budget for row in rows])
-    cells = [_row(report, row, text) for row, text in zip(rows, differ, strict=True)]
+    cells = [_row(report, row) for row in rows]
+    if any(differ):
+        cells = [c | {"training": text} for c, text in zip(cells, differ, strict=True)]
     table = grid(cells, left=["budget", "device", "", "training"])
     parts: list[RenderableType] = [report.answer, "", title, table]
     if len(rows) < len(report.rows):
@@ -245,7 +247,7 @@ def _worth_showing(report: CorrelationReport) -> list[Measured]:
     return sorted(chosen, key=lambda row: (row.cost_seconds, row.label))
 
 
-def _row(report: CorrelationReport, row: Measured, training: str) -> dict[str, str]:
+def _row(report: CorrelationReport, row: Measured) -> dict[str, str]:
     published, k, top, n = report.names.get(row.label), report.top_k, row.top, row.n_architectures
     cells = {
         "budget": f"{row.label} ({published})" if published else row.label,
@@ -263,4 +265,4 @@ def _row(report: CorrelationReport, row: Measured, training: str) -> dict[str, s
     if len(_devices(report)) > 1:
         cells["device"] = row.device or "–"
     cells[""] = "" if not row.pareto else "○" if row.not_separable_from else "●"
-    return cells | ({"training": training} if training else {})
+    return cells

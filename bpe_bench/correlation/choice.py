@@ -139,10 +139,10 @@ def _merit(row: Measured) -> tuple[float, float]:
 
 def _limit(rows: Sequence[Measured], full: tuple[str, float]) -> tuple[str | None, float]:
     label, seconds = full
+    known = [row for row in rows if math.isfinite(row.cost_seconds)]
+    if not known:
+        return None, math.nan
     if not math.isfinite(seconds):
-        known = [row for row in rows if math.isfinite(row.cost_seconds)]
-        if not known:
-            return None, math.nan
         dearest = max(known, key=lambda row: row.cost_seconds)
         label, seconds = dearest.label, dearest.cost_seconds
     return label, CHEAP * seconds

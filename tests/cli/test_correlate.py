@@ -379,7 +379,7 @@ def test_validation_against_test_and_rows_of_different_architectures(
     assert found["rows"][0]["precision_at_k_chance"] == pytest.approx(2 / 6)
 
 
-def test_unknown_hyper_parameters_are_shown_as_such(bpe_bench, darts_bpe, tmp_path):
+def test_unknown_hyper_parameters_are_shown_as_such(bpe_bench, as_json, darts_bpe, tmp_path):
     settings = tuple(
         replace(s, budget=s.budget.replace(layers=None, batch_size=None)) if s.seconds < 200 else s
         for s in darts_bpe.settings
@@ -388,10 +388,9 @@ def test_unknown_hyper_parameters_are_shown_as_such(bpe_bench, darts_bpe, tmp_pa
     _, out, _ = bpe_bench("correlate", tmp_path / "unknown.h5")
     assert "test9 " in out
     assert out.count("10 x ? x 8, 16") == 3
-    status, out, err = bpe_bench(
-        "mip", "--space", "darts", "--table", tmp_path / "unknown.h5", "--resamples", 3,
-        "--evidence", "table",
-    )  # fmt: skip
+    arguments = ("mip", "--table", tmp_path / "unknown.h5", "--resamples", 3)
+    status, out, _ = bpe_bench(*arguments, "--evidence", "table")
     assert status == 0
-    assert "10 x ? x 8, 16, ?, " in out
-    assert "batch_size and layers: unknown in some settings, and left out" in err
+    assert "10 x ? x 8, 16, batch size unknown, " in out
+    warnings = as_json(*arguments, "--evidence", "table")["warnings"]
+    assert "batch_size and layers: unknown in some settings, and left out" in warnings
