@@ -105,17 +105,17 @@ def _with_name(
     ctx: click.Context, message: str, given: Mapping[click.Parameter, Sequence[Any]]
 ) -> str:
     """Add the name of the parameter to a message about its value, if the message lacks it."""
-    present = {parameter: values for parameter, values in given.items() if values}
-    about = [p for p in present if repr(p.name) in message] or [
-        parameter
-        for parameter, values in present.items()
-        if any(_mentions(message, part) for value in values for part in _parts(value))
-    ]
+    found: list[tuple[bool, int, str]] = []
+    for parameter, values in given.items():
+        words = str(parameter.name).replace("_", " ").rstrip("s")
+        places = [at for v in values for part in _parts(v) if (at := _place(message, part)) >= 0]
+        if values and f"'{parameter.name}'" in message:
+            places.append(-1)
+        if places:
+            found.append((words not in message, min(places), _name(ctx, parameter)))
     # The same value may stand in several options: then the message's words decide.
-    if len(about) > 1:
-        about = [p for p in about if str(p.name).replace("_", " ").rstrip("s") in message] or about
-    names = [_name(ctx, parameter) for parameter in about]
-    return message if len(names) != 1 or names[0] in message else f"{message} (in {names[0]})"
+    best = [name for *rank, name in found if rank == list(min(found)[:2])]
+    return message if len(best) != 1 or best[0] in message else f"{message} (in {best[0]})"
 
 
 def _name(ctx: click.Context, parameter: click.Parameter) -> str:
@@ -124,12 +124,13 @@ def _name(ctx: click.Context, parameter: click.Parameter) -> str:
 
 
 def _parts(value: Any) -> list[str]:
-    """Return the texts by which a message may quote a value: the whole, its parts, their values."""
-    if not isinstance(value, str):
-        return []
-    parts = value.split(",")
-    return [value, *parts, *(part.partition("=")[2] for part in parts)]
+    """Return the texts by which a message may quote a value: the whole, or a part of it."""
+    if isinstance(value, tuple):
+        return [part for one in value for part in _parts(one)]
+    return [value, *re.split("[,:=@]", value)] if isinstance(value, str) else []
 
 
-def _mentions(message: str, text: str) -> bool:
-    return bool(text) and bool(re.search(rf"(?<![\w.-]){re.escape(text)}(?![\w-])", message))
+def _place(message: str, text: str) -> int:
+    """Return where a message has a text as words of its own; -1 if nowhere."""
+    found = re.search(rf"(?<![\w.]){re.escape(text)}(?!\w)", message) if text else None
+    return found.start() if found else -1

@@ -116,7 +116,7 @@ def train(
         default_jobs,
         make_trials,
     )
-    from bpe_bench.execution.readiness import check_ready
+    from bpe_bench.execution.readiness import check_ready, check_space
     from bpe_bench.execution.report import done_in
     from bpe_bench.pruning.answers import brief
     from bpe_bench.randomness import as_generator
@@ -161,6 +161,8 @@ def train(
         _show_expected(out, trials, done_in(store, trials), choices)
         return
     choices["jobs"] = options["jobs"] = options["jobs"] or default_jobs(options["device"])
+    if own is None:
+        check_space(store, trials, options["jobs"])
     report = _trained(out, store, trials, choices, source=source, trainer=own, **options)
     out.emit(report.to_json, lambda: frame([report.status.to_json()]), lambda: _lines(report))
     out.note(f"a table of it: bpe-bench tables import journal {quoted(store)} -o trained.h5")
