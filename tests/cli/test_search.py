@@ -178,7 +178,10 @@ def test_a_budget_may_be_an_epoch_of_a_curve(search, whole_space, tmp_path):
     assert (status, json.loads(out)["evaluations_mean"]) == (0, 21)
     assert "warning: evaluations stop after epoch 6 of 12" in err.splitlines()
     _, _, err = search("--budget", "short@7", over=tmp_path / "curves.h5")
-    assert err == "bpe-bench: error: unknown epoch '7' of setting 'short'; there are: 6, 12\n"
+    assert (
+        err
+        == "bpe-bench: error: unknown epoch '7' of setting 'short'; there are: 6, 12 (in --budget)\n"
+    )
 
 
 def test_an_allowance_of_one_evaluation_is_said(search, whole_space, tmp_path):
@@ -337,7 +340,7 @@ def test_a_population_larger_than_the_evaluations(search):
     _, _, err = search("--evaluations", 5, "--population", 6, searcher="evolution")
     assert err == (
         "bpe-bench: error: a population of 6 cannot be filled with 5 evaluations; choose a smaller "
-        "population or more evaluations\n"
+        "population or more evaluations (in --population)\n"
     )
 
 
@@ -453,7 +456,7 @@ def test_darts_over_a_part_is_refused_before_it_trains(bpe_bench, monkeypatch):
     assert err == (
         "bpe-bench: error: darts derives any architecture of nas-bench-201, and the table holds "
         "only 200 of them; take another searcher, a table of the whole space, --estimator train, "
-        "or --missing failed\n"
+        "or --missing failed (in --searcher)\n"
     )
 
 
