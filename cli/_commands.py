@@ -132,5 +132,5 @@ def _parts(value: Any) -> list[str]:
 
 def _place(message: str, text: str) -> int:
     """Return where a message has a text as words of its own; -1 if nowhere."""
-    found = re.search(rf"(?<![\w.]){re.escape(text)}(?!\w)", message) if text else None
+    found = re.search(rf"(?<![\w.-]){re.escape(text)}(?![\w-])", message) if text else None
     return found.start() if found else -1

@@ -178,9 +178,8 @@ def test_a_budget_may_be_an_epoch_of_a_curve(search, whole_space, tmp_path):
     assert (status, json.loads(out)["evaluations_mean"]) == (0, 21)
     assert "warning: evaluations stop after epoch 6 of 12" in err.splitlines()
     _, _, err = search("--budget", "short@7", over=tmp_path / "curves.h5")
-    assert (
-        err
-        == "bpe-bench: error: unknown epoch '7' of setting 'short'; there are: 6, 12 (in --budget)\n"
+    assert err == (
+        "bpe-bench: error: unknown epoch '7' of setting 'short'; there are: 6, 12 (in --budget)\n"
     )
 
 
