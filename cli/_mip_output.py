@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, interval, number, titled, usual_trainings, whole
+from ._output import (
+    duration,
+    grid,
+    interval,
+    number,
+    titled,
+    training_notes,
+    usual_trainings,
+    whole,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -143,7 +152,7 @@ def _recommended(report: PruningReport) -> list[RenderableType]:
         grid(rows, left=["recommended", "device", "best within", "pruned space", "training"]),
         "held out: chosen among budgets of at most this cost on half of the architectures, ranked "
         "on the other half",
-        f"training: epochs x layers x channels, pixels; unless stated: {usual}",
+        *training_notes(differ, usual),
         *map(whole, texts),
     ]
     if any(not item.measured for item in report.recommended):

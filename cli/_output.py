@@ -198,6 +198,13 @@ def usual_trainings(budgets: Sequence[Budget]) -> tuple[list[str], str]:
     return texts, "; ".join(filter(None, said))
 
 
+def training_notes(texts: Sequence[str], usual: str) -> list[str]:
+    """Return how to read the texts of `usual_trainings`, and what they leave out."""
+    order = "epochs x layers x channels, pixels" if any(" x " in text for text in texts) else ""
+    rest = usual and f"{'unless stated: ' if any(texts) else ''}{usual}"
+    return [f"training: {'; '.join(filter(None, (order, rest)))}"] if order or rest else []
+
+
 def _hyper_parameter(name: str, value: Any) -> str:
     """Return a value with a word that says what it is."""
     if value is None:

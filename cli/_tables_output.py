@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, number, quoted, usual_trainings, whole
+from ._output import duration, grid, number, quoted, training_notes, usual_trainings, whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,10 +50,7 @@ def _settings(rows: Sequence[Mapping[str, Any]], budgets: Sequence[Budget]) -> l
         for row, text in zip(rows, training, strict=True)
     ]
     parts: list[RenderableType] = [grid(cells, left=[name for name in cells[0] if name != "cost"])]
-    if " x " in training[0]:
-        parts.append("training: epochs x layers x channels, pixels")
-    if usual:
-        parts.append(f"unless stated: {usual}")
+    parts += training_notes(training, usual)
     if "recorded" not in differ:
         parts.append(f"recorded: {rows[0]['recorded']}")
     return parts

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ._commands import Command
 from ._options import common, ranking
-from ._output import Output, duration, grid, interval, number, titled, usual_trainings
+from ._output import (
+    Output,
+    duration,
+    grid,
+    interval,
+    number,
+    titled,
+    training_notes,
+    usual_trainings,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -191,14 +200,7 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
         parts.append(
             f"{len(rows)} of {len(report.rows)} rows; --epochs chooses, --format csv has them all"
         )
-    return [*parts, *_training(differ, usual), _FRONT, _chance(report)]
-
-
-def _training(differ: Sequence[str], usual: str) -> list[str]:
-    """Return how to read the column of training, and what the rows have in common."""
-    order = "epochs x layers x channels, pixels" if any(" x " in text for text in differ) else ""
-    rest = usual and f"{'not named: ' if any(differ) else ''}{usual}"
-    return [f"training: {'; '.join(filter(None, (order, rest)))}"] if order or rest else []
+    return [*parts, *training_notes(differ, usual), _FRONT, _chance(report)]
 
 
 def _chance(report: CorrelationReport) -> str:

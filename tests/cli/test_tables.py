@@ -51,7 +51,7 @@ def test_info_describes_the_table(as_json, bpe_bench, darts_bpe, registry):
     assert found["content_sha256"] in out
     assert found["licence"][:20] in out
     assert "\ntest5 (BPE-1)   5.11 min  10 x 6 x 8, 16 " in out
-    assert "\nunless stated: batch 128, rate 0.03, cosine, fp32, no cutout, all" in out
+    assert "; unless stated: batch 128, rate 0.03, cosine, fp32, no cutout, all" in out
     lines = rows_of(bpe_bench("tables", "info", "darts-bpe", "--format", "csv")[1])
     assert [line["label"] for line in lines] == [s.label for s in darts_bpe.settings]
 
