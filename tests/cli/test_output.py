@@ -45,7 +45,7 @@ def test_what_is_to_be_copied_is_on_one_line(bpe_bench, darts_bpe, monkeypatch, 
 
 SEARCH = ("search", "--table", "darts-bpe", "--space", "darts", "--split", "test")
 COMMANDS = [
-    ("correlate", "darts-bpe", "--compare", "BPE-1", "BPE-2"),
+    ("correlate", "darts-bpe"),
     ("mip", "--space", "darts", "--resamples", "2", "--max-cost-hours", "1"),
     (*SEARCH, "--searcher", "evolution", "--evaluations", "9", "--repeats", "2"),
     ("surrogate", "predict", "fitted.surrogate", "--budget", "BPE-2"),
@@ -66,11 +66,11 @@ def test_commands_answer_first_and_other_programs_can_read_what_they_write(
     as_json, bpe_bench, example_folder, monkeypatch, words
 ):
     monkeypatch.chdir(example_folder)
-    if "--compare" not in words:  # pairs have no room in a CSV
-        rows = list(csv.DictReader(io.StringIO(bpe_bench(*words, "--format", "csv")[1])))
-        cells = [cell for row in rows for cell in row.values()]
-        assert cells
-        assert [c for c in cells if None in rows[0] or re.match(r"[\[{(]|nan$|None$", c)] == []
-    found = as_json(*words)
-    assert next(iter(found)) == "answer"
-    assert bpe_bench(*words)[1].startswith(found["answer"])
+    rows = list(csv.DictReader(io.StringIO(bpe_bench(*words, "--format", "csv")[1])))
+    cells = [cell for row in rows for cell in row.values()]
+    assert cells
+    assert [cell for cell in cells if re.match(r"[\[{(]|nan$|None$", cell)] == []
+    if words[0] != "mip":  # which takes seconds; its own tests look at the rest
+        found = as_json(*words)
+        assert next(iter(found)) == "answer"
+        assert bpe_bench(*words)[1].startswith(found["answer"])
