@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -60,7 +61,9 @@ def _connect(path: Path, *, read_only: bool, busy_timeout: float) -> sqlite3.Con
     if path.is_dir():
         raise JournalError(f"{path} is a folder; a journal is a file")
     if read_only and not path.exists():
-        raise JournalError(f"no journal at {path}; `bpe-bench train --store {path}` makes one")
+        raise JournalError(
+            f"no journal at {path}; `bpe-bench train --store {shlex.quote(str(path))}` makes one"
+        )
     with _explaining(path, busy_timeout):
         connection = _connect_once(path, "ro" if read_only else "rwc", busy_timeout)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def read(source: str | Path, progress: Progress, only: Collection[str] | None = 
         found = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no trials"
         raise SourceFileError(
             f"the journal {source} has no finished trainings: {found}; "
-            f"`bpe-bench train --store {source}` continues with the planned ones"
+            f"`bpe-bench train --store {shlex.quote(str(source))}` continues with the planned ones"
         )
     spaces = sorted({entry.trial.architecture.space for entry in entries})
     if len(spaces) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -197,7 +198,8 @@ class Trained:
                 raise MissingReferenceError(
                     f"{trained} of {len(self.architectures)} architectures could be trained under "
                     f"the reference ({self.reference}), at least {_FEWEST_ARCHITECTURES} are "
-                    f"needed; the reasons: bpe-bench train status --store {self.workplace.store}"
+                    f"needed; the reasons: bpe-bench train status --store "
+                    f"{shlex.quote(str(self.workplace.store))}"
                 )
         affordable = self._affordable(rows)
         if affordable:
@@ -256,7 +258,8 @@ class Trained:
             raise JournalError(
                 f"the store {self.workplace.store} has {foreign} unfinished trainings that are not "
                 "of this pruning, and would be trained at its expense; finish them with: bpe-bench "
-                f"train --store {self.workplace.store}, or give another file with --store"
+                f"train --store {shlex.quote(str(self.workplace.store))}, or give another file with "
+                "--store"
             )
 
     def _train(self, budgets: Sequence[Budget], what: str) -> None:
