@@ -255,11 +255,11 @@ class Trained:
             planned = [entry.trial.id for entry in journal.entries(("planned", "running"))]
         foreign = sum(identity not in own for identity in planned)
         if foreign:
+            store = self.workplace.store
             raise JournalError(
-                f"the store {self.workplace.store} has {foreign} unfinished trainings that are not "
+                f"the store {store} has {foreign} unfinished trainings that are not "
                 "of this pruning, and would be trained at its expense; finish them with: bpe-bench "
-                f"train --store {shlex.quote(str(self.workplace.store))}, or give another file with "
-                "--store"
+                f"train --store {shlex.quote(str(store))}, or give another file with --store"
             )
 
     def _train(self, budgets: Sequence[Budget], what: str) -> None:
