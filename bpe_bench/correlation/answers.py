@@ -87,8 +87,8 @@ def _chosen_from(report: CorrelationReport, choice: Choice) -> str:
     if choice.is_cheap:
         return f"It ranks best of the {choice.compared} budgets that cost at most {tenth}"
     return (
-        f"It ranks best of all {choice.compared} budgets, as none ranks better than chance "
-        f"that costs at most {tenth}"
+        f"It ranks best of all {choice.compared} budgets, as none that costs at most {tenth}, "
+        "ranks better than chance"
     )
 
 

@@ -67,8 +67,13 @@ def _what_to_use(report: PruningReport) -> list[str]:
         return [_nothing(report)]
     if not report.allowances:
         best = report.best()
-        more = "; --max-cost-hours names the best within an allowance"
-        return [f"{_use(report, best, '')}{more}."] if best else []
+        if best is None:
+            return []
+        why = "--max-cost-hours names the best within an allowance."
+        if best.row.cost_seconds <= report.little:
+            limit = f"{duration(report.little)}, a tenth of the dearest"
+            why = f"It ranks best of those that cost at most {limit}; {why}"
+        return [f"{_use(report, best, '')}. {why}"]
     named = [r for r in report.recommended if r.best_under_hours]
     said = [
         f"{_use(report, r, f' within {_hours(r.best_under_hours)} per network')}." for r in named

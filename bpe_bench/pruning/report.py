@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..correlation.candidates import Measured, Ranked
+from ..correlation.choice import CHEAP
 from ..correlation.holdout import HeldOut
 from ..files import Shown, to_json_value
 from ..hyper_parameters import Value
@@ -150,14 +152,22 @@ class PruningReport(Shown):
     def best(self) -> Recommendation | None:
         """Return the budget to search with: the best measured one under the largest allowance.
 
-        Without allowances it is the measured budget with the best correlation, or the predicted
-        one if none was measured. None if no budget is recommended or meets an allowance.
+        Without allowances it is the best measured one of those that cost little, as for
+        `correlate`, or the best of all if none does; the predicted one if none was measured. None
+        if no budget is recommended or meets an allowance.
         """
         if self.allowances:
             allowed = [r for r in self.recommended if r.best_under_hours]
             return max(allowed, key=lambda r: max(r.best_under_hours), default=None)
         known = [r for r in self.recommended if r.measured] or list(self.recommended)
-        return max(known, key=lambda r: r.row.correlation, default=None)
+        cheap = [r for r in known if r.row.cost_seconds <= self.little]
+        return max(cheap or known, key=lambda r: r.row.correlation, default=None)
+
+    @property
+    def little(self) -> float:
+        """Seconds that a cheap budget costs at most: a share of the dearest; NaN without costs."""
+        costs = [row.cost_seconds for row in self.rows if math.isfinite(row.cost_seconds)]
+        return CHEAP * max(costs, default=math.nan)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
