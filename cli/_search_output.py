@@ -66,6 +66,8 @@ def _chosen(reports: Sequence[SearchReport]) -> list[str]:
             f"trained here on the images {chosen['images']}{unasked['images']}, "
             f"device {chosen['device']}"
         )
+    if chosen["trainer"] is not None:
+        lines.append(f"trained by {chosen['trainer']}")
     supernets = [r.parameters["budget"] for r in reports if r.searcher == "darts"]
     lines += [f"supernet of darts: {_sizes(budget)}" for budget in supernets]
     return [*lines, f"parameters: {'; '.join(map(_parameters, reports))}"]

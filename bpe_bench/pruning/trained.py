@@ -133,13 +133,15 @@ class Trained:
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """Images, device and reference of the trainings, and the values that vary."""
+        """Images, device or trainer, reference of the trainings, and the values that vary."""
+        place = self.workplace
+        by = {"trainer": place.trainer.name} if place.trainer else {"device": place.device}
         return {
             "dataset": self.workplace.dataset,
             "split": Split.VALIDATION.value,
             "reference": brief(self.reference),
             "architectures": len(self.architectures),
-            "device": self.workplace.device,
+            **by,
             "max_device_hours": most if math.isfinite(most := self.max_device_hours) else None,
             "vary": {name: list(self.settings.values[name]) for name in self.settings.free},
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..execution.readiness import check_ready
 from ..files import Shown
 from ..spaces import get_space
 from ..tables.catalog import TableLike
-from ..training.own_trainer import AnyTrainer
+from ..training.own_trainer import AnyTrainer, OwnTrainer
 from .answers import answer_of_several
 from .base import Searcher
 from .comparison import SearcherComparison, compare_searchers
@@ -193,6 +194,10 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
         )
         reports.append(replace(report, choices=choices))
     warnings = [warning for report in reports for warning in report.warnings]
+    if training and any(report.failed_evaluations for report in reports):
+        store = shlex.quote(str(plan.store))
+        reasons = f"the reasons why trainings failed: bpe-bench train status --store {store}"
+        warnings.insert(0, reasons)
     counts = [r.evaluations_mean for r in reports if r.searcher != "darts"]  # it makes one
     if "allowance" in by_default and plan.seconds and min(counts, default=2) < 2:
         warnings.append(
@@ -248,6 +253,7 @@ def _choices(
         "seed": plan.seed,
         "images": str(plan.images or "digits") if trains else None,
         "device": plan.device if trains else None,
+        "trainer": None if plan.trainer is None else OwnTrainer.of(plan.trainer).name,
         "by_default": by_default,
     }
 

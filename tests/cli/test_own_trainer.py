@@ -56,6 +56,7 @@ def test_a_search_trains_by_it(as_json, example):
     )  # fmt: skip
     assert (found["space"], found["dataset"]) == ("digits-mlp", "digits")
     assert found["evaluations_mean"] == 4
+    assert found["choices"]["trainer"] == "digits_mlp:train"
     with Journal("own.sqlite", read_only=True) as journal:
         trials = [entry.trial for entry in journal]
     assert len(trials) <= 4

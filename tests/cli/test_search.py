@@ -441,7 +441,7 @@ def test_what_was_chosen_is_said(search):
     found = as_json(search("--seconds", 500, "--budget", "short", "--format", "json"))
     assert found["choices"] == {
         "budget": "short", "evaluations": None, "seconds": 500.0, "repeats": 100, "seed": 0,
-        "images": None, "device": None, "by_default": ["repeats"],
+        "images": None, "device": None, "trainer": None, "by_default": ["repeats"],
     }  # fmt: skip
 
 

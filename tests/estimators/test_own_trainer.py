@@ -73,6 +73,21 @@ def test_a_plan_has_one(nets, train, tmp_path):
     assert {report.dataset for report in result.reports} == {"letters"}
 
 
+def test_where_the_reasons_of_failures_are_is_said_first(nets, tmp_path):
+    def train(architecture, budget, seed, report):
+        raise ValueError("no")
+
+    plan = SearchPlan(
+        "nets", estimator="train", trainer=train, budget="epochs=2", evaluations=2, repeats=1,
+        store=tmp_path / "store.sqlite",
+    )  # fmt: skip
+    result = run_plan(plan)
+    assert result.reports[0].failed_evaluations == 2
+    assert result.warnings[0] == (
+        f"the reasons why trainings failed: bpe-bench train status --store {plan.store}"
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -72,6 +72,9 @@ def test_settings_are_trained_ranked_and_judged(plan):
     rng = np.random.default_rng(0)
     objective = objective_of(plan, rng)
     assert objective.pool.rows[0].cost.unit == "relative"
+    # The trainer decides where it trains.
+    assert objective.choices["trainer"] == OwnTrainer.of(plan.trainer).name
+    assert "device" not in objective.choices
     budget = parse_budget("epochs=2,layers=3,data_fraction=0.5", complete=False)
     (row,) = (row for row in objective.pool.rows if row.budget == budget)
     assert row.cost.amount == 2 * 3 * 0.5
