@@ -109,7 +109,7 @@ def _worth(row: Measured) -> str:
 def _nothing(report: CorrelationReport) -> str:
     rows = comparable(report.rows)
     best = max(rows, key=lambda row: row.correlation)
-    lucky = [row for row in rows if row.low > 0]
+    lucky = [row for row in rows if row.above_chance]
     reason = "no interval lies above 0 (chance)"
     if lucky:
         best = max(lucky, key=lambda row: row.correlation)

@@ -116,6 +116,16 @@ class Measured(Candidate):
         """Architectures that the correlation rests on."""
         return self.estimate.n
 
+    @property
+    def above_chance(self) -> bool:
+        """Whether its interval lies above 0, which is what a random order has.
+
+        A perfect ranking has no interval; that of 5 comes about by chance once in 120 times.
+        """
+        if math.isnan(self.low):
+            return round(self.correlation, 9) == 1 and self.n_architectures >= _FEWEST_PERFECT
+        return self.low > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted(Candidate):
@@ -126,10 +136,16 @@ class Predicted(Candidate):
     high: float
     """Bounds of the interval at the confidence that was asked for."""
 
+    @property
+    def above_chance(self) -> bool:
+        """Whether its interval lies above 0, which is what a random order has."""
+        return self.low > 0
+
 
 Ranked = Measured | Predicted
 """A candidate with a correlation."""
 
+_FEWEST_PERFECT = 5
 _ROW = (
     "correlation", "low", "high", "p_value", "precision_at_k", "precision_at_k_chance",
     "regret_at_k", "regret_at_k_chance", "best_rank_at_k", "best_rank_at_k_chance",

@@ -54,7 +54,9 @@ def convincing(rows: Sequence[Measured], confidence: float) -> list[Measured]:
     """
     adjusted = holm([row.p_value for row in rows])
     return [
-        row for row, p in zip(rows, adjusted, strict=True) if row.low > 0 and p < 1 - confidence
+        row
+        for row, p in zip(rows, adjusted, strict=True)
+        if row.above_chance and p < 1 - confidence
     ]
 
 

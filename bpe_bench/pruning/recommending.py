@@ -42,9 +42,9 @@ def _recommend(
     measured = run.objective.kind != "surrogate"
     dealing, forecasting = rng.spawn(2)
     rows = run.objective.offers(space, forecasting)
-    shown = [row for row in rows if _ranks(row)]
+    shown = [row for row in rows if row.above_chance]
     best = _best_within(shown, max_cost_hours)
-    front, weak = _front(shown), [row for row in _front(rows) if not _ranks(row)]
+    front, weak = _front(shown), [row for row in _front(rows) if not row.above_chance]
     if not measured:
         front, weak = _steps(front, best), _steps(weak, ())
     chosen = [
@@ -57,11 +57,6 @@ def _recommend(
         tuple(sorted(chosen, key=lambda r: (r.row.cost_seconds, r.row.label))),
         tuple(sorted(weak, key=lambda row: (row.cost_seconds, row.label))),
     )
-
-
-def _ranks(row: Ranked) -> bool:
-    """Return whether the interval lies above 0, which is what a random order has."""
-    return row.low > 0
 
 
 def _check_allowances(max_cost_hours: Sequence[float]) -> None:
@@ -144,7 +139,7 @@ def _predicted(
     known = {row.budget for row in rows}
     space, confidence = run.remaining(), run.rules.confidence
     asked, error = predict(measured, costs, space, known, rng, confidence=confidence)
-    better = [row for row in _improving(asked, rows) if _ranks(row)][:predictions]
+    better = [row for row in _improving(asked, rows) if row.above_chance][:predictions]
     if better:
         notes.append(
             f"predicted budgets were never trained: out of bag the predictions miss by "

@@ -139,3 +139,12 @@ def test_cheap_is_a_tenth_of_full_training(answered, costs, chosen, is_cheap, li
         truth=np.arange(4.0), accuracies={k: np.arange(4.0) for k in costs},
     )  # fmt: skip
     assert (choice.label, choice.is_cheap, choice.limit_of) == (chosen, is_cheap, limit_of)
+
+
+@pytest.mark.parametrize(("n", "shown"), [(4, False), (5, True), (30, True)])
+def test_a_perfect_ranking_has_no_interval_and_is_shown_to_rank_from_5_on(answered, n, shown):
+    """Two orders of n are the same with probability 1 / n!: 1/24 in one of two tails, 1/120."""
+    row = row_of(answered, "perfect", n=n, correlation=1.0, noise=0.0)
+    assert np.isnan(row.low)
+    assert row.above_chance is shown
+    assert not row_of(answered, "upside down", n=n, correlation=-1.0, noise=0.0).above_chance
