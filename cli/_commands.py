@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 _GIVEN = f"{__name__}.given"
 """Where a context keeps the texts that stand on the command line, by parameter."""
+_SUBJECTS = ("surrogate", "trainer")
+"""Options that a message is about if it begins with their name."""
 
 
 class Command(click.Command):
@@ -22,24 +26,23 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse a command line."""
-        if not ctx.resilient_parsing:
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        try:
             ctx.meta[_GIVEN] = given = self._given(ctx, args)
-            for option, values in given.items():
-                if isinstance(option, click.Option) and not option.multiple:
-                    _refuse_repeated(ctx, option, values)
-        return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+        for option, values in given.items():
+            if isinstance(option, click.Option) and not option.multiple:
+                _refuse_repeated(ctx, option, values)
+        with _naming(ctx):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        given = ctx.meta.get(_GIVEN, {})
-        try:
+        with _naming(ctx):
             return super().invoke(ctx)
-        except Exception as error:
-            from bpe_bench.errors import BpeBenchError
-
-            if not isinstance(error, BpeBenchError):
-                raise
-            raise click.ClickException(_with_name(ctx, str(error), given)) from error
 
     def _given(self, ctx: click.Context, args: list[str]) -> dict[click.Parameter, list[Any]]:
         """Return all values of each parameter on the command line."""
@@ -50,7 +53,13 @@ class Command(click.Command):
                 collecting = copy.copy(option)
                 collecting.multiple = True
                 collecting.add_to_parser(parser, ctx)
-        values, *_ = parser.parse_args(args=list(args))
+        values, rest, _ = parser.parse_args(args=list(args))
+        if rest and not ctx.allow_extra_args:
+            names = [_name(ctx, p) for p in parameters if isinstance(p, click.Argument)]
+            raise click.UsageError(
+                f"{ctx.command_path} takes {' and '.join(names) or 'no argument'}, found "
+                f"{' '.join(map(repr, rest))} as well; leave it out"
+            )
         given: dict[click.Parameter, list[Any]] = {}
         for parameter in parameters:
             found = values.get(str(parameter.name))
@@ -76,6 +85,11 @@ class Group(Command, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return a command's name, the command, and what follows it."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from bpe_bench.errors import unknown_name
+
+            unknown = unknown_name("command", args[0], self.list_commands(ctx), of=ctx.command_path)
+            raise click.UsageError(str(unknown), ctx)
         name, command, rest = super().resolve_command(ctx, args)
         for option, values in ctx.meta.get(_GIVEN, {}).items():
             if values:
@@ -85,6 +99,55 @@ class Group(Command, click.Group):
                     ctx,
                 )
         return name, command, rest
+
+
+@contextmanager
+def _naming(ctx: click.Context) -> Iterator[None]:
+    """Say in an error what an option wants, and name the one that the error is about."""
+    given = ctx.meta.get(_GIVEN, {})
+    try:
+        yield
+    except click.BadParameter as error:
+        if error.param is None or not given.get(error.param):
+            raise
+        wanted = _unfit(ctx, error, error.param, given[error.param])
+        raise click.UsageError(wanted, ctx) from None
+    except Exception as error:
+        from bpe_bench.errors import BpeBenchError
+
+        if not isinstance(error, BpeBenchError):
+            raise
+        raise click.ClickException(_with_name(ctx, str(error), given)) from error
+
+
+def _unfit(
+    ctx: click.Context, error: click.BadParameter, parameter: click.Parameter, values: Sequence[Any]
+) -> str:
+    """Return what a parameter wants instead of the value that it was given."""
+    kind, name = parameter.type, _name(ctx, parameter)
+    found = next((v for v in values if error.message.startswith((repr(v), str(v)))), values[-1])
+    if isinstance(kind, click.Choice):
+        close = difflib.get_close_matches(str(found), kind.choices, n=1)
+        guess = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"{name} wants one of {', '.join(kind.choices)}; found {found!r}{guess}"
+    if isinstance(kind, click.Path):
+        if error.message.endswith("is a directory."):
+            return f"{name} wants a file, found the folder {str(found)!r}; name a file in it"
+        return error.format_message()
+    number = "a whole number" if isinstance(kind, click.types.IntParamType) else "a number"
+    return f"{name} wants {number}{_range(kind)}, found {found!r}"
+
+
+def _range(kind: click.ParamType[Any]) -> str:
+    """Return in words where a number has to lie."""
+    if not isinstance(kind, (click.IntRange, click.FloatRange)):
+        return ""
+    words = []
+    if kind.min is not None:
+        words.append(f"{'above' if kind.min_open else 'of at least'} {kind.min:g}")
+    if kind.max is not None:
+        words.append(f"{'below' if kind.max_open else 'at most'} {kind.max:g}")
+    return " " + " and ".join(words)
 
 
 def _refuse_repeated(ctx: click.Context, option: click.Option, values: Sequence[Any]) -> None:
@@ -111,6 +174,8 @@ def _with_name(
         places = [at for v in values for part in _parts(v) if (at := _place(message, part)) >= 0]
         if values and f"'{parameter.name}'" in message:
             places.append(-1)
+        if values and re.match(rf"(a|the) {words}\b", message) and words in _SUBJECTS:
+            places.append(len(message))
         if places:
             found.append((words not in message, min(places), _name(ctx, parameter)))
     # The same value may stand in several options: then the message's words decide.

@@ -80,12 +80,15 @@ def _architecture(table: Table, cell: str) -> str | int:
     from bpe_bench.errors import GenotypeError
     from bpe_bench.spaces import get_space
 
-    if not cell.isdecimal():
-        return cell
     try:
         get_space(table.space).parse(cell)
-    except GenotypeError:
-        return int(cell)
+    except GenotypeError as error:
+        if cell.isdecimal():
+            return int(cell)
+        last = len(table.architectures) - 1
+        raise GenotypeError(
+            f"{error}; CELL is an architecture of {table.space}, or a place from 0 to {last}"
+        ) from error
     return cell
 
 

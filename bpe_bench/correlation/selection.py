@@ -188,7 +188,8 @@ def _epochs(
             "share their luck, so their correlation can exceed the noise ceiling"
         )
     if not left:
-        raise SelectionError(_nothing_left(table, reference, reference_split, notes, bool(found)))
+        said = _nothing_left(table, reference, reference_split, notes, bool(found))
+        raise SelectionError(said + _asked(wanted))
     return left
 
 
@@ -209,6 +210,12 @@ def _chosen(epochs: list[int], wanted: Sequence[int] | Literal["all", "last"]) -
 
 def _last(table: Table, setting: Setting, split: Split) -> int:
     return int(table.curves_of(setting.label, split).epochs[-1])
+
+
+def _asked(wanted: Selection) -> str:
+    """Return the hyper-parameters that were asked for."""
+    values = [f"{name}={value}" for name, value in (wanted.where or {}).items()]
+    return f"; the selection asks for {','.join(values)}" if values else ""
 
 
 def _nothing_left(

@@ -19,6 +19,7 @@ from ..estimators import Estimator
 from ..execution.campaign import default_budgets
 from ..execution.readiness import check_ready
 from ..files import Shown
+from ..inference import check_confidence
 from ..spaces import get_space
 from ..tables.catalog import TableLike
 from ..training.own_trainer import AnyTrainer, OwnTrainer
@@ -164,6 +165,7 @@ def run_plan(plan: SearchPlan, on_progress: Callable[[float], None] | None = Non
             plan, evaluations=evaluations, seconds=None if evaluations else _TABLE_SECONDS
         )
     _check_allowance(plan.evaluations, plan.seconds)
+    check_confidence(plan.confidence)
     trains = training or plan.searcher == "darts"
     if trains:
         check_ready(plan.store, None if plan.trainer else plan.device)

@@ -145,7 +145,7 @@ def _merge(tables: Sequence[Table], names: Sequence[str], prefer: str | None) ->
 
 def _check(tables: Sequence[Table], names: Sequence[str], prefer: str | None) -> None:
     if len(tables) < 2:
-        raise SelectionError(f"a merge needs at least two tables, found {len(tables)}")
+        raise SelectionError(f"a merge needs at least 2 tables, found {len(tables)}; name another")
     if len(set(names)) < len(tables) or len(names) != len(tables):
         raise SelectionError(
             f"a merge needs {len(tables)} different names of tables, found: {', '.join(names)}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -260,9 +261,14 @@ def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, RuntimeError) as error:
+        results = {".csv": "csv", ".gz": "csv", ".parquet": "parquet"}.get(path.suffix)
+        make = "fetch or build it again"
+        if results:
+            source = shlex.quote(str(path))
+            make = f"make it one with: bpe-bench tables import long-{results} {source} -o FILE.h5"
         raise TableFileError(
             f"cannot read {path} as a table: the file is truncated, damaged or not HDF5 "
-            f"({reason_of(error)}); fetch or build it again"
+            f"({reason_of(error)}); {make}"
         ) from error
 
 

@@ -320,7 +320,7 @@ def _imported(text: str) -> tuple[Train, str, str]:
         own = [
             n
             for n, f in vars(module).items()
-            if inspect.isfunction(f) and f.__module__ == module.__name__
+            if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
         ]
         raise unknown_name("function", name, own, of=where)
     return getattr(module, name), home, f"{place}:{name}"

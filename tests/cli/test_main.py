@@ -107,9 +107,9 @@ def test_nothing_to_do_shows_help_and_is_bad_usage(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["corelate"], "No such command"),
+        (["corelate"], "unknown command"),
         (["--colour"], "No such option"),
-        (["tables", "lst"], "No such command"),
+        (["tables", "lst"], "unknown command"),
     ],
 )
 def test_unknown_commands_and_options_are_one_line(arguments, text, capsys):

@@ -221,10 +221,16 @@ def test_bad_input_gets_one_line(fails, registry, arguments, text, monkeypatch, 
     ("arguments", "parts"),
     [
         ([], ["mip needs --space or --table, found neither; for instance --space darts"]),
-        (["--space", "darts", "--reference-split", "val"], ["--reference-split", "'val' is not"]),
-        (["--space", "darts", "--evidence", "none"], ["--evidence", "'none' is not one of"]),
-        (["--space", "darts", "--keep", "two"], ["--keep", "'two' is not a valid integer"]),
-        (["--space", "darts", "--predictions", "-1"], ["--predictions", "-1 is not in the range"]),
+        (["--space", "darts", "--reference-split", "val"], ["--reference-split", "found 'val'"]),
+        (
+            ["--space", "darts", "--evidence", "none"],
+            ["--evidence", "one of table, sequential; found"],
+        ),
+        (["--space", "darts", "--keep", "two"], ["--keep", "wants a whole number, found 'two'"]),
+        (
+            ["--space", "darts", "--predictions", "-1"],
+            ["--predictions", "at least 0, found '-1'"],
+        ),
     ],
 )
 def test_bad_usage_gets_one_line(fails, arguments, parts):

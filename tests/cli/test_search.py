@@ -306,7 +306,7 @@ def test_nothing_found_is_said(search):
         ),
         (["--budget", "shrt"], "unknown budget 'shrt'; there are: BPE-1, BPE-2, short, long; or "),
         (["--dataset", "mnist"], "unknown data set 'mnist'; there are: cifar10"),
-        (["--target", "93"], "Invalid value for '--target': 93.0 is not in the range"),
+        (["--target", "93"], "--target wants a number above 0 and at most 1, found '93'"),
         (
             ["--traces", "no/where.jsonl"],
             "cannot write no/where.jsonl: No such file or directory; give another file with "

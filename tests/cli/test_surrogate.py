@@ -182,7 +182,7 @@ def test_evaluate_is_the_same_for_a_seed(bpe_bench):
         (["--target", "correlation", "--grouping", "both"], "can be judged by budget, not by both"),
         (["--top-k", "0"], "k must be at least 1, found 0"),
         (["--confidence", "2"], "confidence"),
-        (["--folds", "2"], "'--folds': 2 is not in the range x>=3"),
+        (["--folds", "2"], "--folds wants a whole number of at least 3, found '2'"),
         (["--folds", "101"], "needs at least 101 architectures, found 100"),
     ],
 )

@@ -207,7 +207,7 @@ def test_merge_prefers_the_first_if_it_is_told_to(as_json, bpe_bench, darts_bpe,
 def test_merge_refuses_what_cannot_be_merged(fails, parts, results):
     other = parts / "other.h5"
     assert fails("tables", "merge", parts / "a.h5", "-o", other) == (
-        "a merge needs at least two tables, found 1"
+        "a merge needs at least 2 tables, found 1; name another"
     )
     assert fails("tables", "merge", parts / "a.h5", parts / "no.h5", "-o", other).startswith(
         f"no table file at {parts / 'no.h5'}; "

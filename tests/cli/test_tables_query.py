@@ -74,7 +74,11 @@ def test_a_setting_an_epoch_and_a_seed_are_chosen(as_json, bpe_bench):
             "the table does not hold an architecture 100; it counts its 100 architectures of darts "
             "from 0",
         ),
-        (["x"], "malformed DARTS genotype at position 0: expected 'Genotype', found 'x'"),
+        (
+            ["x"],
+            "malformed DARTS genotype at position 0: expected 'Genotype', found 'x'; CELL is an "
+            "architecture of darts, or a place from 0 to 99",
+        ),
         (
             ["1", "--split", "validation"],
             "no result of split validation under any setting; there are splits test and seeds "

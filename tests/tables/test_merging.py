@@ -476,7 +476,7 @@ def test_a_table_that_holds_an_architecture_twice():
 
 def test_arguments_that_make_no_merge():
     table = table_of([3], {(1, 9): [1]})
-    assert refusal(table, names=["one"]) == "a merge needs at least two tables, found 1"
+    assert refusal(table, names=["one"]) == "a merge needs at least 2 tables, found 1; name another"
     assert refusal(table, table, names=["one", "one"]) == (
         "a merge needs 2 different names of tables, found: one, one"
     )
