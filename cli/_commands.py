@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -99,6 +101,21 @@ class Group(Command, click.Group):
                     ctx,
                 )
         return name, command, rest
+
+
+def refuse_overwriting(path: Path, option: str) -> None:
+    """Refuse to write, by an option, the file that another one or an argument names."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None or (path.exists() and not path.is_file()):
+        return
+    for parameter, values in ctx.meta.get(_GIVEN, {}).items():
+        paths = [v for v in values if isinstance(v, str) and (Path(v).suffix or os.sep in v)]
+        if option not in parameter.opts and os.path.realpath(path) in map(os.path.realpath, paths):
+            raise click.UsageError(
+                f"{option} would overwrite {path}, which {_name(ctx, parameter)} names; give "
+                "another file",
+                ctx,
+            )
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from bpe_bench.errors import duration as duration
 from bpe_bench.errors import interval as interval
 from bpe_bench.errors import number as number
 
+from ._commands import refuse_overwriting
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
@@ -155,6 +157,7 @@ def check_file(path: Path, option: str) -> None:
     """Check that the file of an option can be written, before hours of work and not after."""
     from bpe_bench.files import check_writable
 
+    refuse_overwriting(path, option)
     try:
         check_writable(path)
     except OSError as error:

@@ -258,7 +258,7 @@ def predict(
     _refuse_seed(fitted, options["architectures"])
     answers = ask(
         fitted,
-        budgets,
+        tuple(dict.fromkeys(budgets)),
         rng=as_generator(seed),
         table=None if table is None else open_table(table),
         **options,

@@ -31,6 +31,7 @@ from . import OWN_TASK, TRAINING_TASK, Executor, Progress, run_local
 from .journal import Journal
 from .readiness import check_ready, check_space
 
+_LARGEST_SAMPLE = 1_000_000
 _STALE_AFTER = 20.0
 """Seconds without a heartbeat after which a worker counts as dead; it sends five in that time."""
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
@@ -109,8 +110,11 @@ def choose_architectures(
     """
     name, colon, places = text.rpartition(":")
     if colon and name == "sample":
-        if not places.isdigit() or int(places) < 1:
-            raise SelectionError(f"sample:N wants a number of at least 1, found {places!r}")
+        if not places.isdigit() or not 1 <= int(places) <= _LARGEST_SAMPLE:
+            raise SelectionError(
+                f"sample:N wants a number of at least 1 and at most {_LARGEST_SAMPLE}, found "
+                f"{places!r}"
+            )
         return tuple(get_space(space).sample(rng) for _ in range(int(places)))
     if colon and (found := _RANGE.fullmatch(places)):
         table = open_table(name)

@@ -14,6 +14,8 @@ from ..estimators import Evaluation
 from ..spaces import Architecture, SearchSpace
 from .base import Score, Searcher, _check_at_least, _scored_space
 
+_MOST = 1_000_000
+
 
 @dataclass
 class RegularizedEvolution(Searcher):
@@ -43,6 +45,11 @@ class RegularizedEvolution(Searcher):
         """Begin a search."""
         _check_at_least("population", self.population, 1)
         _check_at_least("tournament", self.tournament, 1)
+        if max(self.population, self.tournament) > _MOST:
+            raise SelectionError(
+                f"population and tournament can be at most {_MOST}, found {self.population} and "
+                f"{self.tournament}"
+            )
         if evaluations is not None and self.population > evaluations:
             raise SelectionError(
                 f"a population of {self.population} cannot be filled with {evaluations} "

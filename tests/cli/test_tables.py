@@ -79,7 +79,8 @@ def test_what_info_says_to_do_next_can_be_copied(bpe_bench, darts_bpe, tmp_path)
     ],
 )
 def test_a_malformed_genotype_is_refused_with_the_position(fails, text, said):
-    assert fails("tables", "query", "darts-bpe", text) == said
+    do = "CELL is an architecture of darts, or a place from 0 to 99"
+    assert fails("tables", "query", "darts-bpe", text) == f"{said}; {do}"
 
 
 def test_an_architecture_that_the_table_lacks_is_refused(fails, darts_bpe):

@@ -217,7 +217,9 @@ def _grid(pool: Pool, hours: float | None) -> FloatArray:
     """Return hours evenly in the logarithm, from the cheapest setting to the end, shape (G,)."""
     first = float(pool.seconds.min()) * pool.choosing / 3600
     last = pool.hours if hours is None else hours
-    if not first < last < math.inf:
+    if not 0 < last < math.inf:
+        raise SelectionError(f"hours must be above 0 and finite, found {last:g}")
+    if not first < last:
         raise SelectionError(
             f"the cheapest setting costs {first:.3g} device hours on {pool.choosing} "
             f"architectures, but the axis ends at {last:g}; give more --hours"

@@ -214,7 +214,7 @@ def test_the_frame_has_a_line_per_method(bait):
             "the cheapest setting costs 1 device hours on 12 architectures, but the axis ends at "
             "0.5; give more --hours",
         ),
-        ({"hours": math.inf}, SelectionError, "the cheapest setting costs 1 device hours"),
+        ({"hours": math.inf}, SelectionError, "hours must be above 0 and finite, found inf"),
     ],
 )
 def test_what_cannot_be_judged(signs, options, error, text):
