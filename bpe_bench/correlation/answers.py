@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..errors import duration, interval, number
@@ -49,9 +50,10 @@ def _use(report: CorrelationReport, row: Measured) -> str:
             f"{duration(row.cost_seconds)} per network{f' on {row.device}' if row.device else ''}"
         )
     said = f"Use {_named(report, row.label)}: {cost}, {_figure(report, row)} (chance: 0)"
-    held = report.recommended and report.recommended.held_out
-    if held:
-        said += f", {number(held.correlation)} on architectures that it was not chosen by"
+    choice = report.recommended
+    if choice and choice.held_out:
+        limit = choice.limit_seconds if choice.is_cheap else math.nan
+        said += f", {choice.held_out.judged(limit)}"
     return f"{said}."
 
 
@@ -65,7 +67,7 @@ def _why(report: CorrelationReport, row: Measured, choice: Choice) -> str:
         parts.append(
             f"the cheapest that {row.n_architectures:,} architectures do not separate from it is "
             f"{_named(report, other.label)} ({duration(other.cost_seconds)}, "
-            f"{number(other.correlation)})"
+            f"{number(other.correlation)}), which does not show that they are equal"
         )
     if row.setting == report.reference:
         parts.append("it is an earlier epoch of full training itself, and shares its luck")
@@ -88,7 +90,7 @@ def _chosen_from(report: CorrelationReport, choice: Choice) -> str:
         return f"It ranks best of the {choice.compared} budgets that cost at most {tenth}"
     return (
         f"It ranks best of all {choice.compared} budgets, as none that costs at most {tenth}, "
-        "ranks better than chance"
+        "is shown to rank better than chance"
     )
 
 

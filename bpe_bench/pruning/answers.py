@@ -99,7 +99,7 @@ def _use(report: PruningReport, item: Recommendation, within: str) -> str:
         "(chance: 0)"
     )
     if item.held_out is not None:
-        said += f", {number(item.held_out.correlation)} on architectures that it was not chosen by"
+        said += f", {item.held_out.judged(row.cost_seconds)}"
     return said if item.measured else f"{said}; it was never trained"
 
 
