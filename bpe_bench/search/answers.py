@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import duration
 
 if TYPE_CHECKING:
@@ -59,7 +61,11 @@ def _found(report: SearchReport) -> str:
     if details:
         text += f" ({', '.join(details)})"
     count = f"{report.evaluations_mean:.0f} evaluation"
-    text += f" in {_searches(report.repeats)} of {count}{'s' * (not count.startswith('1 '))}"
+    unknown = int(np.isnan(report.final).sum())
+    without = f" ({unknown:,} without a known result)" if unknown else ""
+    text += (
+        f" in {_searches(report.repeats)}{without} of {count}{'s' * (not count.startswith('1 '))}"
+    )
     if not math.isnan(report.simulated_seconds):
         text += f" and {duration(report.simulated_seconds)}" + " each" * mean
     if not math.isnan(report.regret_mean):
@@ -85,6 +91,11 @@ def _worth(report: SearchReport) -> str:
     ahead = 100 * (report.final_mean - chance.random_search)
     draws = f"as many random draws find {_percent(chance.random_search)} (a single one {single})"
     if math.isnan(report.final_low):
+        known = int(np.isfinite(report.final).sum())
+        if known > 1:
+            return (
+                f"All {known:,} found equally good ones, so it has no interval; {draws} on average."
+            )
         return f"One search does not tell it from random search: {draws} on average."
     if report.final_low <= chance.random_search <= report.final_high:
         return f"These searches do not separate it from random search: {draws} on average."
@@ -97,17 +108,23 @@ def _compared(comparisons: Sequence[SearcherComparison], best: str) -> str:
     """Say from which other searchers the best one is separated."""
     better: list[str] = []
     same: list[str] = []
+    unknown: list[str] = []
+    few = False
     for one in comparisons:
         other = one.second if one.first == best else one.first
         if one.separated:
             size, p = 100 * abs(one.difference), one.p_adjusted
             better.append(f"{other} by {size:.2f} points (p = {p:.2g})")
+        elif math.isnan(one.difference):
+            unknown.append(other)
         else:
             same.append(other)
+            few = few or one.too_few or math.isnan(one.p_adjusted)
     parts = [f"It is better than {_listed(better)}"] * bool(better)
     if same:
-        few = "few " * any(one.too_few or math.isnan(one.p_adjusted) for one in comparisons)
-        parts.append(f"these {few}repeats do not separate it from {_listed(same)}")
+        parts.append(f"these {'few ' * few}repeats do not separate it from {_listed(same)}")
+    if unknown:
+        parts.append(f"how good the finds of {_listed(unknown)} are is not known")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
 

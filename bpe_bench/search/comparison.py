@@ -29,7 +29,7 @@ class SearcherComparison:
     difference: float
     """Mean of the first minus mean of the second, a fraction."""
     low: float
-    """Interval of the difference (Welch, 1947)."""
+    """Interval of the difference (Welch, 1947); NaN if neither searcher's repeats vary."""
     high: float
     p_value: float
     """Two-sided Mann-Whitney test of the hypothesis that neither finds better ones."""
@@ -37,11 +37,14 @@ class SearcherComparison:
     """After Holm's correction for all comparisons made."""
     too_few: bool = False
     """Whether there are too few repeats for a small p-value, whatever they find."""
+    wins: float = math.nan
+    """Share of the pairs of repeats in which the first found the better one; ties count half."""
 
     @property
     def separated(self) -> bool:
-        """Whether the test tells the two apart."""
-        return self.p_adjusted < _LEVEL
+        """Whether ranks tell the two apart, and means do not say otherwise."""
+        ranks = self.p_adjusted < _LEVEL and (self.wins - 0.5) * self.difference > 0
+        return bool(ranks and not self.low <= 0 <= self.high)
 
     @property
     def verdict(self) -> str:
@@ -52,11 +55,25 @@ class SearcherComparison:
         if self.difference < 0:
             better, worse, low, high = worse, better, -high, -low
         size = f"{100 * abs(self.difference):.2f} points"
-        sure = f"interval {100 * low:+.2f} to {100 * high:+.2f}, p = {self.p_adjusted:.2g}"
+        p = f"p = {self.p_adjusted:.2g}"
+        spread = "" if math.isnan(low) else f"interval {100 * low:+.2f} to {100 * high:+.2f}"
+        sure = ", ".join(filter(None, (spread, p)))
+        if self.difference == 0:
+            return f"{better} and {worse} find equally good ones on average ({sure})"
         if self.too_few:
             said = f"{better} is {size} ahead of {worse}, in too few repeats to tell it from chance"
         elif self.separated:
             said = f"{better} finds better architectures than {worse}, by {size} on average"
+        elif low > 0 and self.p_adjusted >= _LEVEL:
+            return (
+                f"{better} is {size} ahead of {worse} on average ({spread}), but their ranks do "
+                f"not differ enough to call it better ({p})"
+            )
+        elif self.p_adjusted < _LEVEL:
+            return (
+                f"{better} is {size} ahead of {worse} on average ({spread or 'no interval'}), but "
+                f"ranks ({p}) and means do not agree on which is better"
+            )
         else:
             said = (
                 f"{better} is {size} ahead of {worse}, which these repeats do not separate from 0"
@@ -94,14 +111,20 @@ def compare_searchers(
         a, b = (report.final[np.isfinite(report.final)] for report in pair)
         difference = _mean_of_known(a) - _mean_of_known(b)
         if min(len(a), len(b)) < 2:
-            rows.append((difference, math.nan, math.nan, math.nan))
+            rows.append((difference, math.nan, math.nan, math.nan, math.nan))
         else:
-            p_value = settled(float(stats.mannwhitneyu(a, b).pvalue))
-            rows.append((difference, *_welch(a, b, confidence), p_value))
-    adjusted = holm([p_value for *_, p_value in rows])
+            test = stats.mannwhitneyu(a, b)
+            wins = float(test.statistic) / (len(a) * len(b))
+            rows.append((difference, *_welch(a, b, confidence), settled(float(test.pvalue)), wins))
+    adjusted = holm([row[3] for row in rows])
     return [
         SearcherComparison(
-            one.searcher, other.searcher, *row, p_adjusted=p, too_few=_too_few(one, other)
+            one.searcher,
+            other.searcher,
+            *row[:4],
+            p_adjusted=p,
+            too_few=_too_few(one, other),
+            wins=row[4],
         )
         for (one, other), row, p in zip(pairs, rows, adjusted, strict=True)
     ]
@@ -119,8 +142,9 @@ def _welch(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float, floa
 
     parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
     difference, error = float(a.mean() - b.mean()), math.sqrt(parts.sum())
-    if error == 0:
-        return difference, difference
+    # Without any variation t says nothing, least of all that the difference is certain.
+    if np.ptp(a) == np.ptp(b) == 0:
+        return math.nan, math.nan
     freedom = parts.sum() ** 2 / (parts**2 / [len(a) - 1, len(b) - 1]).sum()
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
     return settled(difference - half), settled(difference + half)

@@ -80,7 +80,7 @@ class SearchReport(Shown):
     test_std: float
     final_low: float
     """Interval of the mean final accuracy on the ``report_split`` (Student's t); NaN for one
-    repeat."""
+    repeat, and where all repeats found the same."""
     final_high: float
     confidence: float
     """Nominal coverage of that interval."""
@@ -380,11 +380,11 @@ def _mean_of_known(values: FloatArray) -> float:
 
 
 def _mean_interval(values: FloatArray, confidence: float) -> tuple[float, float]:
-    """Return Student's t interval of a mean accuracy; NaN for fewer than two values."""
+    """Return Student's t interval of a mean accuracy; NaN without two different values."""
     from scipy import stats
 
     check_confidence(confidence)
-    if len(values) < 2:
+    if len(values) < 2 or values.min() == values.max():
         return math.nan, math.nan
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error

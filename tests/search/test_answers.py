@@ -134,6 +134,35 @@ def test_one_search_separates_nothing(make_trace, toys):
     )
 
 
+def test_repeats_that_find_the_same_have_no_interval(make_trace, toys):
+    traces = [
+        make_trace((n, 0.5, 60.0), searcher="evolution", outcome=Outcome(0.9, math.nan))
+        for n in range(2)
+    ]
+    report = summarise(traces, toys.Toy(best=Outcome(0.97, math.nan)))
+    assert replace(report, chance=Chance(0.85, 0.88, 2)).answer == (
+        "evolution found 90.00 % validation accuracy on average in 2 searches of 1 evaluation and "
+        "1 min each, 7.00 points below the best of the space. All 2 found equally good ones, so it "
+        "has no interval; as many random draws find 88.00 % (a single one 85.00 %) on average."
+    )
+
+
+def test_searches_without_a_result_are_counted(make_trace, toys):
+    finals = (0.9, 0.92, math.nan)
+    traces = [make_trace((1, 0.5, 60.0), outcome=Outcome(v, math.nan)) for v in finals]
+    said = summarise(traces, toys.Toy()).answer
+    assert said.startswith("random found 91.00 % validation accuracy on average ")
+    assert "in 3 searches (1 without a known result) of 1 evaluation" in said
+
+
+def test_a_searcher_of_unknown_finds_is_not_called_equal(make_trace, toys):
+    values = np.linspace(0.90, 0.92, 10)
+    said = several(
+        make_trace, toys, evolution=values, reinforce=values - 0.001, darts=[math.nan] * 10
+    ).answer
+    assert "These repeats do not separate it from reinforce; how good the finds of darts" in said
+
+
 def test_what_cannot_be_judged(make_trace, toys):
     nothing = summarise([make_trace(), make_trace()], toys.Toy())
     assert nothing.answer == (

@@ -66,8 +66,48 @@ def test_ties_as_accuracies_of_tables_have_them(report):
 
 def test_searchers_that_all_find_the_same(report):
     (found,) = compare_searchers([report("a", [0.9] * 5), report("b", [0.9] * 5)])
-    assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert found.difference == 0.0
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
     assert found.p_adjusted == 1.0
+    assert found.verdict == "a and b find equally good ones on average (p = 1)"
+
+
+def test_repeats_without_variation_have_no_interval(report):
+    (found,) = compare_searchers([report("a", [0.9] * 2), report("b", [0.8] * 2)])
+    assert found.verdict.startswith(
+        "a is 10.00 points ahead of b, in too few repeats to tell it from chance (p = "
+    )
+    assert not found.separated
+    (many,) = compare_searchers([report("a", [0.9] * 9), report("b", [0.8] * 9)])
+    assert many.separated  # by their ranks
+    assert many.verdict.startswith("a finds better architectures than b, by 10.00 points on ")
+
+
+def test_a_mean_apart_whose_ranks_are_not(report):
+    """A few bad repeats move the mean of the second; its others find what the first finds."""
+    good = np.linspace(0.90, 0.91, 30)
+    a, b = good, np.where(np.arange(30) % 6, good, good - 0.03)
+    (found,) = compare_searchers([report("a", a), report("b", b)])
+    p, t = stats.mannwhitneyu(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert p.pvalue > 0.05 > t.pvalue
+    low, high = t.confidence_interval(0.95)
+    assert not found.separated
+    assert found.verdict == (
+        f"a is 0.50 points ahead of b on average (interval {100 * low:+.2f} to {100 * high:+.2f}), "
+        f"but their ranks do not differ enough to call it better (p = {p.pvalue:.2g})"
+    )
+
+
+def test_ranks_against_means(report):
+    """The first usually finds the better one, and sometimes a very bad one."""
+    a, b = [0.91] * 27 + [0.1] * 3, np.linspace(0.90, 0.905, 30)
+    (found,) = compare_searchers([report("a", a), report("b", b)])
+    assert found.wins == pytest.approx(0.9)
+    assert found.p_adjusted < 0.05
+    assert not found.separated
+    assert found.verdict.startswith("b is 7.35 points ahead of a on average (interval ")
+    assert found.verdict.endswith("means do not agree on which is better")
 
 
 def test_searches_without_a_result_are_left_out(report, drawn):
