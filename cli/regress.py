@@ -39,7 +39,9 @@ def regress(tables: tuple[str, ...], junit: Path | None, out: Output) -> None:
         report = regress_tables(tables, progress=progress)
     out.emit(report.to_json, report.to_frame, lambda: _tables(report))
     if junit is not None:
-        Output("table", junit, out.quiet).write(report.to_junit())
+        beside = Output("table", None, out.quiet)
+        beside.output = junit  # checked above, as the file of --junit and not of -o
+        beside.write(report.to_junit())
     out.warn(
         [
             f"{name} is not on this machine, so its figures are not compared; get it with: "
