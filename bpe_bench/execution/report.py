@@ -47,9 +47,10 @@ class BestNetwork:
     def answer(self) -> str:
         """Say which network is best, and whether the next is clearly worse."""
         figure = f"{self.accuracy:.1%} {interval(100 * self.low, 100 * self.high, '{:.1f}')}"
+        which = f"The best of {self.candidates}" if self.candidates > 1 else "The only network"
         said = (
-            f"The best of {self.candidates} under {self.name} has {figure} {self.split} accuracy "
-            f"on {self.images:,} images"
+            f"{which} under {self.name} has {figure} {self.split} accuracy on {self.images:,} "
+            "images"
         )
         if self.rival is None:
             return f"{said}."
@@ -80,10 +81,10 @@ class CampaignReport:
     def answer(self) -> str:
         """Say what was trained, how long it took, and which network is best or what to do."""
         data = f"{self.choices.get('space', 'networks')} on {self.choices.get('dataset', 'images')}"
-        said = [
-            f"{self.done} of {self.trainings} trainings of {data} are done, in "
-            f"{duration(self.seconds)}."
-        ]
+        took = f"in {duration(self.seconds)}"
+        if self.done_before:
+            took = f"{self.done_before} of them before; this run took {duration(self.seconds)}"
+        said = [f"{self.done} of {self.trainings} trainings of {data} are done, {took}."]
         if self.done_before == self.trainings:
             said = [
                 f"All {self.trainings} trainings of {data} were in the store, so nothing was "

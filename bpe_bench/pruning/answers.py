@@ -81,11 +81,16 @@ def _what_to_use(report: PruningReport) -> list[str]:
     met = {hours for r in named for hours in r.best_under_hours}
     unmet = tuple(hours for hours in report.allowances if hours not in met)
     if unmet:
-        cheapest = min(report.recommended, key=lambda r: r.row.cost_seconds).row
+        known = [r for r in report.recommended if r.measured] or list(report.recommended)
+        cheapest = min(known, key=lambda r: r.row.cost_seconds)
+        least = min(r.cost_seconds for r in [cheapest.row, *report.rows])
+        reason = "no interval of a budget that costs so little lies above 0"
+        if least > max(unmet) * 3600:
+            reason = f"no budget costs so little, the cheapest costs {duration(least)}"
         said.append(
-            f"Nothing can be recommended within {_hours(unmet)} per network: no interval of a "
-            "budget that costs so little lies above 0; the cheapest whose interval does is "
-            f"{_name_of(report, cheapest)} at {duration(cheapest.cost_seconds)}."
+            f"Nothing can be recommended within {_hours(unmet)} per network: {reason}; the "
+            f"cheapest {'' if cheapest.measured else 'predicted '}one whose interval lies above 0 "
+            f"is {_name_of(report, cheapest.row)} at {duration(cheapest.row.cost_seconds)}."
         )
     return said
 

@@ -1,5 +1,7 @@
 """What a campaign brought: counts, the best network, and whether it is clearly the best."""
 
+import dataclasses
+
 import pytest
 
 from bpe_bench import BPE_1, Split, get_space
@@ -84,10 +86,23 @@ def test_failures_say_how_to_start_over(trained, tmp_path):
         in (report.answer)
     )
     assert report.best.rival is None
+    assert report.answer.endswith(
+        "The only network under their budget has 90.0% [88.0, 91.7] validation accuracy on 1,000 "
+        "images."
+    )
     assert status_of(store).answer == (
         "1 of 2 trainings are done, 1 failed or diverged; start them over with: bpe-bench train "
         f"retry --store '{store}'; make a table of them with: bpe-bench tables import journal "
         f"'{store}' -o FILE"
+    )
+
+
+def test_what_was_done_before_did_not_take_the_time_of_this_run(trained):
+    report, _ = trained({(1, CHEAP, 0): 900, (2, CHEAP, 0): 700})
+    resumed = dataclasses.replace(report, done_before=1)
+    assert resumed.answer.startswith(
+        "2 of 2 trainings of nas-bench-201 on digits are done, 1 of them before; this run took 1.5 "
+        "min. "
     )
 
 

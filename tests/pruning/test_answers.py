@@ -117,6 +117,18 @@ def test_a_good_looking_budget_that_is_not_shown_to_rank_hides_no_other(darts_bp
     assert report.best().row.label == best
 
 
+def test_an_allowance_below_every_cost_is_said_and_no_prediction_is_named(darts_bpe):
+    report = pruned(darts_bpe, max_cost_hours=(0.001,), predictions=5)
+    costs = {s.label: s.seconds for s in darts_bpe.settings if s.label != "full"}
+    cheapest = min(costs, key=costs.get)
+    assert (cheapest, costs[cheapest]) == ("test11", pytest.approx(2.154 * 60, rel=1e-3))
+    assert report.answer.splitlines()[0] == (
+        "Nothing can be recommended within 0.001 h per network: no budget costs so little, the "
+        "cheapest costs 2.15 min; the cheapest one whose interval lies above 0 is test11 at 2.15 "
+        "min."
+    )
+
+
 def test_a_search_is_refused_where_nothing_is_recommended(upside_down):
     with pytest.raises(SelectionError) as error:
         plan_search(pruned(upside_down), "random", ObjectivePlan("darts"))

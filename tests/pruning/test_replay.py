@@ -425,9 +425,9 @@ def test_an_allowance_that_nobody_meets_is_said(darts_bpe, measured):
     label, hours, _ = min(measured, key=lambda budget: budget[1])
     report = prune(darts_bpe, max_cost_hours=(0.01,), force=False)
     assert report.answer.splitlines()[0] == (
-        "Nothing can be recommended within 0.01 h per network: no interval of a budget that costs "
-        f"so little lies above 0; the cheapest whose interval does is {label} at "
-        f"{60 * hours:.3g} min."
+        "Nothing can be recommended within 0.01 h per network: no budget costs so little, the "
+        f"cheapest costs {60 * hours:.3g} min; the cheapest one whose interval lies above 0 is "
+        f"{label} at {60 * hours:.3g} min."
     )
     assert all(r.best_under_hours == () for r in report.recommended)
 
