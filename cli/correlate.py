@@ -200,7 +200,20 @@ def _tables(report: CorrelationReport) -> list[RenderableType]:
         parts.append(
             f"{len(rows)} of {len(report.rows)} rows; --epochs chooses, --format csv has them all"
         )
-    return [*parts, *training_notes(differ, usual), _FRONT, _chance(report)]
+    notes = [*training_notes(differ, usual), _FRONT, _chance(report), *_held_out(report)]
+    return [*parts, *notes]
+
+
+def _held_out(report: CorrelationReport) -> list[str]:
+    """Return how the held-out figure of the answer comes about."""
+    choice = report.recommended
+    if report.comparisons or choice is None or choice.held_out is None:
+        return []
+    limit = f" of at most {duration(choice.limit_seconds)}" if choice.is_cheap else ""
+    return [
+        f"held out: half of the architectures choose the best budget{limit}, and the other half "
+        "judges it"
+    ]
 
 
 def _chance(report: CorrelationReport) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ..errors import duration, interval, number
@@ -50,10 +49,8 @@ def _use(report: CorrelationReport, row: Measured) -> str:
             f"{duration(row.cost_seconds)} per network{f' on {row.device}' if row.device else ''}"
         )
     said = f"Use {_named(report, row.label)}: {cost}, {_figure(report, row)} (chance: 0)"
-    choice = report.recommended
-    if choice and choice.held_out:
-        limit = choice.limit_seconds if choice.is_cheap else math.nan
-        said += f", {choice.held_out.judged(limit)}"
+    if report.recommended and report.recommended.held_out:
+        said += f", {number(report.recommended.held_out.correlation)} held out"
     return f"{said}."
 
 
@@ -67,7 +64,7 @@ def _why(report: CorrelationReport, row: Measured, choice: Choice) -> str:
         parts.append(
             f"the cheapest that {row.n_architectures:,} architectures do not separate from it is "
             f"{_named(report, other.label)} ({duration(other.cost_seconds)}, "
-            f"{number(other.correlation)}), which does not show that they are equal"
+            f"{number(other.correlation)})"
         )
     if row.setting == report.reference:
         parts.append("it is an earlier epoch of full training itself, and shares its luck")

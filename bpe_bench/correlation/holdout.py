@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from ..errors import ConstantInputWarning, SelectionError, duration, number, unknown_name
+from ..errors import ConstantInputWarning, SelectionError, unknown_name
 from ..files import to_json_object
 from ..inference import ROUNDING, FloatArray
 from ..randomness import settled
@@ -54,14 +54,6 @@ class HeldOut:
     """How much higher the correlation on the choosing half is; mean over the halves."""
     same_choice: float
     """Share of the halves that choose the same budget as all architectures together."""
-
-    def judged(self, limit_seconds: float = math.nan) -> str:
-        """Say what the correlation is of: of what the halves choose, which may be other budgets."""
-        within = "" if math.isnan(limit_seconds) else f" of at most {duration(limit_seconds)}"
-        return (
-            f"{number(self.correlation)} where half of the architectures choose the best{within} "
-            "and the other half judges it"
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values, None where unknown."""

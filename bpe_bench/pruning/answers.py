@@ -104,7 +104,7 @@ def _use(report: PruningReport, item: Recommendation, within: str) -> str:
         "(chance: 0)"
     )
     if item.held_out is not None:
-        said += f", {item.held_out.judged(row.cost_seconds)}"
+        said += f", {number(item.held_out.correlation)} held out"
     return said if item.measured else f"{said}; it was never trained"
 
 

@@ -80,6 +80,12 @@ def test_kendall_and_other_options_reach_the_library(as_json, darts_bpe):
     assert {r["label"]: r["correlation"] for r in found["rows"]} == pytest.approx(expected)
 
 
+def test_how_the_held_out_figure_comes_about_is_said(bpe_bench):
+    said = "held out: half of the architectures choose the best budget of at most 1.23 h, and the "
+    assert bpe_bench("correlate")[1].endswith(f"{said}other half judges it\n")
+    assert said not in bpe_bench("correlate", "darts-bpe", "--compare", "BPE-1", "BPE-2")[1]
+
+
 def test_the_published_comparison_is_not_separable(bpe_bench, spearman):
     status, out, _ = bpe_bench("correlate", "darts-bpe", "--compare", "BPE-1", "BPE-2")
     assert status == 0
