@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import duration, interval, number
-from .candidates import Measured
+from .candidates import Measured, Ranked
 from .choice import Choice, comparable
 from .comparison import FEWEST_TESTED
 
@@ -105,6 +105,13 @@ def _worth(row: Measured) -> str:
     )
 
 
+def hint(best: Ranked) -> str:
+    """Say what may help if even the best budget is not shown to rank."""
+    if best.high < 0:
+        return "all rank the wrong way round, so look whether full training is the right one"
+    return "more architectures make intervals narrower"
+
+
 def _nothing(report: CorrelationReport) -> str:
     rows = comparable(report.rows)
     best = max(rows, key=lambda row: row.correlation)
@@ -112,13 +119,13 @@ def _nothing(report: CorrelationReport) -> str:
     reason = "no interval lies above 0 (chance)"
     if lucky:
         best = max(lucky, key=lambda row: row.correlation)
+        perfect = " or a perfect order" if any(math.isnan(row.low) for row in lucky) else ""
         reason = (
             f"of {len(rows)} budgets {len(lucky)} {'has' if len(lucky) == 1 else 'have'} an "
-            "interval above 0, which can be luck: p-values corrected for their number (Holm) show "
-            "nothing"
+            f"interval above 0{perfect}, which can be luck: p-values corrected for their number "
+            "(Holm) show nothing"
         )
     return (
         f"Nothing here can be recommended: {reason}. The best is {_named(report, best.label)} with "
-        f"{_figure(report, best)} over {best.n_architectures:,} architectures; more architectures "
-        "make intervals narrower."
+        f"{_figure(report, best)} over {best.n_architectures:,} architectures; {hint(best)}."
     )

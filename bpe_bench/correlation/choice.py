@@ -50,9 +50,11 @@ def convincing(rows: Sequence[Measured], confidence: float) -> list[Measured]:
     """Return the budgets that rank better than chance, even as the luckiest of all these.
 
     Their intervals lie above 0, and so do their p-values below 1 − confidence after Holm's
-    correction for the number of budgets.
+    correction for the number of budgets. No p-value counts as less than 2 / n!, that of a perfect
+    order among all orders of n architectures.
     """
-    adjusted = holm([row.p_value for row in rows])
+    least = [2 / math.factorial(min(row.n_architectures, 20)) for row in rows]
+    adjusted = holm([max(row.p_value, p) for row, p in zip(rows, least, strict=True)])  # NaN stays
     return [
         row
         for row, p in zip(rows, adjusted, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..budget import NAMED_BUDGETS, Budget
+from ..correlation.answers import hint
 from ..correlation.candidates import Measured, Ranked
 from ..errors import duration, interval, number
 from ..hyper_parameters import Value, written
@@ -115,8 +116,7 @@ def _nothing(report: PruningReport) -> str:
     over = f" over {best.n_architectures} architectures" if isinstance(best, Measured) else ""
     return (
         "Nothing here can be recommended: no interval lies above 0 (chance). The best is "
-        f"{_name_of(report, best)} with {_figure(report, best)}{over}; more architectures make "
-        "intervals narrower."
+        f"{_name_of(report, best)} with {_figure(report, best)}{over}; {hint(best)}."
     )
 
 

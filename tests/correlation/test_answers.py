@@ -150,3 +150,35 @@ def test_a_perfect_ranking_has_no_interval_and_is_shown_to_rank_from_5_on(answer
     assert np.isnan(row.low)
     assert row.above_chance is shown
     assert not row_of(answered, "upside down", n=n, correlation=-1.0, noise=0.0).above_chance
+
+
+def few(shipped, n):
+    """The shipped table with its first n architectures only."""
+    curves = {}
+    for key, c in shipped.curves.items():
+        counts = c.counts.copy()
+        counts[..., n:] = -1
+        curves[key] = dataclasses.replace(c, counts=counts)
+    return dataclasses.replace(shipped, curves=curves)
+
+
+def test_a_perfect_order_of_five_is_luck_among_many_budgets(shipped):
+    """Two of 120 orders are perfect one way or the other: .017 alone, more than .05 of 37."""
+    report = correlate(few(shipped, 5))
+    assert max(row.correlation for row in report.rows) == 1
+    assert report.recommended is None
+    assert "interval above 0 or a perfect order, which can be luck" in report.answer
+    alone = correlate(few(shipped, 5), Selection(labels=["test31"]))
+    assert alone.recommended.label == "test31"
+
+
+def test_budgets_that_rank_upside_down_need_no_more_architectures(shipped):
+    (key,) = [key for key in shipped.curves if key[0] == "full"]
+    full = shipped.curves[key]
+    curves = {**shipped.curves, key: dataclasses.replace(full, counts=10_000 - full.counts)}
+    table = dataclasses.replace(shipped, curves=curves)
+    said = correlate(table, Selection(labels=["test5"])).answer
+    assert said.endswith(
+        "over 100 architectures; all rank the wrong way round, so look whether full training is "
+        "the right one."
+    )
