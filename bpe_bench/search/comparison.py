@@ -61,8 +61,9 @@ class SearcherComparison:
         if self.difference == 0:
             return f"{better} and {worse} find equally good ones on average ({sure})"
         if self.too_few:
-            said = f"{better} is {size} ahead of {worse}, in too few repeats to tell it from chance"
-        elif self.separated:
+            # An interval of so few repeats can lie above 0, where the test cannot.
+            return f"{better} is {size} ahead of {worse}, in too few repeats to test that ({p})"
+        if self.separated:
             said = f"{better} finds better architectures than {worse}, by {size} on average"
         elif low > 0 and self.p_adjusted >= _LEVEL:
             return (
