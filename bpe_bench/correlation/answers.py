@@ -109,7 +109,7 @@ def _worth(row: Measured) -> str:
 def hint(best: Ranked) -> str:
     """Say what may help if even the best budget is not shown to rank."""
     if best.high < 0:
-        return "all rank the wrong way round, so look whether full training is the right one"
+        return "even that ranks the wrong way round, so look whether full training is the right one"
     return "more architectures make intervals narrower"
 
 

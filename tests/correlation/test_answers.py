@@ -179,6 +179,6 @@ def test_budgets_that_rank_upside_down_need_no_more_architectures(shipped):
     table = dataclasses.replace(shipped, curves=curves)
     said = correlate(table, Selection(labels=["test5"])).answer
     assert said.endswith(
-        "over 100 architectures; all rank the wrong way round, so look whether full training is "
-        "the right one."
+        "over 100 architectures; even that ranks the wrong way round, so look whether full "
+        "training is the right one."
     )
