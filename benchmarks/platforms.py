@@ -83,9 +83,8 @@ JOBS: dict[str, tuple[str, ...]] = {
         "--quiet", "--format", "json",
     ),
     "search": (
-        "search", "--space", "nas-bench-201", "--table", TABLE, "--searcher", "random",
-        "--searcher", "evolution", "--searcher", "reinforce", "--repeats", "10", "--jobs", "1",
-        "--quiet", "--format", "json",
+        "search", "--space", "nas-bench-201", "--table", TABLE, "--searcher", "all",
+        "--repeats", "10", "--jobs", "1", "--quiet", "--format", "json",
     ),
 }  # fmt: skip
 MAIN_JOB = "main job"
