@@ -137,6 +137,11 @@ def number(value: float | None, pattern: str = "{:.3f}") -> str:
     return "–" if value is None or math.isnan(value) else pattern.format(value)
 
 
+def listed(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def interval(low: float, high: float, pattern: str = "{:.2f}") -> str:
     """Return the bounds of an interval as text."""
     return f"[{number(low, pattern)}, {number(high, pattern)}]"

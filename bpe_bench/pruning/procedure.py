@@ -8,6 +8,7 @@ import numpy as np
 
 from ..budget import BudgetSpace
 from ..correlation.evidence import Design
+from ..errors import listed
 from ..tables.curves import ranges
 from .objective import Objective
 from .recommending import _check_allowances, _recommend
@@ -96,7 +97,7 @@ def _rules(rules: Rules) -> dict[str, int]:
 def _limits(pool: Design) -> list[str]:
     """Say how the settings limit any conclusion about importance."""
     notes = [
-        f"{_join(group)} move together, so their effects cannot be told apart; they are judged "
+        f"{listed(group)} move together, so their effects cannot be told apart; they are judged "
         "and pinned as "
         "one"
         for group in pool.groups(pool.varied)
@@ -112,10 +113,10 @@ def _limits(pool: Design) -> list[str]:
             )
     space = BudgetSpace.of(pool.budgets)
     if space.unknown:
-        notes.append(f"{_join(space.unknown)}: unknown in some settings, and left out")
+        notes.append(f"{listed(space.unknown)}: unknown in some settings, and left out")
     still = [n for n in space.values if n not in (*pool.varied, *space.unknown)]
     if still:
-        notes.append(f"{_join(still)}: the same in all settings, so its effect is unknown")
+        notes.append(f"{listed(still)}: the same in all settings, so its effect is unknown")
     devices = sorted({row.device for row in pool.rows if row.device})
     if len(devices) > 1:
         notes.append(f"costs were measured on different devices ({', '.join(devices)})")
@@ -127,7 +128,7 @@ def _unsure(rounds: Sequence[Round]) -> list[str]:
     notes = []
     abstained: dict[tuple[str, str], list[int]] = {}
     for number, done in enumerate(rounds, 1):
-        least, following = _join(done.least), _join(done.next_least)
+        least, following = listed(done.least), listed(done.next_least)
         if done.abstained:
             abstained.setdefault((least, following), []).append(number)
         elif done.pruned and not done.separable and following:
@@ -148,7 +149,3 @@ def _unsure(rounds: Sequence[Round]) -> list[str]:
             + " (--force prunes it all the same)"
         )
     return notes
-
-
-def _join(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) < 3 else ", ".join(names[:-1]) + f" and {names[-1]}"

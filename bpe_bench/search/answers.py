@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import duration
+from ..errors import duration, listed
 
 if TYPE_CHECKING:
     from .comparison import SearcherComparison
@@ -120,17 +120,13 @@ def _compared(comparisons: Sequence[SearcherComparison], best: str) -> str:
         else:
             same.append(other)
             few = few or one.too_few or math.isnan(one.p_adjusted)
-    parts = [f"It is better than {_listed(better)}"] * bool(better)
+    parts = [f"It is better than {listed(better)}"] * bool(better)
     if same:
-        parts.append(f"these {'few ' * few}repeats do not separate it from {_listed(same)}")
+        parts.append(f"these {'few ' * few}repeats do not separate it from {listed(same)}")
     if unknown:
-        parts.append(f"how good the finds of {_listed(unknown)} are is not known")
+        parts.append(f"how good the finds of {listed(unknown)} are is not known")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _all(report: SearchReport) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..budget import NAMED_BUDGETS, Budget
-from ..errors import duration, interval, number
+from ..errors import duration, interval, listed, number
 from .forecast import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def answer_of_report(report: SurrogateReport) -> str:
             "random order has 0."
         )
     if all(math.isfinite(row.coverage_90.value) for row in rows):
-        shares = _listed([_coverage(row) for row in rows])
+        shares = listed([_coverage(row) for row in rows])
         said += f" Its {CONFIDENCE:.0%} intervals hold for {shares} of what was held out."
     return said
 
@@ -199,10 +198,6 @@ def _text(name: str, value: float | None) -> str:
     if name == "cost_seconds":
         return duration(value)
     return f"{100 * value:.2f} %" if name == "accuracy" else f"{value:.3f}"
-
-
-def _listed(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def _known(value: float) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConstantInputWarning, number
+from ..errors import ConstantInputWarning, listed, number
 from ..files import to_json_value
 from ..inference import noise_ceiling
 from .curves import MEAN_OF_SEEDS, Split
@@ -50,7 +49,7 @@ def description(table: Table, name: str) -> dict[str, Any]:
 
 def _answer(table: Table, name: str, budgets: int, ceilings: dict[str, float]) -> str:
     named = ["unknown images" if name == "unknown" else name for name in _datasets(table)]
-    datasets = _listed(named)
+    datasets = listed(named)
     number_of = f"{len(table.architectures):,} {table.space} architectures"
     holds = f"{name}: {number_of} in {_plural(len(table.settings), 'setting')} on {datasets}."
     sentences = [holds, _ranked(table, budgets), _noise(ceilings), _cost(table)]
@@ -68,7 +67,7 @@ def _ranked(table: Table, budgets: int) -> str:
     if not budgets:
         return f"It cannot be ranked, because full training, {full!r}, is all that it holds."
     others = [name for name in _datasets(table)[1:] if len(table.references) > 1]
-    more = f" ({table.dataset}; --dataset takes {_listed(others)}, too)" if others else ""
+    more = f" ({table.dataset}; --dataset takes {listed(others)}, too)" if others else ""
     return f"{_plural(budgets, 'budget')} can be ranked against full training, {full!r}{more}."
 
 
@@ -90,8 +89,8 @@ def _noise(ceilings: dict[str, float]) -> str:
     if not known:
         return "The noise ceiling is unknown, because full training has one seed."
     if len(ceilings) == 1:
-        return f"The noise ceiling is {_listed(list(known.values()))} (Spearman between its seeds)."
-    each = _listed([f"{ceiling} for {label}" for label, ceiling in known.items()])
+        return f"The noise ceiling is {listed(list(known.values()))} (Spearman between its seeds)."
+    each = listed([f"{ceiling} for {label}" for label, ceiling in known.items()])
     return f"The noise ceiling (Spearman between seeds) is {each}."
 
 
@@ -100,10 +99,10 @@ def _cost(table: Table) -> str:
     if len(unknown) == len(table.settings):
         return "The cost of training is unknown."
     devices = table.devices()
-    where = f" on {_listed(devices)}" if devices else " on an unknown device"
+    where = f" on {listed(devices)}" if devices else " on an unknown device"
     but = ""
     if unknown:
-        named = _listed(unknown) if len(unknown) < 4 else f"{len(unknown)} settings"
+        named = listed(unknown) if len(unknown) < 4 else f"{len(unknown)} settings"
         but = f", unknown for {named}"
     return f"Cost is the time to train a network{where}{but}."
 
@@ -154,12 +153,8 @@ def _recorded(table: Table, label: str) -> str:
             one = "the last epoch" if last else f"epoch {curves.epochs[0]}"
             when = one if epochs == 1 else _plural(epochs, "epoch")
             said.setdefault(f"{when}, {seeds}", []).append(str(split))
-    return "; ".join(f"{_listed(splits)} accuracy: {what}" for what, splits in said.items())
+    return "; ".join(f"{listed(splits)} accuracy: {what}" for what, splits in said.items())
 
 
 def _plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
