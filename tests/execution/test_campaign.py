@@ -11,6 +11,7 @@ from bpe_bench.errors import (
     InvalidBudgetError,
     JournalError,
     SelectionError,
+    TrainingError,
     UnknownNameError,
 )
 from bpe_bench.execution.campaign import (
@@ -20,6 +21,7 @@ from bpe_bench.execution.campaign import (
     run_campaign,
     status_of,
 )
+from bpe_bench.execution.journal import Journal
 from bpe_bench.spaces import get_space
 from bpe_bench.tables.importers import get_importer
 
@@ -128,11 +130,18 @@ def test_a_campaign(fake, tmp_path, train_by):
 
 @pytest.mark.slow
 def test_one_trial_that_cannot_be_trained_does_not_stop_the_others(tmp_path):
-    """NAS-Bench-201 wants 3N + 2 layers, so six cannot be trained."""
+    """NAS-Bench-201 wants 3N + 2 layers, so six cannot be trained.
+
+    A campaign is checked before it starts; what a store has planned from before is not.
+    """
     store = tmp_path / "trainings.sqlite"
     cell = get_space("nas-bench-201").from_index(284)
-    trials = make_trials([cell], [TINY.replace(layers=6), TINY], dataset="digits")
-    status = run_campaign(store, trials, jobs=1)
+    bad, good = make_trials([cell], [TINY.replace(layers=6), TINY], dataset="digits")
+    with pytest.raises(TrainingError, match="layers must be 3N"):
+        run_campaign(store, [bad, good], jobs=1)
+    with Journal(store) as journal:
+        journal.add([bad])
+    status = run_campaign(store, [good], jobs=1)
     assert (status.counts["done"], status.counts["failed"]) == (1, 1)
     (failure,) = status.failures
     assert "TrainingError" in failure
