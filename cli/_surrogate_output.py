@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ._output import duration, grid, interval, number, titled
+from ._output import grid, interval, number, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,7 +91,7 @@ def _figure(figure: Figure) -> str:
 def answer_parts(answers: Answers) -> list[RenderableType]:
     """Return the answer, predictions, a line each, and below them the architectures by number."""
     from bpe_bench.surrogate import QUANTITIES
-    from bpe_bench.surrogate.conclusions import published
+    from bpe_bench.surrogate.conclusions import figure_text, published
 
     fitted, rows = answers.fitted, answers.rows
     architectures = list(dict.fromkeys(r["architecture"] for r in rows if "architecture" in r))
@@ -99,7 +99,7 @@ def answer_parts(answers: Answers) -> list[RenderableType]:
     for row in rows:
         cells = {"budget": published(row["label"], answers.budget(row))}
         for place, name in enumerate(name for name in QUANTITIES if name in row):
-            value, *bounds = (_shown(name, row[name + end]) for end in ("", "_low", "_high"))
+            value, *bounds = (figure_text(name, row[name + end]) for end in ("", "_low", "_high"))
             cells[name.removesuffix("_seconds")] = value
             # Columns need different names; a space at the end is not seen.
             cells[f"{answers.confidence:.0%} interval{' ' * place}"] = f"[{', '.join(bounds)}]"
@@ -123,11 +123,3 @@ def answer_parts(answers: Answers) -> list[RenderableType]:
 
 def _settings(count: int) -> str:
     return f"{count} setting{'s' * (count != 1)}"
-
-
-def _shown(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    if name == "cost_seconds":
-        return duration(value)
-    return f"{100 * value:.2f} %" if name == "accuracy" else f"{value:.3f}"

@@ -180,7 +180,7 @@ def _which(answers: Answers, row: dict[str, Any], label: str) -> str:
 
 def _value(answers: Answers, row: dict[str, Any], name: str) -> str:
     """Return a prediction with its interval."""
-    value, low, high = (_text(name, row[name + end]) for end in ("", "_low", "_high"))
+    value, low, high = (figure_text(name, row[name + end]) for end in ("", "_low", "_high"))
     of = {
         "correlation": f"{answers.fitted.statistic.capitalize()} correlation ",
         "accuracy": "",
@@ -192,7 +192,8 @@ def _value(answers: Answers, row: dict[str, Any], name: str) -> str:
     return f"{kind}{value} ({answers.confidence:.0%} interval {low} to {high})"
 
 
-def _text(name: str, value: float | None) -> str:
+def figure_text(name: str, value: float | None) -> str:
+    """Return a predicted cost, accuracy or correlation as text, or a dash where there is none."""
     if value is None:
         return "–"
     if name == "cost_seconds":
